@@ -1,0 +1,112 @@
+//! The effects that the core wants. Each is a value that stands alone: it can be stored, repeated and
+//! carried out by another process.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{ClusterName, GateName, IdempotencyKey, PlanName, ReleaseId, RingName},
+    model::{
+        ring::{Artifact, MetricSource, Target},
+        time::{Mono, Span},
+    },
+};
+
+/// By which lane a release goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Lane {
+    /// The plan's rings as declared.
+    #[default]
+    Normal,
+    /// The plan's lane rules for a fix that cannot wait.
+    Hotfix,
+}
+
+/// An effect that is wanted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Command {
+    /// Take a target forward to the release's artifact.
+    Deploy(Write),
+    /// Take a target back to its own last known good.
+    Restore(Write),
+    /// Measure a gate once.
+    Measure(Measure),
+}
+
+impl Command {
+    /// What makes a repeat of it recognisable.
+    pub fn key(&self) -> &IdempotencyKey {
+        match self {
+            Command::Deploy(write) | Command::Restore(write) => &write.key,
+            Command::Measure(measure) => &measure.key,
+        }
+    }
+
+    /// The plan that it is for.
+    pub fn plan(&self) -> &PlanName {
+        match self {
+            Command::Deploy(write) | Command::Restore(write) => &write.release.plan,
+            Command::Measure(measure) => &measure.release.plan,
+        }
+    }
+
+    /// The cluster that it is about.
+    pub fn cluster(&self) -> &ClusterName {
+        match self {
+            Command::Deploy(write) | Command::Restore(write) => &write.cluster,
+            Command::Measure(measure) => &measure.cluster,
+        }
+    }
+}
+
+/// Writes an artifact to a target. Repeating it changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write {
+    /// `plan@version/ring/cluster/attempt/deploy|restore`; the target is annotated with it.
+    pub key: IdempotencyKey,
+    /// The release on whose behalf it is written.
+    pub release: ReleaseId,
+    /// The ring.
+    pub ring: RingName,
+    /// The release's n-th try on the ring, from 1.
+    pub attempt: u32,
+    /// Where.
+    pub cluster: ClusterName,
+    /// The connection that reaches it.
+    pub connection: String,
+    /// The object.
+    pub target: Target,
+    /// What it shall run.
+    pub artifact: Artifact,
+}
+
+/// Asks a metric source for one measurement of one gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measure {
+    /// `plan@version/ring/cluster/attempt/gate/n`.
+    pub key: IdempotencyKey,
+    /// The release that is judged.
+    pub release: ReleaseId,
+    /// The ring.
+    pub ring: RingName,
+    /// The release's n-th try on the ring.
+    pub attempt: u32,
+    /// The cluster that is judged.
+    pub cluster: ClusterName,
+    /// The gate.
+    pub gate: GateName,
+    /// Whom to ask.
+    pub source: MetricSource,
+    /// The query, complete.
+    pub query: String,
+    /// The samples query, complete.
+    pub samples: Option<String>,
+    /// Asks the same query as of this instant too.
+    pub baseline_at: Option<Timestamp>,
+    /// When it was due.
+    pub due: Mono,
+    /// The longest an answer may take.
+    pub timeout: Span,
+}

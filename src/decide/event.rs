@@ -1,0 +1,361 @@
+//! Everything that can happen to the core, whatever its source.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::command::Lane;
+use crate::{
+    ids::{
+        ClusterName, Commit, FreezeId, IdempotencyKey, Jurisdiction, PlanName, Principal,
+        ReleaseId, RingName, Version,
+    },
+    model::{plan::Plan, ring::Artifact},
+};
+
+/// Something that happened. The core answers each with a [`super::Decision`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// This process became the writer; it is said once, before anything else.
+    TookOver,
+    /// The source was read: at which commit, or why its head was not accepted.
+    Source {
+        /// The commit that was looked at.
+        commit: Commit,
+        /// Why it stays out of force, if it does.
+        refused: Option<String>,
+    },
+    /// What the accepted commit says of one plan.
+    Declared {
+        /// The plan.
+        plan: PlanName,
+        /// What is declared.
+        declared: Declared,
+    },
+    /// The state of a plan's target in a cluster, as its adapter sees it now.
+    Observed {
+        /// The plan whose target it is.
+        plan: PlanName,
+        /// Where.
+        cluster: ClusterName,
+        /// What was seen.
+        state: TargetState,
+    },
+    /// How an effect ended; it comes once a command, unless ringward was killed in between.
+    Outcome {
+        /// The plan that the command was for.
+        plan: PlanName,
+        /// The command's key.
+        key: IdempotencyKey,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The answer to a [`super::command::Measure`].
+    Measured {
+        /// The plan that the command was for.
+        plan: PlanName,
+        /// The command's key.
+        key: IdempotencyKey,
+        /// What was read.
+        answer: Answer,
+    },
+    /// Somebody asks for something.
+    Operator(Request),
+    /// A time that the core had asked for has come.
+    Wake {
+        /// The plan that asked for it.
+        plan: PlanName,
+    },
+}
+
+/// What a commit says of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Declared {
+    /// It is valid.
+    Valid(Arc<Plan>),
+    /// It is in error: releases in motion go on, new ones are refused.
+    Invalid(Vec<Problem>),
+    /// It is no longer there.
+    Withdrawn,
+}
+
+/// A diagnostic in the short form that the journal keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Its rule, such as `DAG001`.
+    pub rule: String,
+    /// `file:line:column`.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// A target as its adapter sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetState {
+    /// How far it is.
+    pub status: Status,
+    /// The image that its specification names, pinned by digest where the adapter could tell.
+    pub image: Option<Artifact>,
+    /// The intent that was last written to it: the fence. A status under another intent than ours
+    /// says nothing about our write.
+    pub intent: Option<IdempotencyKey>,
+}
+
+/// How far a target is, for the generation that its specification has now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// Written, and its controller has not taken it up.
+    Pending,
+    /// Under way, or not all of it ready; in words.
+    Progressing(String),
+    /// Somebody paused it in the cluster.
+    Paused,
+    /// Every replica is ready at the image, and nothing of another image is left.
+    Succeeded,
+    /// Its controller gave up; in words.
+    Failed(String),
+    /// The cluster could not be asked, or its answer could not be understood; in words.
+    Unknown(String),
+}
+
+/// How an effect ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// The target accepted it.
+    Done,
+    /// The target will never accept it: no consent, a field owned by another, a higher epoch, no such
+    /// object; in words that say what to do.
+    Refused(String),
+}
+
+/// What a metric source answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The gate's query.
+    pub value: Reading,
+    /// The samples query, where the gate has one.
+    pub samples: Option<Reading>,
+    /// The gate's query at the instant of the deploy, where it was asked for.
+    pub baseline: Option<Reading>,
+}
+
+/// One answer, read by the rules of gates.md.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reading {
+    /// One finite or infinite number; never NaN.
+    Value {
+        /// The number.
+        #[serde(with = "figure")]
+        value: f64,
+        /// The instant that it is true of.
+        at: Timestamp,
+    },
+    /// No series, or NaN.
+    Absent,
+    /// No answer that can be used; in words, without the provider's body.
+    Error(String),
+}
+
+/// Infinities survive JSON as text.
+pub mod figure {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes a finite number as a number and any other as text.
+    pub fn serialize<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
+        if value.is_finite() { s.serialize_f64(*value) } else { s.collect_str(value) }
+    }
+
+    /// Reads what [`serialize`] writes.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+        struct Figure;
+        impl serde::de::Visitor<'_> for Figure {
+            type Value = f64;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number, `inf` or `-inf`")
+            }
+            fn visit_f64<E>(self, v: f64) -> Result<f64, E> {
+                Ok(v)
+            }
+            fn visit_i64<E>(self, v: i64) -> Result<f64, E> {
+                Ok(v as f64)
+            }
+            fn visit_u64<E>(self, v: u64) -> Result<f64, E> {
+                Ok(v as f64)
+            }
+            fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<f64, E> {
+                v.parse().map_err(E::custom)
+            }
+        }
+        d.deserialize_any(Figure)
+    }
+
+    /// The same for a number that may be missing.
+    pub mod option {
+        use super::{Deserialize, Deserializer, Serializer};
+
+        /// Writes null where there is none.
+        pub fn serialize<S: Serializer>(value: &Option<f64>, s: S) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(value) => super::serialize(value, s),
+                None => s.serialize_none(),
+            }
+        }
+
+        /// Reads what [`serialize`] writes.
+        pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+            #[derive(Deserialize)]
+            struct Wrapped(#[serde(with = "super")] f64);
+            Ok(Option::<Wrapped>::deserialize(d)?.map(|w| w.0))
+        }
+    }
+}
+
+/// A request of an operator, authenticated and authorised at the edge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Who asks.
+    pub by: Actor,
+    /// What makes a repeat recognisable.
+    pub key: Option<IdempotencyKey>,
+    /// What is asked for.
+    pub action: Action,
+}
+
+/// Who asks, with what the edge knows about them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// Their name.
+    pub name: Principal,
+    /// Their roles.
+    pub roles: Vec<String>,
+    /// Where they belong to, if that is known.
+    pub jurisdiction: Option<Jurisdiction>,
+}
+
+/// What an operator can ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// A new release.
+    Submit {
+        /// Which.
+        release: ReleaseId,
+        /// What is deployed.
+        artifact: Artifact,
+        /// Who made it; the one who asks, where nobody else is named.
+        author: Option<Principal>,
+        /// By which lane it goes.
+        lane: Lane,
+        /// Why, for the audit.
+        reason: Option<String>,
+        /// Whether it can never be rolled back automatically.
+        irreversible: bool,
+        /// The version of the same plan that must have passed everywhere first.
+        requires: Option<Version>,
+    },
+    /// No new forward effect in the scope.
+    Pause {
+        /// What stops.
+        scope: Scope,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Takes a pause of exactly that scope away.
+    Resume {
+        /// What goes on.
+        scope: Scope,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Agrees that a release enters a ring.
+    Approve {
+        /// Which release.
+        release: ReleaseId,
+        /// Which ring.
+        ring: RingName,
+    },
+    /// Refuses that a release enters a ring.
+    Reject {
+        /// Which release.
+        release: ReleaseId,
+        /// Which ring.
+        ring: RingName,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Ends a release everywhere, for good.
+    Abort {
+        /// Which release.
+        release: ReleaseId,
+        /// Leaves rings in motion as they are instead of taking them back.
+        hold: bool,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A new attempt on a ring that failed or was rolled back; on all of them where none is named.
+    Retry {
+        /// Which release.
+        release: ReleaseId,
+        /// Which ring.
+        ring: Option<RingName>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Takes a release back from a ring; from all where it is out, where none is named.
+    Rollback {
+        /// Which release.
+        release: ReleaseId,
+        /// Which ring.
+        ring: Option<RingName>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Lets a newer release take a ring where the plan says `onNewer: manual`.
+    Advance {
+        /// Which release.
+        release: ReleaseId,
+        /// Which ring.
+        ring: RingName,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Stops the line.
+    Freeze {
+        /// Its id.
+        id: FreezeId,
+        /// What stops: everything, a jurisdiction or a plan.
+        scope: Scope,
+        /// When it ends by itself.
+        until: Option<Timestamp>,
+        /// Why.
+        reason: String,
+    },
+    /// Ends a freeze.
+    Lift {
+        /// Which.
+        id: FreezeId,
+    },
+}
+
+/// What a pause or a freeze covers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Scope {
+    /// Every plan everywhere.
+    Everything,
+    /// Every ring with a cluster in that jurisdiction.
+    Jurisdiction(Jurisdiction),
+    /// One plan.
+    Plan(PlanName),
+    /// One ring of a plan, whatever release is on it.
+    Ring(PlanName, RingName),
+    /// One release.
+    Release(ReleaseId),
+    /// One release on one ring.
+    ReleaseRing(ReleaseId, RingName),
+}

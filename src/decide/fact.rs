@@ -1,0 +1,261 @@
+//! What was decided and is now true: the vocabulary that the journal keeps for good.
+//!
+//! A variant or field may be added; none may change its meaning. Facts are applied by
+//! [`super::world::World::apply`] and by nothing else.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    command::Lane,
+    event::{Actor, Outcome, Problem, Scope, TargetState, figure},
+};
+use crate::{
+    ids::{
+        ClusterName, Commit, FreezeId, GateName, Hash, IdempotencyKey, PlanName, Principal,
+        ReleaseId, RingName, Version,
+    },
+    model::{plan::Plan, ring::Artifact, time::Span},
+};
+
+/// Something that is true from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "a fact's fields are its sentence's words")]
+pub enum Fact {
+    /// A writer took over; every effect of an earlier epoch is stale.
+    TookOver { epoch: u64 },
+    /// The source is in force at this commit.
+    SourceAccepted { commit: Commit },
+    /// The source's head was not accepted; the last accepted commit stays in force.
+    SourceRefused { commit: Commit, why: String },
+    /// A plan is in force for new releases.
+    PlanDeclared { plan: Arc<Plan> },
+    /// A plan's declarations are in error; what was in force before stays so for releases in motion.
+    PlanInError { plan: PlanName, commit: Commit, problems: Vec<Problem> },
+    /// A plan is no longer declared.
+    PlanWithdrawn { plan: PlanName, commit: Commit },
+
+    /// A release was admitted under the plan that is in force.
+    Submitted {
+        release: ReleaseId,
+        artifact: Artifact,
+        author: Principal,
+        by: Actor,
+        lane: Lane,
+        reason: Option<String>,
+        irreversible: bool,
+        requires: Option<Version>,
+        policy: Hash,
+    },
+    /// A request was refused.
+    Refused { by: Actor, asked: String, kind: Refusal, detail: String },
+    /// A request with an idempotency key was answered.
+    Answered { key: IdempotencyKey, fingerprint: Hash, answer: Reply },
+    /// Nothing goes forward in the scope.
+    Paused { scope: Scope, by: Actor, reason: Option<String> },
+    /// The pause of that scope is over.
+    Resumed { scope: Scope, by: Actor, reason: Option<String> },
+    /// The line is stopped.
+    Frozen { id: FreezeId, scope: Scope, until: Option<Timestamp>, by: Actor, reason: String },
+    /// A freeze is over.
+    Lifted { id: FreezeId, by: Actor },
+    /// Somebody agreed, to exactly what is named.
+    Approved { release: ReleaseId, ring: RingName, by: Actor, binding: Binding },
+    /// Somebody refused.
+    Rejected { release: ReleaseId, ring: RingName, by: Actor, reason: Option<String> },
+    /// A newer release may take the ring.
+    Advanced { release: ReleaseId, ring: RingName, by: Actor, reason: Option<String> },
+
+    /// What a target runs was taken as its known good: it ran there, healthy, before any release.
+    Adopted { plan: PlanName, cluster: ClusterName, version: Option<Version>, artifact: Artifact },
+    /// A target's state changed.
+    TargetSeen { plan: PlanName, cluster: ClusterName, state: TargetState },
+    /// An effect ended.
+    EffectSettled { plan: PlanName, key: IdempotencyKey, outcome: Outcome },
+    /// A dangling effect was overtaken by another decision.
+    EffectSuperseded { plan: PlanName, key: IdempotencyKey },
+
+    /// A release entered a ring, which has exactly these clusters.
+    RingStarted { release: ReleaseId, ring: RingName, attempt: u32, clusters: Vec<ClusterName> },
+    /// A cluster of the ring was observed at the artifact, ready, under our own write.
+    ClusterReady { release: ReleaseId, ring: RingName, cluster: ClusterName },
+    /// A cluster of the ring failed.
+    ClusterFailed { release: ReleaseId, ring: RingName, cluster: ClusterName, cause: String },
+    /// Every required cluster is ready: the soak begins, at zero.
+    SoakStarted { release: ReleaseId, ring: RingName },
+    /// From now on the soak runs, or stands still.
+    SoakRunning { release: ReleaseId, ring: RingName, running: bool },
+    /// This much healthy time was credited.
+    SoakCredited { release: ReleaseId, ring: RingName, span: Span },
+    /// Back to zero.
+    SoakReset { release: ReleaseId, ring: RingName, why: String },
+    /// A gate was measured and judged.
+    Measured {
+        release: ReleaseId,
+        ring: RingName,
+        cluster: ClusterName,
+        gate: GateName,
+        key: IdempotencyKey,
+        judged: Judged,
+    },
+    /// A gate's measurement that a later decision made pointless; nothing is counted.
+    MeasureDropped { plan: PlanName, key: IdempotencyKey },
+    /// What a relative gate compares with.
+    BaselineTaken {
+        release: ReleaseId,
+        ring: RingName,
+        cluster: ClusterName,
+        gate: GateName,
+        #[serde(with = "figure")]
+        value: f64,
+    },
+    /// The ring soaked through: what it runs is the known good of each of its healthy clusters.
+    RingPassed { release: ReleaseId, ring: RingName },
+    /// The ring failed.
+    RingFailed { release: ReleaseId, ring: RingName, cause: String },
+    /// The clusters that took the release go back.
+    RollbackStarted { release: ReleaseId, ring: RingName, by: Principal, cause: String },
+    /// A cluster is back at its known good.
+    ClusterRestored { release: ReleaseId, ring: RingName, cluster: ClusterName },
+    /// A cluster cannot be taken back by ringward; somebody must.
+    ClusterStuck { release: ReleaseId, ring: RingName, cluster: ClusterName, cause: String },
+    /// The ring is back; the version may not come again by itself.
+    RingRolledBack { release: ReleaseId, ring: RingName },
+    /// A newer release took the ring before this one started there.
+    RingSuperseded { release: ReleaseId, ring: RingName, by: Version },
+    /// The release was ended.
+    Aborted { release: ReleaseId, by: Actor, reason: Option<String>, hold: bool },
+    /// The release is over on the ring.
+    RingAborted { release: ReleaseId, ring: RingName },
+    /// A new attempt was asked for.
+    Retried { release: ReleaseId, ring: RingName, by: Actor, reason: Option<String> },
+}
+
+/// What an approval agrees to; it counts only while all of it is still so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// What is deployed.
+    pub artifact: Artifact,
+    /// The policy snapshot.
+    pub policy: Hash,
+    /// The ring's clusters.
+    pub clusters: Vec<ClusterName>,
+    /// The attempt that it lets start.
+    pub attempt: u32,
+}
+
+/// A measurement with its verdict and the figures behind it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was measured, where there was a number.
+    #[serde(with = "figure::option", default)]
+    pub value: Option<f64>,
+    /// The samples behind it.
+    #[serde(with = "figure::option", default)]
+    pub samples: Option<f64>,
+    /// What it was compared with: the bound, or the baseline.
+    #[serde(with = "figure::option", default)]
+    pub against: Option<f64>,
+    /// One sentence with the figures, such as `0.412 > 0.4`.
+    pub detail: String,
+}
+
+/// What a gate says. Only Pass advances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Measured, enough samples, inside its bounds.
+    Pass,
+    /// Measured, enough samples, outside its bounds.
+    Fail,
+    /// Measured, too little for the judge.
+    Insufficient,
+    /// No series, NaN, or too old.
+    Absent,
+    /// No usable answer.
+    Error,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Verdict::Pass => "Pass",
+            Verdict::Fail => "Fail",
+            Verdict::Insufficient => "Insufficient",
+            Verdict::Absent => "Absent",
+            Verdict::Error => "Error",
+        })
+    }
+}
+
+/// Why a request is refused; the API's problem types and the scenarios' `refused` use these names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The author approves their own release.
+    SelfApproval,
+    /// Not theirs to ask for.
+    NotAuthorised,
+    /// The version was rolled back there.
+    Tombstoned,
+    /// A residency rule forbids it.
+    ResidencyViolation,
+    /// The version exists.
+    DuplicateRelease,
+    /// It is over.
+    AlreadyTerminal,
+    /// It is no longer as the one who asks saw it.
+    StaleState,
+    /// No such plan or release.
+    UnknownRelease,
+    /// No such ring.
+    UnknownRing,
+    /// The key was used for something else.
+    IdempotencyConflict,
+    /// The plan's declarations are in error, or it is not declared.
+    PlanInError,
+    /// Nothing would change.
+    NothingToDo,
+}
+
+impl Refusal {
+    /// The name that people and programs read, in kebab case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::SelfApproval => "self-approval",
+            Refusal::NotAuthorised => "not-authorised",
+            Refusal::Tombstoned => "tombstoned",
+            Refusal::ResidencyViolation => "residency-violation",
+            Refusal::DuplicateRelease => "duplicate-release",
+            Refusal::AlreadyTerminal => "already-terminal",
+            Refusal::StaleState => "stale-state",
+            Refusal::UnknownRelease => "unknown-release",
+            Refusal::UnknownRing => "unknown-ring",
+            Refusal::IdempotencyConflict => "idempotency-conflict",
+            Refusal::PlanInError => "plan-in-error",
+            Refusal::NothingToDo => "nothing-to-do",
+        }
+    }
+}
+
+/// What an operator is answered, after it is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reply {
+    /// It is so.
+    Done {
+        /// Forward effects of the scope that are already on their way and cannot be called back.
+        in_flight: Vec<IdempotencyKey>,
+    },
+    /// It is not so, and why.
+    Refused {
+        /// The type of refusal.
+        kind: Refusal,
+        /// What is in the way, and what to do.
+        detail: String,
+    },
+}

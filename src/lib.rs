@@ -1,0 +1,15 @@
+//! ringward: a release enters the next ring only after the clusters of the ring before ran it
+//! healthily for the whole soak, and only where data residency allows it.
+//!
+//! Data flows one way, and a room imports only rooms before it:
+//!
+//! ```text
+//! declare -> model -> decide -> record -> act -> (the outcome comes back as an event) -> decide
+//!                                  \-> show
+//! ```
+//!
+//! `tests/tidy.rs` keeps the walls; ARCHITECTURE.md says why they stand where they stand.
+
+pub mod decide;
+pub mod ids;
+pub mod model;

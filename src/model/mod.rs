@@ -1,0 +1,9 @@
+//! What is declared, valid by construction. Pure: std, ids, petgraph, and the value types of jiff.
+
+pub mod calendar;
+pub mod graph;
+pub mod plan;
+pub mod policy;
+pub mod residency;
+pub mod ring;
+pub mod time;

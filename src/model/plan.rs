@@ -1,0 +1,69 @@
+//! A plan as compiled: everything that a release needs to know, in one value that stands alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    graph::RingGraph,
+    residency::Rule,
+    ring::{Cluster, Ring, Target},
+};
+use crate::ids::{ClusterName, Commit, DataClass, Hash, PlanName, RingName};
+
+/// One service's rings with their policies, clusters and rules resolved. A release keeps the one that
+/// it started under: it is the policy snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its name.
+    pub name: PlanName,
+    /// Of all the fields below except `commit`: the same declarations have the same hash.
+    pub hash: Hash,
+    /// The commit it was compiled from.
+    pub commit: Commit,
+    /// What is changed in each cluster.
+    pub target: Target,
+    /// The classes of data that the service handles.
+    pub data_classes: Vec<DataClass>,
+    /// What a newer release does to one in motion.
+    pub on_newer: OnNewer,
+    /// The most distinct versions between a ring and the ones it comes after.
+    pub max_skew: Option<u32>,
+    /// Which ring comes after which.
+    pub graph: RingGraph,
+    /// The rings, in the graph's order.
+    pub rings: Vec<Ring>,
+    /// The residency rules that bind it.
+    pub residency: Vec<Rule>,
+}
+
+impl Plan {
+    /// The ring of that name.
+    pub fn ring(&self, name: &RingName) -> Option<&Ring> {
+        self.rings.iter().find(|r| &r.name == name)
+    }
+
+    /// Every cluster of every ring, each once.
+    pub fn clusters(&self) -> impl Iterator<Item = &Cluster> {
+        let mut seen = std::collections::BTreeSet::new();
+        self.rings.iter().flat_map(|r| &r.clusters).filter(move |c| seen.insert(&c.name))
+    }
+
+    /// The cluster of that name, in whichever ring it is.
+    pub fn cluster(&self, name: &ClusterName) -> Option<&Cluster> {
+        self.rings.iter().find_map(|r| r.cluster(name))
+    }
+}
+
+/// What a newer release does to one in motion on the same ring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnNewer {
+    /// The newest waits until the ring is done; those in between are superseded.
+    #[default]
+    QueueLatest,
+    /// Strict order, all of them.
+    FinishThen,
+    /// Replaces at once only where the current one has failed or is not yet healthy.
+    ReplaceIfUnhealthy,
+    /// An operator decides.
+    Manual,
+}

@@ -1,0 +1,221 @@
+//! How a ring is judged: soak, gates, windows, approvals, budgets. Evaluates nothing.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{calendar::Calendar, residency::Territory, time::Span};
+use crate::ids::{GateName, PolicyName, RingName};
+
+/// A `RingPolicy` with all that it extends folded in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The name it was declared under.
+    pub name: PolicyName,
+    /// How long the ring must run healthily before the rings after it.
+    pub soak: Soak,
+    /// How long a target may take to be ready at the digest; unreachable time is not counted.
+    pub deadline: Span,
+    /// Clusters of the ring that deploy at once.
+    pub concurrency: Concurrency,
+    /// How many clusters of the ring may fail without failing it.
+    pub failure_budget: u32,
+    /// What is measured on each cluster; empty only where the policy says `gates: none`.
+    pub gates: Vec<Gate>,
+    /// What happens when the ring fails.
+    pub rollback: Rollback,
+    /// Who must agree before the ring starts.
+    pub approvals: Option<Approvals>,
+    /// When the ring may start.
+    pub calendars: Vec<Calendar>,
+    /// How long a release in motion is safe from being replaced by a newer one.
+    pub min_dwell: Span,
+}
+
+/// The soak of a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Soak {
+    /// Healthy time to be credited.
+    pub duration: Span,
+    /// What a failing measurement within its limit does.
+    pub on_breach: OnBreach,
+}
+
+/// What a failing measurement within its limit does to the soak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnBreach {
+    /// Back to zero.
+    #[default]
+    Reset,
+    /// Stands still until the gate passes again.
+    Freeze,
+    /// Fails the ring at once.
+    Fail,
+}
+
+/// How many clusters of a ring deploy at once.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Concurrency {
+    /// This many.
+    Clusters(u32),
+    /// This share of the ring (0 to 1), rounded down.
+    Share(f64),
+}
+
+impl Concurrency {
+    /// How many of `ring_size` clusters may deploy at once; at least one.
+    pub fn of(self, ring_size: usize) -> usize {
+        match self {
+            Concurrency::Clusters(n) => (n as usize).max(1),
+            // The tiny term keeps 29% of 100 from being 28 in binary fractions.
+            Concurrency::Share(share) => ((ring_size as f64 * share + 1e-9) as usize).max(1),
+        }
+    }
+}
+
+/// What happens when a ring fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// Whether the ring goes back by itself.
+    pub automatic: bool,
+}
+
+/// Who must agree before a ring starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approvals {
+    /// How many distinct people.
+    pub count: u32,
+    /// Any of these roles.
+    pub roles: Vec<String>,
+    /// Where they must belong to.
+    pub jurisdiction: Option<Territory>,
+    /// Whether the release's author is excluded.
+    pub exclude_author: bool,
+    /// How long an approval is good for.
+    pub expires: Option<Span>,
+}
+
+/// A measurement taken on each cluster of a ring, and how it is judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its name inside the policy.
+    pub name: GateName,
+    /// What kind of signal it reads.
+    pub signal: Signal,
+    /// The metric source of that name on each cluster.
+    pub provider: String,
+    /// The query, with the template's arguments put in and the built-in ones still open.
+    pub query: String,
+    /// The query for the number of samples behind one measurement.
+    pub samples: Option<String>,
+    /// The time between two measurements.
+    pub interval: Span,
+    /// The time from the start of the soak to the first measurement.
+    pub initial_delay: Span,
+    /// How a measurement is judged.
+    pub judge: Judge,
+    /// Fewer samples than this make a single measurement Insufficient.
+    pub min_samples: Option<f64>,
+    /// The samples needed over the whole soak before the ring may pass.
+    pub min_total_samples: Option<f64>,
+    /// More failing measurements than this fail the ring.
+    pub failure_limit: u32,
+    /// More failing measurements in a row than this fail the ring.
+    pub consecutive_failure_limit: Option<u32>,
+    /// More errors in a row than this hold the ring and alert.
+    pub consecutive_error_limit: u32,
+    /// What happens when there was no usable measurement for `no_data_deadline`.
+    pub on_no_data: OnNoData,
+    /// How long a gate may go without a usable measurement.
+    pub no_data_deadline: Span,
+    /// The age beyond which a sample is Absent.
+    pub max_age: Span,
+    /// Whether it can hold or fail the ring, or is a dry run.
+    pub required: bool,
+    /// For display only.
+    pub unit: Option<String>,
+}
+
+/// What kind of signal a gate reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Signal {
+    /// Failed requests.
+    Errors,
+    /// Slow requests.
+    Latency,
+    /// What the business counts: orders, sign-ups.
+    Business,
+    /// How full something is.
+    Saturation,
+}
+
+/// What happens to a ring that had no usable measurement for too long. No value passes it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnNoData {
+    /// It stays, and somebody is told.
+    #[default]
+    Hold,
+    /// It fails.
+    Fail,
+}
+
+/// How a measurement is judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Judge {
+    /// Inside bounds, both inclusive.
+    Threshold {
+        /// The least value that passes.
+        min: Option<f64>,
+        /// The greatest value that passes.
+        max: Option<f64>,
+    },
+    /// Not much worse than a baseline.
+    Relative {
+        /// What it is compared with.
+        baseline: Baseline,
+        /// The share (0.5 is 50%) by which it may be worse.
+        max_degradation: f64,
+        /// Which way is worse.
+        direction: Direction,
+        /// Differences up to this, in the unit of the measurement, are ignored.
+        floor: f64,
+    },
+}
+
+/// What a relative gate is compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Baseline {
+    /// The same cluster before the deploy.
+    Before,
+    /// The stable population that runs beside it, by a query of its own.
+    Stable(String),
+    /// Another ring, now.
+    Ring(RingName),
+}
+
+/// Which way of moving is worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Direction {
+    /// More is worse: latency, errors.
+    Increase,
+    /// Less is worse: orders, success rate.
+    Decrease,
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Signal::Errors => "errors",
+            Signal::Latency => "latency",
+            Signal::Business => "business",
+            Signal::Saturation => "saturation",
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! What a release is taken to: clusters, rings of clusters, targets and the artifact.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::Policy;
+use crate::ids::{ClusterName, DataClass, Jurisdiction, Region, RingName};
+
+/// One Kubernetes cluster, as declared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its name.
+    pub name: ClusterName,
+    /// `metadata.labels`, by which rings may select it.
+    pub labels: BTreeMap<String, String>,
+    /// The cloud region that it runs in.
+    pub region: Region,
+    /// The country whose law it is under.
+    pub jurisdiction: Jurisdiction,
+    /// The classes of data that it may hold.
+    pub data_classes: Vec<DataClass>,
+    /// The cluster that takes over when this one fails.
+    pub failover_pair: Option<ClusterName>,
+    /// The connection of the server's settings that reaches it.
+    pub connection: String,
+    /// Where its gates are measured.
+    pub metrics: Vec<MetricSource>,
+}
+
+/// Where gates are measured: named by the platform's owner, never by a policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MetricSource {
+    /// The name that gate templates give as `provider`.
+    pub name: String,
+    /// Which API it speaks.
+    pub kind: ProviderKind,
+    /// Its base URL, without the API's path.
+    pub url: String,
+    /// Where the evidence lies.
+    pub jurisdiction: Option<Jurisdiction>,
+}
+
+/// Which API a metric source speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProviderKind {
+    /// Prometheus' HTTP API; Thanos, Mimir and VictoriaMetrics speak it too.
+    Prometheus,
+}
+
+/// A set of clusters that take a release together, and how they are judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ring {
+    /// Its name inside the plan. What it comes after is the graph's to know.
+    pub name: RingName,
+    /// Its clusters, in the order in which they take the release.
+    pub clusters: Vec<Cluster>,
+    /// The policy, with everything that it extends folded in.
+    pub policy: Policy,
+}
+
+impl Ring {
+    /// The cluster of that name, if the ring has it.
+    pub fn cluster(&self, name: &ClusterName) -> Option<&Cluster> {
+        self.clusters.iter().find(|c| &c.name == name)
+    }
+}
+
+/// The object that is changed in each cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Which kind of object.
+    pub kind: TargetKind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The container whose image is the release's artifact.
+    pub container: String,
+}
+
+/// The kinds of object that ringward can drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TargetKind {
+    /// `apps/v1` Deployment.
+    Deployment,
+}
+
+impl fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            TargetKind::Deployment => "Deployment",
+        })
+    }
+}
+
+/// An image reference; pinned where it carries a digest: `registry/app@sha256:…`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Artifact(pub String);
+
+impl Artifact {
+    /// The digest that it is pinned by, such as `sha256:9f2c…`.
+    pub fn digest(&self) -> Option<&str> {
+        let (_, digest) = self.0.rsplit_once('@')?;
+        let hex = digest.strip_prefix("sha256:")?;
+        (hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())).then_some(digest)
+    }
+
+    /// Whether both are the same content, wherever they are pulled from.
+    pub fn same_as(&self, other: &Artifact) -> bool {
+        match (self.digest(), other.digest()) {
+            (Some(a), Some(b)) => a == b,
+            _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for Artifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Artifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}

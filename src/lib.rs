@@ -10,6 +10,12 @@
 //!
 //! `tests/tidy.rs` keeps the walls; ARCHITECTURE.md says why they stand where they stand.
 
+pub mod act;
+pub mod clock;
 pub mod decide;
+pub mod declare;
 pub mod ids;
 pub mod model;
+pub mod record;
+pub mod show;
+pub mod sim;

@@ -1,0 +1,1 @@
+//! One file per kind of workload, over kube.

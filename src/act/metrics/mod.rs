@@ -1,0 +1,1 @@
+//! One file per provider: a query -> readings. No thresholds.

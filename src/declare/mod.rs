@@ -1,0 +1,1 @@
+//! Declarations: Git or a directory -> text -> checked declarations -> the model.

@@ -1,0 +1,1 @@
+//! Projections for people and programs.

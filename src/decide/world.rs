@@ -1,0 +1,935 @@
+//! What is true: the fold of all facts. [`World::apply`] is the only mutation and decides nothing;
+//! recovery replays the journal through it and never runs the core again.
+//!
+//! Plans, releases and ring runs are shared by reference count and copied on write, so that the core
+//! can work on a draft of the one plan that an event touches ([`World::draft`]) at the price of what
+//! the event changes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    command::{Command, Lane, Measure, Write},
+    event::{Actor, Problem, Scope, Status, TargetState},
+    fact::{Binding, Fact, Judged, Reply, Verdict},
+};
+use crate::{
+    ids::{
+        ClusterName, Commit, FreezeId, GateName, Hash, IdempotencyKey, Jurisdiction, PlanName,
+        Principal, ReleaseId, RingName, Version,
+    },
+    model::{
+        plan::Plan,
+        policy::Gate,
+        ring::{Artifact, Ring},
+        time::{Mono, Now, Span},
+    },
+};
+
+/// Known goods that are kept a target: the last may itself turn out bad.
+const KNOWN_GOODS: usize = 5;
+
+/// Answers that are kept for repeats of a request.
+const ANSWERS: usize = 10_000;
+
+/// Everything that is true.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct World {
+    /// The writer's epoch; it grows with every take-over.
+    pub epoch: u64,
+    /// The monotonic time reached, from which a successor's clock goes on.
+    pub reached: Mono,
+    /// Where the source is.
+    pub source: SourceState,
+    /// By plan.
+    pub plans: BTreeMap<PlanName, Arc<PlanState>>,
+    /// What concerns more than one plan.
+    pub shared: Arc<Shared>,
+    /// What requests with a key were answered, in the order of their answers.
+    pub answers: Arc<Answers>,
+}
+
+/// Where the source of declarations is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceState {
+    /// The commit in force.
+    pub commit: Option<Commit>,
+    /// Since when.
+    pub accepted: Option<Timestamp>,
+    /// A head that was not accepted since, and why.
+    pub refused: Option<(Commit, String)>,
+}
+
+/// What concerns more than one plan: small, and read by every decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// Pauses in force.
+    pub pauses: BTreeMap<Scope, Said>,
+    /// Freezes in force, those that ended by themselves included until they are lifted.
+    pub freezes: BTreeMap<FreezeId, Freeze>,
+    /// The rings in motion, with their clusters: what caps are counted over.
+    pub motion: BTreeMap<(PlanName, RingName), BTreeMap<ClusterName, Jurisdiction>>,
+}
+
+/// Who said it, when and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Who.
+    pub by: Actor,
+    /// When.
+    pub at: Now,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A stop of the line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeze {
+    /// What it covers.
+    pub scope: Scope,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+    /// Who, when, why.
+    pub said: Said,
+}
+
+/// What requests with a key were answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    by_key: BTreeMap<IdempotencyKey, (Hash, Reply)>,
+    order: std::collections::VecDeque<IdempotencyKey>,
+}
+
+impl Answers {
+    /// The fingerprint of the request that used the key, and its answer.
+    pub fn get(&self, key: &IdempotencyKey) -> Option<&(Hash, Reply)> {
+        self.by_key.get(key)
+    }
+}
+
+/// A plan, its releases and its targets.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PlanState {
+    /// The last good declaration.
+    pub declared: Option<Arc<Plan>>,
+    /// What is wrong with the current one; while there is something, no release is admitted.
+    pub problems: Vec<Problem>,
+    /// Whether it is declared no more.
+    pub withdrawn: bool,
+    /// Every release that was admitted.
+    pub releases: BTreeMap<Version, Arc<Release>>,
+    /// Their versions, oldest first.
+    pub order: Vec<Version>,
+    /// What runs where, and what is known to be good there.
+    pub targets: BTreeMap<ClusterName, TargetRun>,
+    /// What was rolled back where, and may not come again by itself.
+    pub tombstones: BTreeMap<RingName, BTreeMap<Version, Artifact>>,
+    /// Effects without an outcome: issued again after a crash.
+    pub in_flight: BTreeMap<IdempotencyKey, Arc<Command>>,
+}
+
+impl PlanState {
+    /// The releases, oldest first.
+    pub fn in_order(&self) -> impl DoubleEndedIterator<Item = &Arc<Release>> {
+        self.order.iter().filter_map(|v| self.releases.get(v))
+    }
+
+    /// The release in motion on the ring, of which there is at most one (invariant 7).
+    pub fn in_motion(&self, ring: &RingName) -> Option<&Arc<Release>> {
+        self.releases.values().find(|r| r.ring(ring).is_some_and(|run| run.phase.in_motion()))
+    }
+}
+
+/// What runs in a plan's target on one cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TargetRun {
+    /// The last state seen by this writer; nothing after a take-over until it is seen again.
+    pub state: Option<TargetState>,
+    /// What completed its full soak there, the latest last.
+    pub known_good: Vec<KnownGood>,
+}
+
+impl TargetRun {
+    /// Where a rollback of `artifact` goes: the latest known good that is something else.
+    pub fn back_from(&self, artifact: &Artifact) -> Option<&KnownGood> {
+        self.known_good.iter().rev().find(|good| !good.artifact.same_as(artifact))
+    }
+}
+
+/// An artifact that may be gone back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownGood {
+    /// Its version, where it came by a release.
+    pub version: Option<Version>,
+    /// What ran.
+    pub artifact: Artifact,
+}
+
+/// One version on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Release {
+    /// Which.
+    pub id: ReleaseId,
+    /// What is deployed.
+    pub artifact: Artifact,
+    /// Who made it.
+    pub author: Principal,
+    /// Who asked for it.
+    pub by: Actor,
+    /// By which lane it goes.
+    pub lane: Lane,
+    /// Why.
+    pub reason: Option<String>,
+    /// Whether it can never be rolled back automatically.
+    pub irreversible: bool,
+    /// What must have passed everywhere first.
+    pub requires: Option<Version>,
+    /// The policy snapshot that it started under.
+    pub plan: Arc<Plan>,
+    /// When it was admitted.
+    pub submitted: Now,
+    /// Who ended it, if somebody did.
+    pub aborted: Option<Said>,
+    /// By ring; every ring of the snapshot is there.
+    pub rings: BTreeMap<RingName, Arc<RingRun>>,
+}
+
+impl Release {
+    /// How far it is on a ring.
+    pub fn ring(&self, ring: &RingName) -> Option<&RingRun> {
+        self.rings.get(ring).map(Arc::as_ref)
+    }
+}
+
+/// The phases of a ring for a release. Held is no phase of its own here: a ring that has not started
+/// is Held where something other than the rings before it holds it, which is derived when asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Not started.
+    #[default]
+    Waiting,
+    /// Effects are out.
+    Deploying,
+    /// Every target ready; gates are measured; soak is credited.
+    Soaking,
+    /// Soaked through.
+    Passed,
+    /// A limit was exceeded.
+    Failed,
+    /// Going back.
+    RollingBack,
+    /// Back.
+    RolledBack,
+    /// Ended by an operator.
+    Aborted,
+    /// A newer release took its place.
+    Superseded,
+}
+
+impl Phase {
+    /// Whether targets are being changed or watched for it: what caps and invariant 7 count.
+    pub fn in_motion(self) -> bool {
+        matches!(self, Phase::Deploying | Phase::Soaking | Phase::RollingBack)
+    }
+
+    /// Whether `next` may follow. Recovery goes through it too.
+    fn leads_to(self, next: Phase) -> bool {
+        use Phase::*;
+        match self {
+            Waiting => matches!(next, Deploying | Failed | Aborted | Superseded),
+            Deploying => matches!(next, Soaking | Failed | RollingBack | Aborted),
+            Soaking => matches!(next, Passed | Failed | RollingBack | Aborted),
+            Passed => matches!(next, RollingBack | Aborted),
+            Failed => matches!(next, RollingBack | Waiting | Aborted | Superseded),
+            RollingBack => matches!(next, RolledBack | Failed | Aborted),
+            RolledBack => matches!(next, Waiting),
+            Aborted | Superseded => false,
+        }
+    }
+}
+
+/// A release on a ring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RingRun {
+    /// How far it is.
+    pub phase: Phase,
+    /// Since when.
+    pub entered: Now,
+    /// The attempt that runs or ran; 0 before the first.
+    pub attempt: u32,
+    /// When this attempt started.
+    pub started: Option<Now>,
+    /// The clusters it was planned with: membership never shrinks silently (invariant 21).
+    pub clusters: BTreeMap<ClusterName, ClusterRun>,
+    /// The soak.
+    pub soak: SoakRun,
+    /// The gates, by cluster and name.
+    pub gates: BTreeMap<(ClusterName, GateName), GateRun>,
+    /// Approvals given, whether or not they still count.
+    pub approvals: Vec<Approval>,
+    /// A newer release may take the ring by an operator's word.
+    pub advanced: bool,
+    /// Why it failed or goes back.
+    pub cause: Option<String>,
+    /// An abort ends the rollback that is under way as Aborted.
+    pub aborting: bool,
+}
+
+/// Somebody's approval and what it agrees to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Who.
+    pub by: Actor,
+    /// To what.
+    pub binding: Binding,
+    /// When.
+    pub at: Now,
+}
+
+/// A ring's soak.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SoakRun {
+    /// Healthy time credited.
+    pub credited: Span,
+    /// The end of the last interval, if everything was healthy then; nothing while it stands still.
+    pub healthy_at: Option<Mono>,
+}
+
+/// A cluster of a ring that a release is on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClusterRun {
+    /// How far it is.
+    pub step: Step,
+    /// The key of the last write: the fence that a status must carry.
+    pub intent: Option<IdempotencyKey>,
+    /// When the deploy was intended; a baseline is measured as of then.
+    pub deployed: Option<Now>,
+    /// How long the present step has taken while the target could be seen.
+    pub reachable: Stopwatch,
+    /// How long a target that had been ready has not been.
+    pub unready: Stopwatch,
+}
+
+/// How far a cluster of a ring is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Step {
+    /// Not begun.
+    #[default]
+    Planned,
+    /// A write is out, and the target is not ready at the artifact.
+    Deploying,
+    /// It was ready at the artifact.
+    Ready,
+    /// It failed; why.
+    Failed(String),
+    /// It goes back.
+    Restoring,
+    /// It is back.
+    Restored,
+    /// It cannot be taken back; why.
+    Stuck(String),
+}
+
+/// Counts monotonic time while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stopwatch {
+    used: Span,
+    since: Option<Mono>,
+}
+
+impl Stopwatch {
+    /// Runs from `now`, if it does not run.
+    pub fn run(&mut self, now: Mono) {
+        self.since.get_or_insert(now);
+    }
+
+    /// Stands still from `now`.
+    pub fn stop(&mut self, now: Mono) {
+        self.used = self.elapsed(now);
+        self.since = None;
+    }
+
+    /// What it has counted.
+    pub fn elapsed(&self, now: Mono) -> Span {
+        self.used + self.since.map_or(Span::ZERO, |since| now.since(since))
+    }
+
+    /// When it will have counted `span`, if it runs on.
+    pub fn reaches(&self, span: Span) -> Option<Mono> {
+        self.since.map(|since| since + span.saturating_sub(self.used))
+    }
+}
+
+/// A gate on one cluster, since the attempt began to soak.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GateRun {
+    /// When the next measurement is due.
+    pub due: Mono,
+    /// The measurement that is out.
+    pub asked: Option<IdempotencyKey>,
+    /// How many were asked for.
+    pub asks: u32,
+    /// The latest measurement, and when it was judged.
+    pub latest: Option<(Judged, Now)>,
+    /// Whether the latest was taken by this writer: a predecessor's observes nothing now.
+    pub fresh: bool,
+    /// Failing measurements; a reset of the soak does not forgive them.
+    pub failures: u32,
+    /// Failing measurements in a row.
+    pub failures_in_a_row: u32,
+    /// Errors in a row.
+    pub errors_in_a_row: u32,
+    /// Samples since the soak was last at zero.
+    pub total_samples: f64,
+    /// Since when there has been no usable measurement.
+    pub no_data_since: Option<Mono>,
+    /// What a relative gate compares with.
+    pub baseline: Option<f64>,
+}
+
+/// A fact that does not follow from those before it: a defect of the core, or a journal that is not
+/// this program's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} does not follow from what was recorded before it")]
+pub struct Illegal {
+    what: String,
+}
+
+impl World {
+    /// A world of one plan and of what is shared, for a decision to work on.
+    pub fn draft(&self, plan: &PlanName) -> World {
+        let state = self.plans.get(plan).map(|p| (plan.clone(), p.clone()));
+        World {
+            epoch: self.epoch,
+            reached: self.reached,
+            source: SourceState::default(),
+            plans: state.into_iter().collect(),
+            shared: self.shared.clone(),
+            answers: Arc::default(),
+        }
+    }
+
+    /// A release.
+    pub fn release(&self, id: &ReleaseId) -> Option<&Arc<Release>> {
+        self.plans.get(&id.plan)?.releases.get(&id.version)
+    }
+
+    /// A release on a ring.
+    pub fn run(&self, id: &ReleaseId, ring: &RingName) -> Option<&RingRun> {
+        self.release(id)?.ring(ring)
+    }
+
+    /// Makes a recorded decision true: its facts in order, then its commands.
+    pub fn fold(&mut self, at: Now, facts: &[Fact], commands: &[Command]) -> Result<(), Illegal> {
+        facts.iter().try_for_each(|fact| self.apply(fact, at))?;
+        commands.iter().try_for_each(|command| self.intend(command, at))
+    }
+
+    /// A command was recorded: it is in flight until a fact says how it ended.
+    pub fn intend(&mut self, command: &Command, at: Now) -> Result<(), Illegal> {
+        self.reached = self.reached.max(at.mono);
+        let plan = self.plan_mut(command.plan());
+        plan.in_flight.insert(command.key().clone(), Arc::new(command.clone()));
+        match command {
+            Command::Deploy(write) => self.intend_write(write, Step::Deploying, at),
+            Command::Restore(write) => self.intend_write(write, Step::Restoring, at),
+            Command::Measure(measure) => self.intend_measure(measure),
+        }
+    }
+
+    fn intend_write(&mut self, write: &Write, step: Step, at: Now) -> Result<(), Illegal> {
+        let run = self.run_mut(&write.release, &write.ring)?;
+        let cluster = run.clusters.entry(write.cluster.clone()).or_default();
+        if step == Step::Deploying {
+            cluster.deployed = Some(at);
+        }
+        cluster.step = step;
+        cluster.intent = Some(write.key.clone());
+        cluster.reachable = Stopwatch::default();
+        cluster.reachable.run(at.mono);
+        Ok(())
+    }
+
+    fn intend_measure(&mut self, measure: &Measure) -> Result<(), Illegal> {
+        let run = self.run_mut(&measure.release, &measure.ring)?;
+        let gate = run.gates.entry((measure.cluster.clone(), measure.gate.clone())).or_default();
+        gate.asked = Some(measure.key.clone());
+        gate.asks += 1;
+        Ok(())
+    }
+
+    /// Makes a fact true. It never decides: it says what follows from the fact, and refuses a fact
+    /// that cannot be true.
+    pub fn apply(&mut self, fact: &Fact, at: Now) -> Result<(), Illegal> {
+        self.reached = self.reached.max(at.mono);
+        match fact {
+            Fact::TookOver { epoch } => self.take_over(*epoch, at),
+            Fact::SourceAccepted { commit } => {
+                self.source = SourceState {
+                    commit: Some(commit.clone()),
+                    accepted: Some(at.wall),
+                    refused: None,
+                };
+            }
+            Fact::SourceRefused { commit, why } => {
+                self.source.refused = Some((commit.clone(), why.clone()));
+            }
+            Fact::PlanDeclared { plan } => {
+                let state = self.plan_mut(&plan.name);
+                state.problems.clear();
+                state.withdrawn = false;
+                state.declared = Some(plan.clone());
+            }
+            Fact::PlanInError { plan, problems, .. } => {
+                self.plan_mut(plan).problems = problems.clone();
+            }
+            Fact::PlanWithdrawn { plan, .. } => self.plan_mut(plan).withdrawn = true,
+            Fact::Submitted { .. } => self.submit(fact, at)?,
+            Fact::Refused { .. } => {}
+            Fact::Answered { key, fingerprint, answer } => {
+                let answers = Arc::make_mut(&mut self.answers);
+                answers.by_key.insert(key.clone(), (fingerprint.clone(), answer.clone()));
+                answers.order.push_back(key.clone());
+                if answers.order.len() > ANSWERS
+                    && let Some(oldest) = answers.order.pop_front()
+                {
+                    answers.by_key.remove(&oldest);
+                }
+            }
+            Fact::Paused { scope, by, reason } => {
+                let said = Said { by: by.clone(), at, reason: reason.clone() };
+                Arc::make_mut(&mut self.shared).pauses.insert(scope.clone(), said);
+            }
+            Fact::Resumed { scope, .. } => {
+                Arc::make_mut(&mut self.shared).pauses.remove(scope);
+            }
+            Fact::Frozen { id, scope, until, by, reason } => {
+                let said = Said { by: by.clone(), at, reason: Some(reason.clone()) };
+                let freeze = Freeze { scope: scope.clone(), until: *until, said };
+                Arc::make_mut(&mut self.shared).freezes.insert(id.clone(), freeze);
+            }
+            Fact::Lifted { id, .. } => {
+                Arc::make_mut(&mut self.shared).freezes.remove(id);
+            }
+            Fact::Approved { release, ring, by, binding } => {
+                let approval = Approval { by: by.clone(), binding: binding.clone(), at };
+                self.run_mut(release, ring)?.approvals.push(approval);
+            }
+            Fact::Rejected { release, ring, by, reason } => {
+                self.enter(release, ring, Phase::Failed, at)?;
+                let why = reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
+                let run = self.run_mut(release, ring)?;
+                run.approvals.clear();
+                run.cause = Some(format!("rejected by {}{why}", by.name));
+            }
+            Fact::Advanced { release, ring, .. } => self.run_mut(release, ring)?.advanced = true,
+            Fact::Adopted { plan, cluster, version, artifact } => {
+                let target = self.plan_mut(plan).targets.entry(cluster.clone()).or_default();
+                target.known_good =
+                    vec![KnownGood { version: version.clone(), artifact: artifact.clone() }];
+            }
+            Fact::TargetSeen { plan, cluster, state } => self.see(plan, cluster, state, at),
+            Fact::EffectSettled { plan, key, .. }
+            | Fact::EffectSuperseded { plan, key }
+            | Fact::MeasureDropped { plan, key } => {
+                self.plan_mut(plan).in_flight.remove(key);
+            }
+            Fact::RingStarted { release, ring, attempt, clusters } => {
+                self.enter(release, ring, Phase::Deploying, at)?;
+                let run = self.run_mut(release, ring)?;
+                run.attempt = *attempt;
+                run.started = Some(at);
+                run.cause = None;
+                run.soak = SoakRun::default();
+                run.gates.clear();
+                run.clusters =
+                    clusters.iter().map(|c| (c.clone(), ClusterRun::default())).collect();
+            }
+            Fact::ClusterReady { release, ring, cluster } => {
+                let run = self.cluster_mut(release, ring, cluster)?;
+                run.step = Step::Ready;
+                run.reachable.stop(at.mono);
+            }
+            Fact::ClusterFailed { release, ring, cluster, cause } => {
+                self.cluster_mut(release, ring, cluster)?.step = Step::Failed(cause.clone());
+            }
+            Fact::SoakStarted { release, ring } => self.start_soak(release, ring, at)?,
+            Fact::SoakRunning { release, ring, running } => {
+                self.run_mut(release, ring)?.soak.healthy_at = running.then_some(at.mono);
+            }
+            Fact::SoakCredited { release, ring, span } => {
+                let soak = &mut self.run_mut(release, ring)?.soak;
+                soak.credited = soak.credited + *span;
+                soak.healthy_at = Some(at.mono);
+            }
+            Fact::SoakReset { release, ring, .. } => {
+                let run = self.run_mut(release, ring)?;
+                run.soak = SoakRun::default();
+                for gate in run.gates.values_mut() {
+                    gate.total_samples = 0.0;
+                }
+            }
+            Fact::Measured { release, ring, cluster, gate, key, judged } => {
+                self.measured(release, ring, (cluster, gate), key, judged, at)?;
+            }
+            Fact::BaselineTaken { release, ring, cluster, gate, value } => {
+                let run = self.run_mut(release, ring)?;
+                run.gates.entry((cluster.clone(), gate.clone())).or_default().baseline =
+                    Some(*value);
+            }
+            Fact::RingPassed { release, ring } => self.pass(release, ring, at)?,
+            Fact::RingFailed { release, ring, cause } => {
+                self.enter(release, ring, Phase::Failed, at)?;
+                self.run_mut(release, ring)?.cause = Some(cause.clone());
+            }
+            Fact::RollbackStarted { release, ring, cause, .. } => {
+                self.enter(release, ring, Phase::RollingBack, at)?;
+                self.run_mut(release, ring)?.cause = Some(cause.clone());
+            }
+            Fact::ClusterRestored { release, ring, cluster } => {
+                self.cluster_mut(release, ring, cluster)?.step = Step::Restored;
+            }
+            Fact::ClusterStuck { release, ring, cluster, cause } => {
+                self.cluster_mut(release, ring, cluster)?.step = Step::Stuck(cause.clone());
+            }
+            Fact::RingRolledBack { release, ring } => {
+                self.enter(release, ring, Phase::RolledBack, at)?;
+                self.bury(release, ring)?;
+            }
+            Fact::RingSuperseded { release, ring, .. } => {
+                self.enter(release, ring, Phase::Superseded, at)?;
+            }
+            Fact::Aborted { release, by, reason, .. } => {
+                let said = Said { by: by.clone(), at, reason: reason.clone() };
+                let release = self.release_mut(release)?;
+                release.aborted = Some(said);
+                for run in release.rings.values_mut() {
+                    if run.phase == Phase::RollingBack {
+                        Arc::make_mut(run).aborting = true;
+                    }
+                }
+            }
+            Fact::RingAborted { release, ring } => {
+                let touched = self.run_mut(release, ring)?.started.is_some();
+                self.enter(release, ring, Phase::Aborted, at)?;
+                if touched {
+                    self.bury(release, ring)?;
+                }
+            }
+            Fact::Retried { release, ring, .. } => {
+                self.enter(release, ring, Phase::Waiting, at)?;
+                self.run_mut(release, ring)?.cause = None;
+                let plan = self.plan_mut(&release.plan);
+                if let Some(buried) = plan.tombstones.get_mut(ring) {
+                    buried.remove(&release.version);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that a predecessor saw may have changed: nothing is healthy until it is seen again,
+    /// and measurements that were out are asked for anew.
+    fn take_over(&mut self, epoch: u64, at: Now) {
+        self.epoch = epoch;
+        for plan in self.plans.values_mut() {
+            let plan = Arc::make_mut(plan);
+            plan.in_flight.retain(|_, c| !matches!(**c, Command::Measure(_)));
+            for target in plan.targets.values_mut() {
+                target.state = None;
+            }
+            for release in plan.releases.values_mut() {
+                if !release.rings.values().any(|r| r.phase.in_motion()) {
+                    continue;
+                }
+                for run in Arc::make_mut(release).rings.values_mut() {
+                    if !run.phase.in_motion() {
+                        continue;
+                    }
+                    let run = Arc::make_mut(run);
+                    run.soak.healthy_at = None;
+                    for cluster in run.clusters.values_mut() {
+                        cluster.reachable.stop(at.mono);
+                        cluster.unready.stop(at.mono);
+                    }
+                    for gate in run.gates.values_mut() {
+                        gate.asked = None;
+                        gate.fresh = false;
+                        gate.due = gate.due.min(at.mono);
+                        gate.no_data_since = gate.no_data_since.map(|_| at.mono);
+                    }
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, fact: &Fact, at: Now) -> Result<(), Illegal> {
+        let Fact::Submitted {
+            release,
+            artifact,
+            author,
+            by,
+            lane,
+            reason,
+            irreversible,
+            requires,
+            policy,
+        } = fact
+        else {
+            return Ok(());
+        };
+        let state = self.plan_mut(&release.plan);
+        let plan = state.declared.clone().filter(|p| p.hash == *policy);
+        let plan = plan.ok_or_else(|| Illegal { what: format!("release {release}") })?;
+        let waiting = || {
+            Arc::new(RingRun {
+                phase: Phase::Waiting,
+                entered: at,
+                attempt: 0,
+                started: None,
+                clusters: BTreeMap::new(),
+                soak: SoakRun::default(),
+                gates: BTreeMap::new(),
+                approvals: Vec::new(),
+                advanced: false,
+                cause: None,
+                aborting: false,
+            })
+        };
+        let rings = plan.rings.iter().map(|r| (r.name.clone(), waiting())).collect();
+        let admitted = Release {
+            id: release.clone(),
+            artifact: artifact.clone(),
+            author: author.clone(),
+            by: by.clone(),
+            lane: *lane,
+            reason: reason.clone(),
+            irreversible: *irreversible,
+            requires: requires.clone(),
+            plan,
+            submitted: at,
+            aborted: None,
+            rings,
+        };
+        state.order.push(release.version.clone());
+        state.releases.insert(release.version.clone(), Arc::new(admitted));
+        Ok(())
+    }
+
+    fn see(&mut self, plan: &PlanName, cluster: &ClusterName, seen: &TargetState, at: Now) {
+        let state = self.plan_mut(plan);
+        state.targets.entry(cluster.clone()).or_default().state = Some(seen.clone());
+        let visible = !matches!(seen.status, Status::Unknown(_));
+        for release in state.releases.values_mut() {
+            let on = |r: &Arc<RingRun>| r.phase.in_motion() && r.clusters.contains_key(cluster);
+            if !release.rings.values().any(on) {
+                continue;
+            }
+            for run in Arc::make_mut(release).rings.values_mut().filter(|r| on(r)) {
+                let run = Arc::make_mut(run);
+                let Some(here) = run.clusters.get_mut(cluster) else { continue };
+                let moving = matches!(here.step, Step::Deploying | Step::Restoring);
+                match visible && moving {
+                    true => here.reachable.run(at.mono),
+                    false => here.reachable.stop(at.mono),
+                }
+                let healthy = seen.status == Status::Succeeded && seen.intent == here.intent;
+                if here.step == Step::Ready && visible && !healthy {
+                    here.unready.run(at.mono);
+                } else if healthy {
+                    here.unready = Stopwatch::default();
+                } else {
+                    here.unready.stop(at.mono);
+                }
+            }
+        }
+    }
+
+    fn start_soak(&mut self, release: &ReleaseId, ring: &RingName, at: Now) -> Result<(), Illegal> {
+        self.enter(release, ring, Phase::Soaking, at)?;
+        let gates = self.ring(release, ring)?.policy.gates.clone();
+        let run = self.run_mut(release, ring)?;
+        let ready = run.clusters.iter().filter(|(_, c)| c.step == Step::Ready);
+        let ready: Vec<ClusterName> = ready.map(|(name, _)| name.clone()).collect();
+        for cluster in ready {
+            for gate in &gates {
+                let state = run.gates.entry((cluster.clone(), gate.name.clone())).or_default();
+                state.due = at.mono + gate.initial_delay;
+            }
+        }
+        Ok(())
+    }
+
+    fn measured(
+        &mut self,
+        release: &ReleaseId,
+        ring: &RingName,
+        (cluster, name): (&ClusterName, &GateName),
+        key: &IdempotencyKey,
+        judged: &Judged,
+        at: Now,
+    ) -> Result<(), Illegal> {
+        let asked = self.plan_mut(&release.plan).in_flight.remove(key);
+        let gates = &self.ring(release, ring)?.policy.gates;
+        let gate = gates.iter().find(|g| g.name == *name).cloned();
+        let gate = gate.ok_or_else(|| Illegal { what: format!("a measurement of {name}") })?;
+        let due = match asked.as_deref() {
+            Some(Command::Measure(measure)) => measure.due,
+            _ => at.mono,
+        };
+        let run = self.run_mut(release, ring)?;
+        let state = run.gates.entry((cluster.clone(), name.clone())).or_default();
+        state.asked = None;
+        state.fresh = true;
+        state.due = match judged.verdict {
+            Verdict::Error => at.mono + retry_delay(&gate, key),
+            Verdict::Pass | Verdict::Fail | Verdict::Insufficient | Verdict::Absent => {
+                (due + gate.interval).max(at.mono)
+            }
+        };
+        count(state, judged.verdict, due.min(at.mono));
+        state.total_samples += judged.samples.unwrap_or(0.0);
+        state.latest = Some((judged.clone(), at));
+        Ok(())
+    }
+
+    fn pass(&mut self, release: &ReleaseId, ring: &RingName, at: Now) -> Result<(), Illegal> {
+        self.enter(release, ring, Phase::Passed, at)?;
+        let artifact = self.release_mut(release)?.artifact.clone();
+        let run = self.run_mut(release, ring)?;
+        let ready = run.clusters.iter().filter(|(_, c)| c.step == Step::Ready);
+        let ready: Vec<ClusterName> = ready.map(|(name, _)| name.clone()).collect();
+        let plan = self.plan_mut(&release.plan);
+        for cluster in ready {
+            let goods = &mut plan.targets.entry(cluster).or_default().known_good;
+            goods.retain(|good| !good.artifact.same_as(&artifact));
+            let version = Some(release.version.clone());
+            goods.push(KnownGood { version, artifact: artifact.clone() });
+            if goods.len() > KNOWN_GOODS {
+                goods.remove(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn bury(&mut self, release: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        let artifact = self.release_mut(release)?.artifact.clone();
+        let clusters = self.run_mut(release, ring)?.clusters.clone();
+        let plan = self.plan_mut(&release.plan);
+        plan.tombstones
+            .entry(ring.clone())
+            .or_default()
+            .insert(release.version.clone(), artifact.clone());
+        // What had to be taken back is no place to go back to, even if it once soaked here.
+        for cluster in clusters.keys() {
+            if let Some(target) = plan.targets.get_mut(cluster) {
+                target.known_good.retain(|good| !good.artifact.same_as(&artifact));
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(
+        &mut self,
+        release: &ReleaseId,
+        ring: &RingName,
+        next: Phase,
+        at: Now,
+    ) -> Result<(), Illegal> {
+        let run = self.run_mut(release, ring)?;
+        if !run.phase.leads_to(next) {
+            let what = format!("{release} on {ring} from {:?} to {next:?}", run.phase);
+            return Err(Illegal { what });
+        }
+        run.phase = next;
+        run.entered = at;
+        run.soak.healthy_at = None;
+        let members = match next.in_motion() {
+            true => Some(
+                self.ring(release, ring)?
+                    .clusters
+                    .iter()
+                    .map(|c| (c.name.clone(), c.jurisdiction.clone()))
+                    .collect(),
+            ),
+            false => None,
+        };
+        let key = (release.plan.clone(), ring.clone());
+        let known = self.shared.motion.get(&key);
+        if known != members.as_ref() {
+            let motion = &mut Arc::make_mut(&mut self.shared).motion;
+            match members {
+                Some(clusters) => motion.insert(key, clusters),
+                None => motion.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn plan_mut(&mut self, plan: &PlanName) -> &mut PlanState {
+        if !self.plans.contains_key(plan) {
+            self.plans.insert(plan.clone(), Arc::default());
+        }
+        Arc::make_mut(self.plans.get_mut(plan).expect("it was just put there"))
+    }
+
+    fn release_mut(&mut self, id: &ReleaseId) -> Result<&mut Release, Illegal> {
+        let plan = self.plan_mut(&id.plan);
+        let release = plan.releases.get_mut(&id.version).map(Arc::make_mut);
+        release.ok_or_else(|| Illegal { what: format!("something about {id}") })
+    }
+
+    fn run_mut(&mut self, id: &ReleaseId, ring: &RingName) -> Result<&mut RingRun, Illegal> {
+        let release = self.release_mut(id)?;
+        let run = release.rings.get_mut(ring).map(Arc::make_mut);
+        run.ok_or_else(|| Illegal { what: format!("something about {id} on {ring}") })
+    }
+
+    fn cluster_mut(
+        &mut self,
+        id: &ReleaseId,
+        ring: &RingName,
+        cluster: &ClusterName,
+    ) -> Result<&mut ClusterRun, Illegal> {
+        let run = self.run_mut(id, ring)?.clusters.get_mut(cluster);
+        run.ok_or_else(|| Illegal { what: format!("something about {id} on {ring} in {cluster}") })
+    }
+
+    fn ring(&self, id: &ReleaseId, ring: &RingName) -> Result<&Ring, Illegal> {
+        let declared = self.release(id).and_then(|r| r.plan.ring(ring));
+        declared.ok_or_else(|| Illegal { what: format!("something about {id} on {ring}") })
+    }
+}
+
+/// The counters of gates.md: each separate; a success resets only those of things in a row.
+fn count(gate: &mut GateRun, verdict: Verdict, since: Mono) {
+    match verdict {
+        Verdict::Pass => {
+            gate.failures_in_a_row = 0;
+            gate.errors_in_a_row = 0;
+        }
+        Verdict::Fail => {
+            gate.failures += 1;
+            gate.failures_in_a_row += 1;
+            gate.errors_in_a_row = 0;
+        }
+        Verdict::Error => gate.errors_in_a_row += 1,
+        Verdict::Insufficient | Verdict::Absent => gate.errors_in_a_row = 0,
+    }
+    match verdict {
+        Verdict::Pass | Verdict::Fail => gate.no_data_since = None,
+        Verdict::Insufficient | Verdict::Absent | Verdict::Error => {
+            gate.no_data_since.get_or_insert(since);
+        }
+    }
+}
+
+/// 90% to 100% of the interval, by the measurement's own key: spread, and the same on replay.
+fn retry_delay(gate: &Gate, key: &IdempotencyKey) -> Span {
+    let hash = key.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let tenth = gate.interval.0 / 10;
+    Span(gate.interval.0 - (hash >> 32) % tenth.max(1))
+}

@@ -222,6 +222,9 @@ pub struct Request {
     pub by: Actor,
     /// What makes a repeat recognisable.
     pub key: Option<IdempotencyKey>,
+    /// The revision of the plan's state that the one who asks saw: if it is no longer that, the
+    /// request is refused as stale.
+    pub seen: Option<u64>,
     /// What is asked for.
     pub action: Action,
 }

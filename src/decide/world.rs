@@ -111,6 +111,8 @@ impl Answers {
 /// A plan, its releases and its targets.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlanState {
+    /// Grows with every change.
+    pub revision: u64,
     /// The last good declaration.
     pub declared: Option<Arc<Plan>>,
     /// What is wrong with the current one; while there is something, no release is admitted.
@@ -871,7 +873,9 @@ impl World {
         if !self.plans.contains_key(plan) {
             self.plans.insert(plan.clone(), Arc::default());
         }
-        Arc::make_mut(self.plans.get_mut(plan).expect("it was just put there"))
+        let state = Arc::make_mut(self.plans.get_mut(plan).expect("it was just put there"));
+        state.revision += 1;
+        state
     }
 
     fn release_mut(&mut self, id: &ReleaseId) -> Result<&mut Release, Illegal> {

@@ -4,6 +4,7 @@
 pub mod command;
 pub mod event;
 pub mod fact;
+pub mod gate;
 
 use command::Command;
 use fact::{Fact, Reply};

@@ -8,6 +8,7 @@
 mod figures;
 
 pub mod query;
+pub mod reading;
 
 pub mod relative;
 

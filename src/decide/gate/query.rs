@@ -115,7 +115,11 @@ fn escaped(text: &str) -> String {
 /// In one unit, as every PromQL dialect reads it; a range must not be empty, so at least 1 ms.
 fn duration(span: Span) -> String {
     let millis = span.0.max(1);
-    if millis % 1_000 == 0 { format!("{}s", millis / 1_000) } else { format!("{millis}ms") }
+    if millis.is_multiple_of(1_000) {
+        format!("{}s", millis / 1_000)
+    } else {
+        format!("{millis}ms")
+    }
 }
 
 #[cfg(test)]

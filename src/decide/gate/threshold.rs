@@ -9,6 +9,7 @@ use crate::decide::fact::Verdict;
 /// every bound on its side. A threshold with no bound at all judges nothing and is an Error: it must
 /// not become a gate that passes whatever happens.
 pub fn judge(value: f64, min: Option<f64>, max: Option<f64>, figures: Figures<'_>) -> Ruling {
+    let (above, below) = (|min| value >= min, |max| value <= max);
     let ruling = |verdict, against, detail| Ruling { verdict, against: Some(against), detail };
     match (min, max) {
         (None, None) => Ruling {
@@ -16,11 +17,11 @@ pub fn judge(value: f64, min: Option<f64>, max: Option<f64>, figures: Figures<'_
             against: None,
             detail: "the threshold has neither min nor max: give one".into(),
         },
-        (Some(min), _) if !(value >= min) => {
+        (Some(min), _) if !above(min) => {
             let [v, bound] = figures.tell([value, min]);
             ruling(Verdict::Fail, min, format!("{v} < {bound}"))
         }
-        (_, Some(max)) if !(value <= max) => {
+        (_, Some(max)) if !below(max) => {
             let [v, bound] = figures.tell([value, max]);
             ruling(Verdict::Fail, max, format!("{v} > {bound}"))
         }

@@ -87,7 +87,7 @@ impl Prometheus {
         async move {
             match answer.await {
                 Reading::Error(why) => Reading::Error(format!("metric source {name}: {why}")),
-                reading => reading,
+                reading @ (Reading::Value { .. } | Reading::Absent) => reading,
             }
         }
     }

@@ -191,7 +191,7 @@ mod tests {
     fn why(reading: Reading) -> String {
         match reading {
             Reading::Error(why) => why,
-            other => panic!("{other:?}"),
+            other @ (Reading::Value { .. } | Reading::Absent) => panic!("{other:?}"),
         }
     }
 

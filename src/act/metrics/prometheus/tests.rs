@@ -58,8 +58,7 @@ where
 async fn request_of(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     let mut chunk = [0; 4_096];
-    loop {
-        let Ok(n) = stream.read(&mut chunk).await else { break };
+    while let Ok(n) = stream.read(&mut chunk).await {
         text.extend_from_slice(&chunk[..n]);
         let so_far = String::from_utf8_lossy(&text);
         if n == 0 {
@@ -123,7 +122,7 @@ async fn asked(url: &str, timeout: Span) -> Answer {
 fn why(answer: &Answer) -> &str {
     match &answer.value {
         Reading::Error(why) => why,
-        other => panic!("{other:?}"),
+        other @ (Reading::Value { .. } | Reading::Absent) => panic!("{other:?}"),
     }
 }
 
@@ -437,7 +436,7 @@ async fn no_measurement_waits_longer_than_the_cap() {
     let question = |timeout| {
         let metrics = metrics();
         let measure = measure("http://127.0.0.1:1".into(), timeout);
-        let _ = metrics.measure(&measure);
+        drop(metrics.measure(&measure));
         let in_flight = metrics.prometheus.in_flight.lock().unwrap();
         in_flight.keys().next().unwrap().timeout
     };

@@ -295,7 +295,8 @@ fn longest_interval(ring: &Ring) -> Span {
 
 /// When the gates of the ring have had no usable measurement for so long that it fails.
 pub(super) fn no_data_deadlines(ring: &Ring, run: &RingRun) -> Vec<(Mono, String)> {
-    let required = ring.policy.gates.iter().filter(|g| g.required && g.on_no_data == OnNoData::Fail);
+    let required =
+        ring.policy.gates.iter().filter(|g| g.required && g.on_no_data == OnNoData::Fail);
     required
         .flat_map(|gate| {
             let runs = run.gates.iter().filter(|((_, name), _)| *name == gate.name);

@@ -132,7 +132,12 @@ impl Record {
     pub fn seal(prev: Digest, seq: u64, epoch: u64, draft: &Draft) -> Result<Self, Unreadable> {
         let Draft { at, facts, commands } = draft;
         let payload = serde_json::to_vec(&Written { v: ENVELOPE, at, epoch, facts, commands })?;
-        Ok(Self { seq, prev, hash: digest(prev, seq, &payload), payload })
+        Ok(Self::chained(prev, seq, payload))
+    }
+
+    /// Puts an envelope's bytes behind `prev`.
+    pub(super) fn chained(prev: Digest, seq: u64, payload: Vec<u8>) -> Self {
+        Self { seq, prev, hash: digest(prev, seq, &payload), payload }
     }
 
     /// Whether its bytes are the ones that were sealed. That it follows the record before it is the

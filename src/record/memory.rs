@@ -158,3 +158,47 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::conformance::drafts;
+
+    fn three() -> Memory {
+        let memory = Memory::new();
+        memory.append(1, &drafts(1..=3)).unwrap();
+        memory
+    }
+
+    #[test]
+    fn after_a_full_disk_nothing_is_taken_until_it_is_reopened() {
+        let memory = three();
+        memory.fail_next(Fault::Full);
+        assert!(matches!(memory.append(1, &drafts(4..=5)), Err(StoreError::Full { .. })));
+        assert!(matches!(memory.append(1, &drafts(4..=5)), Err(StoreError::Poisoned { .. })));
+        assert_eq!(memory.read(1, 10).unwrap().len(), 3);
+        memory.reopen().unwrap();
+        assert_eq!(memory.append(1, &drafts(4..=5)).unwrap(), 4..6);
+    }
+
+    #[test]
+    fn what_was_kept_without_an_answer_is_there_after_reopening_only() {
+        let memory = three();
+        memory.fail_next(Fault::Unanswered);
+        assert!(matches!(memory.append(2, &drafts(4..=5)), Err(StoreError::Io { .. })));
+        assert_eq!((memory.head().seq, memory.read(1, 10).unwrap().len()), (3, 3));
+        memory.reopen().unwrap();
+        assert_eq!((memory.head().seq, memory.head().epoch), (5, 2));
+        assert_eq!(memory.append(2, &drafts(6..=6)).unwrap(), 6..7);
+    }
+
+    #[test]
+    fn a_lost_tail_is_noticed() {
+        let memory = three();
+        memory.truncate(1);
+        let error = memory.read(1, 10).unwrap_err();
+        assert!(error.to_string().contains("entry 2: it is missing"), "{error}");
+        let error = memory.reopen().unwrap_err();
+        assert!(error.to_string().contains("entry 2: it was acknowledged"), "{error}");
+    }
+}

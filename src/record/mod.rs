@@ -10,8 +10,8 @@
 //! - **`Err` means nothing may be done about it.** The entries are then absent, or, where the failure
 //!   came after the disk had taken them, wholly present: whoever reopens reads what is there and folds
 //!   that. A store that failed refuses every later append ([`StoreError::Poisoned`]) until it is
-//!   reopened, because what the disk holds is unknown until it is read again. Reads go on, and show
-//!   acknowledged entries only.
+//!   reopened, because what the disk holds is unknown until it is read again. Reads show acknowledged
+//!   entries only, before and after; after a failure they may fail as well.
 //! - **One writer.** A directory has one process, and an append under an epoch lower than the highest
 //!   recorded one is refused ([`StoreError::StaleEpoch`]).
 //! - **Nothing acknowledged disappears in silence.** Each entry carries a hash over its own stored bytes

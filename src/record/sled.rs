@@ -9,7 +9,8 @@
 //! - A `snap.*.generating` that a crash left behind makes it refuse to open: it is deleted first. A real
 //!   `snap.*` never is, since recovery without it cannot tell a torn tail from a flipped bit.
 //! - It panics on some damage, when opening and when reading: every call is caught.
-//! - A full disk leaves it unable to write until it is opened again.
+//! - A full disk leaves it unable to write until it is opened again, and then and when to read: a page's
+//!   split may be finished, with a write, by whoever reads the page next.
 //! - Its default cache is 1 GiB.
 //! - Its threads may hold its lock for a moment after it is dropped.
 

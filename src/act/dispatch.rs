@@ -1,0 +1,1 @@
+//! Carries commands out: bounded queues, deadlines, retries, supersession.

@@ -36,7 +36,7 @@ pub(super) fn decide(world: &World, request: &Request, now: Now) -> Result<Decis
         };
         return Ok(Decision { reply: Some(reply), ..Decision::default() });
     }
-    let plan = plan_of(&request.action);
+    let plan = request.action.plan();
     let asked = Asked { world, by: &request.by, now };
     let verdict = match (request.seen, plan.and_then(|plan| world.plans.get(plan))) {
         (Some(seen), Some(state)) if seen != state.revision => {
@@ -417,7 +417,7 @@ impl Asked<'_> {
     /// The forward writes of a pause's scope that are out and cannot be called back.
     fn in_flight(&self, action: &Action) -> Vec<IdempotencyKey> {
         let Action::Pause { scope, .. } = action else { return Vec::new() };
-        let plans: Vec<_> = match plan_of(action) {
+        let plans: Vec<_> = match action.plan() {
             Some(plan) => self.world.plans.get(plan).into_iter().collect(),
             None => self.world.plans.values().collect(),
         };
@@ -453,26 +453,6 @@ fn rings_in(
     let all = release.plan.graph.order().iter();
     let named = all.filter(|name| ring.is_none_or(|ring| ring == *name));
     named.filter(|name| release.ring(name).is_some_and(|run| phase(run.phase))).cloned().collect()
-}
-
-fn plan_of(action: &Action) -> Option<&PlanName> {
-    match action {
-        Action::Submit { release, .. }
-        | Action::Approve { release, .. }
-        | Action::Reject { release, .. }
-        | Action::Abort { release, .. }
-        | Action::Retry { release, .. }
-        | Action::Rollback { release, .. }
-        | Action::Advance { release, .. } => Some(&release.plan),
-        Action::Pause { scope, .. }
-        | Action::Resume { scope, .. }
-        | Action::Freeze { scope, .. } => match scope {
-            Scope::Everything | Scope::Jurisdiction(_) => None,
-            Scope::Plan(plan) | Scope::Ring(plan, _) => Some(plan),
-            Scope::Release(id) | Scope::ReleaseRing(id, _) => Some(&id.plan),
-        },
-        Action::Lift { .. } => None,
-    }
 }
 
 /// What was asked for, in the journal's words.

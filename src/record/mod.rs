@@ -33,6 +33,7 @@ mod data_dir;
 pub mod format;
 mod high_water;
 pub mod memory;
+pub mod restore;
 pub mod sled;
 pub mod store;
 

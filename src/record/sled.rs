@@ -84,6 +84,16 @@ impl SledStore {
         Ok(store)
     }
 
+    /// Takes records as they were exported, which the caller has found to follow what is there.
+    pub(super) fn adopt(&self, records: &[Record]) -> Result<(), StoreError> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = Head { seq: last.seq, hash: last.hash, ..self.head() };
+        self.commit(&mut writer, records, head)?;
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        Ok(())
+    }
+
     fn db(&self) -> &Db {
         self.db.as_ref().expect("the database is there until the store is dropped")
     }

@@ -4,7 +4,7 @@
 //! lock        held by the process that has the directory; names it
 //! format      `ringward journal 1`; there once the directory is whole
 //! high-water  how far the journal had come
-//! journal/    the database's own files
+//! journal/    the database's own files; `super::safekeeping` names their copies
 //! ```
 
 use std::{

@@ -140,6 +140,22 @@ fn a_half_made_snapshot_goes_and_a_real_one_stays() {
     assert!(!stray.exists());
 }
 
+#[test]
+fn a_copy_that_a_killed_process_left_is_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 20);
+    let [journal, kept] = ["journal", "journal.kept"].map(|name| dir.path().join(name));
+    copy(&journal, &kept);
+    fs::write(journal.join("db"), "half wiped").unwrap();
+    copy(&journal, &dir.path().join("journal.keeping"));
+    copy(&journal, &dir.path().join("journal.discarded"));
+    assert_eq!(SledStore::open(dir.path()).unwrap().head().seq, 20);
+    let mut names: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["format", "high-water", "journal", "lock"]);
+}
+
 /// What somebody with the database in hand could do to entry 5 of 10, and where it is noticed.
 #[test]
 fn a_record_that_was_tampered_with_is_found() {
@@ -288,6 +304,7 @@ fn a_flipped_bit_on_the_disk_is_never_silent() {
             let dir = tempfile::tempdir().unwrap();
             copy(origin.path(), dir.path());
             fs::write(dir.path().join("journal/db"), bytes).unwrap();
+            let before = files(&dir.path().join("journal"));
             match SledStore::open(dir.path()) {
                 Ok(store) => {
                     assert_eq!(store.head().seq, entries, "byte {at}");
@@ -295,7 +312,8 @@ fn a_flipped_bit_on_the_disk_is_never_silent() {
                     whole += 1;
                 }
                 Err(StoreError::Corrupt { detail, .. }) => {
-                    println!("byte {at}: {detail}");
+                    let after = files(&dir.path().join("journal"));
+                    assert!(before == after, "byte {at}: {detail}, and it is not as it was");
                     refused += 1;
                 }
                 Err(other) => panic!("byte {at}: {other}"),

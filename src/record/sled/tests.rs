@@ -159,11 +159,11 @@ fn a_copy_that_a_killed_process_left_is_put_back() {
 /// What somebody with the database in hand could do to entry 5 of 10, and where it is noticed.
 #[test]
 fn a_record_that_was_tampered_with_is_found() {
-    type Tamper = fn(&Db);
-    fn forged(db: &Db, seq: u64, change: fn(&mut Record)) {
-        let mut record = stored(db, Path::new(""), seq..seq + 1).unwrap().remove(0);
+    type Tamper = fn(&Database);
+    fn forged(database: &Database, seq: u64, change: fn(&mut Record)) {
+        let mut record = database.records(seq..seq + 1).unwrap().remove(0);
         change(&mut record);
-        db.insert(key(seq, 0), record.to_bytes()).unwrap();
+        database.db().insert(key(seq, 0), record.to_bytes()).unwrap();
     }
     let cases: [(Tamper, &str); 6] = [
         (|db| forged(db, 5, |r| r.payload[40] ^= 1), "entry 5"),
@@ -177,12 +177,13 @@ fn a_record_that_was_tampered_with_is_found() {
             },
             "entry 6: it does not follow",
         ),
-        (|db| drop(db.remove(key(5, 0)).unwrap()), "entry 5"),
-        (|db| drop(db.insert(key(11, 0), "more").unwrap()), "entry 11: it lies behind"),
+        (|db| drop(db.db().remove(key(5, 0)).unwrap()), "entry 5"),
+        (|db| drop(db.db().insert(key(11, 0), "more").unwrap()), "entry 11: it lies behind"),
         (
             |db| {
                 // The tail is cut off, and the head made to fit: the chain itself is sound.
-                let last = stored(db, Path::new(""), 8..9).unwrap().remove(0);
+                let last = db.records(8..9).unwrap().remove(0);
+                let db = db.db();
                 db.insert(HEAD, [&8u64.to_be_bytes()[..], &last.hash.0].concat()).unwrap();
                 db.remove(key(9, 0)).unwrap();
                 db.remove(key(10, 0)).unwrap();
@@ -195,7 +196,7 @@ fn a_record_that_was_tampered_with_is_found() {
         filled(dir.path(), 10);
         let store = SledStore::open(dir.path()).unwrap();
         assert_eq!(audit::verify(&store).unwrap().broken, None);
-        tamper(store.db());
+        tamper(&store.database);
         let live = audit::verify(&store).unwrap().broken;
         if !place.contains("behind") {
             let broken = live.expect(place);

@@ -73,8 +73,7 @@ fn counted(deployment: &Deployment) -> Counted {
     let unseen = DeploymentStatus::default();
     let status = deployment.status.as_ref().unwrap_or(&unseen);
     let condition = |kind: &str, value: &str| {
-        let all = status.conditions.iter().flatten();
-        all.filter(|c| c.type_ == kind && c.status == value).last()
+        status.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == value)
     };
     if deployment.metadata.deletion_timestamp.is_some() {
         return Counted::Other(Status::Unknown("the Deployment is being deleted".into()));

@@ -4,6 +4,7 @@
 //! [`desk::Desk`]; a request is authenticated, authorised, put on the desk, and answered once the
 //! answer is durable. Every wording of a hold lives in one file, and no view can hold a secret.
 
+pub mod auth;
 pub mod change;
 pub mod desk;
 pub mod exit;

@@ -405,7 +405,7 @@ impl World {
         World {
             epoch: self.epoch,
             reached: self.reached,
-            source: SourceState::default(),
+            source: self.source.clone(),
             plans: state.into_iter().collect(),
             shared: self.shared.clone(),
             answers: Arc::default(),

@@ -45,6 +45,11 @@ pub fn blocs() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'sta
     BLOCS.iter().map(|(name, members)| (*name, members.split(' ')))
 }
 
+/// Whether a country belongs to a bloc of the table.
+pub fn contains(bloc: &str, country: &str) -> bool {
+    blocs().any(|(name, mut members)| name == bloc && members.any(|member| member == country))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

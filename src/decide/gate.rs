@@ -5,12 +5,16 @@
 //! functions over a history of samples, which the core does not keep yet; `ringward judge` offers
 //! them.
 
-mod figures;
+pub mod burn_rate;
+pub mod figures;
+pub mod mann_whitney;
+mod normal;
 
 pub mod query;
 pub mod reading;
 
 pub mod relative;
+pub mod sequential;
 
 pub mod threshold;
 

@@ -154,7 +154,7 @@ fn fresh(
 }
 
 /// Why a sample of that instant says nothing about the release now, if it does not.
-pub(crate) fn stale(
+pub fn stale(
     at: Timestamp,
     max_age: Span,
     deployed_at: Timestamp,

@@ -1,1 +1,3 @@
 //! Projections for people and programs.
+
+pub mod cli;

@@ -1,1 +1,3 @@
+//! Against the real components, where they are installed.
+
 mod prometheus;

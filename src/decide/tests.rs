@@ -370,7 +370,7 @@ fn a_breach_within_the_limit_resets_and_beyond_it_rolls_back() {
     let retry = Action::Retry { release: id("2"), ring: None, reason: None };
     assert_eq!(
         bench.ask(actor("ola", &["operator"]), retry),
-        ["retried", "ringStarted", "> search@2/a/one/2/deploy"]
+        ["retried", "ringStarted", "effectSuperseded", "> search@2/a/one/2/deploy"]
     );
 }
 

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Projections for people and programs: what is true, in words, figures and pages.
 //!
 //! Architecture invariant: nothing here decides. A read looks at the live world through the
@@ -11,3 +12,8 @@ pub mod exit;
 pub mod schema;
 pub mod view;
 pub mod words;
+=======
+//! Projections for people and programs.
+
+pub mod cli;
+>>>>>>> wt-metrics

@@ -47,23 +47,19 @@ pub(super) struct Fields {
 impl Fields {
     /// Every field that `object` gives a value, without what the server alone sets.
     pub(super) fn of(object: &Value) -> Self {
-        let mut object = object.clone();
-        if let Some(map) = object.as_object_mut() {
-            for name in ["apiVersion", "kind", "status"] {
-                map.remove(name);
-            }
+        let mut object = object.as_object().cloned().unwrap_or_default();
+        for name in ["apiVersion", "kind", "status"] {
+            object.remove(name);
         }
-        if let Some(metadata) = object["metadata"].as_object_mut() {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             for name in SERVER_SET {
                 metadata.remove(name);
             }
-            if metadata.is_empty()
-                && let Some(map) = object.as_object_mut()
-            {
-                map.remove("metadata");
+            if metadata.is_empty() {
+                object.remove("metadata");
             }
         }
-        let mut fields = Self::within(&object, "");
+        let mut fields = Self::within(&Value::Object(object), "");
         fields.own = false;
         fields
     }

@@ -1,1 +1,3 @@
 //! A fleet that is not there.
+
+pub mod loopback;

@@ -1,1 +1,5 @@
 //! A fleet that is not there.
+
+pub mod fleet;
+pub mod invariants;
+pub mod notation;

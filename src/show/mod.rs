@@ -1,1 +1,8 @@
-//! Projections for people and programs.
+//! Projections for people and programs: what is true, in words, figures and pages.
+//!
+//! Architecture invariant: nothing here decides. A read looks at the live world through the
+//! [`desk::Desk`]; a request is authenticated, authorised, put on the desk, and answered once the
+//! answer is durable. Every wording of a hold lives in one file, and no view can hold a secret.
+
+pub mod change;
+pub mod desk;

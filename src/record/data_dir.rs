@@ -1,0 +1,143 @@
+//! The data directory: who has it, and which format it is in.
+//!
+//! ```text
+//! lock        held by the process that has the directory; names it
+//! format      `ringward journal 1`; there once the directory is whole
+//! high-water  how far the journal had come
+//! journal/    the database's own files
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, FileExt},
+    path::{Path, PathBuf},
+};
+
+use super::{high_water::HighWater, store::StoreError};
+
+/// The format that this program writes, and the newest that it knows.
+pub(super) const FORMAT: u32 = 1;
+
+const MARKER: &str = "ringward journal ";
+
+/// A directory that this process has for itself until the value is dropped.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    path: PathBuf,
+    lock: File,
+}
+
+impl DataDir {
+    /// Takes the directory at `path`, which is made where there is none.
+    pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
+        // Before the lock file is made: what a newer version wrote is left exactly as it is.
+        let failed = |doing| move |e| StoreError::from_io(path, doing, e);
+        read_format(path)?;
+        make_private(path).map_err(failed("make the data directory"))?;
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join("lock"))
+            .map_err(failed("open the lock file"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse { dir: path.into(), holder: holder(path) });
+            }
+            Err(TryLockError::Error(e)) => return Err(failed("lock the data directory")(e)),
+        }
+        let dir = Self { path: path.into(), lock };
+        dir.sign().map_err(failed("write the lock file"))?;
+        match read_format(path)? {
+            // A later format's upgrade from an earlier one belongs here.
+            Some(_) => {}
+            None if dir.journal().exists() => {
+                let detail = "there is a journal, but no `format` file beside it".into();
+                return Err(StoreError::Corrupt { dir: path.into(), detail });
+            }
+            None => dir.found().map_err(failed("write the format file"))?,
+        }
+        Ok(dir)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the database's own files are.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    pub(super) fn high_water(&self) -> PathBuf {
+        self.path.join("high-water")
+    }
+
+    fn sign(&self) -> io::Result<()> {
+        let name = format!("process {}", std::process::id());
+        self.lock.set_len(0)?;
+        self.lock.write_all_at(name.as_bytes(), 0)
+    }
+
+    /// The format file comes last: a directory without it and without a journal was never used.
+    fn found(&self) -> io::Result<()> {
+        HighWater::create(&self.high_water())?;
+        let (draft, marker) = (self.path.join("format.new"), self.path.join("format"));
+        let mut file = File::create(&draft)?;
+        writeln!(file, "{MARKER}{FORMAT}")?;
+        file.sync_all()?;
+        fs::rename(draft, marker)?;
+        sync_dir(&self.path)
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Explicitly: a child that is being spawned may hold a copy of the handle for a moment longer.
+        let _ = self.lock.unlock();
+    }
+}
+
+/// Makes a directory's entries durable.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The journal is not for everybody on the machine to read.
+fn make_private(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn holder(path: &Path) -> String {
+    let name = fs::read_to_string(path.join("lock")).unwrap_or_default();
+    if name.starts_with("process ") { name } else { "another process".into() }
+}
+
+/// The directory's format; nothing where it has no format file.
+fn read_format(dir: &Path) -> Result<Option<u32>, StoreError> {
+    let text = match fs::read(dir.join("format")) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StoreError::from_io(dir, "read the format file", e)),
+    };
+    match text.trim_end().strip_prefix(MARKER).and_then(|n| n.parse().ok()) {
+        Some(found) if found > FORMAT => {
+            Err(StoreError::NewerFormat { dir: dir.into(), found, known: FORMAT })
+        }
+        Some(found) if found > 0 => Ok(Some(found)),
+        Some(_) | None => {
+            let detail = format!("its `format` file does not say `{MARKER}{FORMAT}`");
+            Err(StoreError::Corrupt { dir: dir.into(), detail })
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The same contract in memory: for simulation and for scenario runs.
+//!
+//! It keeps the bytes that a disk would keep, so that a simulated recovery reads what a real one reads.
+
+use std::{
+    ops::Range,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    audit::Chain,
+    format::{Digest, Record, seal_all},
+    store::{Draft, Head, Store, StoreError},
+};
+
+/// A journal that lasts as long as the value; [`Memory::reopen`] stands for a restart of the process.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Inner>);
+
+/// What the next append meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// No room: it fails, and nothing of it is kept.
+    Full,
+    /// The power goes after the disk has taken it and before the answer: it fails, and all of it is kept.
+    Unanswered,
+}
+
+#[derive(Debug)]
+struct Inner {
+    records: Vec<Record>,
+    /// What is acknowledged.
+    head: Head,
+    /// How far it had come; outlives the records, as the mark of a data directory does.
+    high_water: (u64, Digest),
+    fault: Option<Fault>,
+    poisoned: Option<String>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        let high_water = (0, Digest::GENESIS);
+        Self { records: Vec::new(), head: Head::EMPTY, high_water, fault: None, poisoned: None }
+    }
+}
+
+impl Memory {
+    /// An empty journal.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes the next append fail that way.
+    pub fn fail_next(&self, fault: Fault) {
+        self.inner().fault = Some(fault);
+    }
+
+    /// Loses every record behind number `seq`, as a damaged disk does; [`Memory::reopen`] notices.
+    pub fn truncate(&self, seq: u64) {
+        self.inner().records.retain(|record| record.seq <= seq);
+    }
+
+    /// Reads again what is kept and verifies it, as the next process would; appends are taken again.
+    pub fn reopen(&self) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        let mut chain = Chain::before(1);
+        for record in &inner.records {
+            chain.follow(record).map_err(|broken| broken.into_error(DIR.as_ref()))?;
+        }
+        let head = match inner.records.last() {
+            None => Head::EMPTY,
+            Some(last) => {
+                let unreadable =
+                    |source| StoreError::Unreadable { dir: DIR.into(), seq: last.seq, source };
+                let epoch = last.open().map_err(unreadable)?.epoch;
+                Head { seq: last.seq, hash: last.hash, epoch }
+            }
+        };
+        let (mark, _) = inner.high_water;
+        if head.seq < mark {
+            let lost = head.seq + 1;
+            let detail = format!("entry {lost}: it was acknowledged (up to {mark}) and is gone");
+            return Err(StoreError::Corrupt { dir: DIR.into(), detail });
+        }
+        (inner.head, inner.fault, inner.poisoned) = (head, None, None);
+        Ok(())
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Stands in messages where a data directory would.
+const DIR: &str = "(in memory)";
+
+impl Store for Memory {
+    fn append(&self, epoch: u64, drafts: &[Draft]) -> Result<Range<u64>, StoreError> {
+        let mut inner = self.inner();
+        let dir = || DIR.into();
+        if let Some(cause) = &inner.poisoned {
+            return Err(StoreError::Poisoned { dir: dir(), cause: cause.clone() });
+        }
+        let head = inner.head;
+        if epoch < head.epoch {
+            return Err(StoreError::StaleEpoch {
+                dir: dir(),
+                offered: epoch,
+                recorded: head.epoch,
+            });
+        }
+        let first = head.seq + 1;
+        let unwritable = |(seq, source)| StoreError::Unwritable { dir: dir(), seq, source };
+        let records = seal_all(head.hash, first, epoch, drafts).map_err(unwritable)?;
+        let Some(last) = records.last() else { return Ok(first..first) };
+        let head = Head { seq: last.seq, hash: last.hash, epoch };
+        let fault = inner.fault.take();
+        if fault != Some(Fault::Full) {
+            inner.records.extend(records);
+        }
+        if let Some(fault) = fault {
+            inner.poisoned = Some(format!("{fault:?}"));
+            return Err(fault.error());
+        }
+        inner.head = head;
+        inner.high_water = (head.seq, head.hash);
+        Ok(first..head.seq + 1)
+    }
+
+    fn records(&self, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let inner = self.inner();
+        let from = from.max(1);
+        let end = from.saturating_add(limit as u64).min(inner.head.seq + 1);
+        let at = |seq: u64| {
+            let kept = usize::try_from(seq - 1).ok().and_then(|i| inner.records.get(i)).cloned();
+            kept.unwrap_or_else(|| Record::from_bytes(seq, &[]))
+        };
+        Ok((from..end).map(at).collect())
+    }
+
+    fn head(&self) -> Head {
+        self.inner().head
+    }
+
+    fn dir(&self) -> &Path {
+        DIR.as_ref()
+    }
+}
+
+impl Fault {
+    fn error(self) -> StoreError {
+        use std::io::{Error, ErrorKind};
+        let dir = DIR.as_ref();
+        match self {
+            Fault::Full => StoreError::from_io(dir, "write", ErrorKind::StorageFull.into()),
+            Fault::Unanswered => StoreError::from_io(dir, "write", Error::other("the power went")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::conformance::drafts;
+
+    fn three() -> Memory {
+        let memory = Memory::new();
+        memory.append(1, &drafts(1..=3)).unwrap();
+        memory
+    }
+
+    #[test]
+    fn after_a_full_disk_nothing_is_taken_until_it_is_reopened() {
+        let memory = three();
+        memory.fail_next(Fault::Full);
+        assert!(matches!(memory.append(1, &drafts(4..=5)), Err(StoreError::Full { .. })));
+        assert!(matches!(memory.append(1, &drafts(4..=5)), Err(StoreError::Poisoned { .. })));
+        assert_eq!(memory.read(1, 10).unwrap().len(), 3);
+        memory.reopen().unwrap();
+        assert_eq!(memory.append(1, &drafts(4..=5)).unwrap(), 4..6);
+    }
+
+    #[test]
+    fn what_was_kept_without_an_answer_is_there_after_reopening_only() {
+        let memory = three();
+        memory.fail_next(Fault::Unanswered);
+        assert!(matches!(memory.append(2, &drafts(4..=5)), Err(StoreError::Io { .. })));
+        assert_eq!((memory.head().seq, memory.read(1, 10).unwrap().len()), (3, 3));
+        memory.reopen().unwrap();
+        assert_eq!((memory.head().seq, memory.head().epoch), (5, 2));
+        assert_eq!(memory.append(2, &drafts(6..=6)).unwrap(), 6..7);
+    }
+
+    #[test]
+    fn a_lost_tail_is_noticed() {
+        let memory = three();
+        memory.truncate(1);
+        let error = memory.read(1, 10).unwrap_err();
+        assert!(error.to_string().contains("entry 2: it is missing"), "{error}");
+        let error = memory.reopen().unwrap_err();
+        assert!(error.to_string().contains("entry 2: it was acknowledged"), "{error}");
+    }
+}

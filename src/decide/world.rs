@@ -796,7 +796,9 @@ impl World {
         state.due = match judged.verdict {
             Verdict::Error => at.mono + retry_delay(&gate, key),
             Verdict::Pass | Verdict::Fail | Verdict::Insufficient | Verdict::Absent => {
-                (due + gate.interval).max(at.mono)
+                // The next point of the grid that is still to come: what was missed is not made up.
+                let missed = at.mono.since(due).0 / gate.interval.0.max(1);
+                due + gate.interval * (missed + 1)
             }
         };
         count(state, judged.verdict, due.min(at.mono));

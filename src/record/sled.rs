@@ -30,6 +30,7 @@ use super::{
     data_dir::{DataDir, sync_dir},
     format::{CHUNK, Digest, Record, seal_all},
     high_water::HighWater,
+    safekeeping,
     store::{Draft, Head, PAGE, Store, StoreError},
 };
 
@@ -62,9 +63,25 @@ impl SledStore {
     /// Opens the journal in the data directory `path`, or begins one there, and verifies all of it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let dir = DataDir::claim(path)?;
-        let journal = dir.journal();
         let failed = |doing| move |e| StoreError::from_io(path, doing, e);
         prepare(&dir)?;
+        safekeeping::keep(&dir).map_err(failed("copy the database's files"))?;
+        let opened = Self::open_journal(&dir).and_then(|opened| {
+            safekeeping::discard(&dir)
+                .map_err(failed("discard the copy of the database's files"))?;
+            Ok(opened)
+        });
+        let (db, file, head, high_water) = opened.inspect_err(|_| {
+            // Where this fails the copy stays, and the next to open the directory puts it back.
+            let _ = safekeeping::put_back(&dir);
+        })?;
+        let writer = Mutex::new(Writer { high_water, poisoned: None });
+        Ok(Self { db: Some(db), file, writer, head: RwLock::new(head), dir })
+    }
+
+    fn open_journal(dir: &DataDir) -> Result<(Db, File, Head, HighWater), StoreError> {
+        let (path, journal) = (dir.path(), dir.journal());
+        let failed = |doing| move |e| StoreError::from_io(path, doing, e);
         let config = sled::Config::new().path(&journal).cache_capacity(CACHE);
         let db = guarded(path, "open the database", || config.open())?;
         let file = File::open(journal.join("db")).map_err(failed("open the database's file"))?;
@@ -74,14 +91,18 @@ impl SledStore {
             .and_then(|()| sync_dir(&journal))
             .and_then(|()| sync_dir(path))
             .map_err(failed("make the database's files durable"))?;
-        let head = recorded_head(&db, path)?;
-        let high_water = verify(&db, head, &dir)?;
-        let writer = Mutex::new(Writer { high_water, poisoned: None });
-        let mut store = Self { db: Some(db), file, writer, head: RwLock::new(head), dir };
-        if let Some(last) = store.read(head.seq, 1)?.first() {
-            store.head = RwLock::new(Head { epoch: last.epoch, ..head });
-        }
-        Ok(store)
+        let (head, high_water) = verify(&db, dir)?;
+        Ok((db, file, head, high_water))
+    }
+
+    /// Takes records as they were exported, which the caller has found to follow what is there.
+    pub(super) fn adopt(&self, records: &[Record]) -> Result<(), StoreError> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = Head { seq: last.seq, hash: last.hash, ..self.head() };
+        self.commit(&mut writer, records, head)?;
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        Ok(())
     }
 
     fn db(&self) -> &Db {
@@ -208,7 +229,7 @@ fn delete_half_made_snapshots(journal: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The head that the last transaction recorded; its epoch is the last entry's to say.
+/// The head that the last transaction recorded, before the first epoch.
 fn recorded_head(db: &Db, path: &Path) -> Result<Head, StoreError> {
     let Some(bytes) = guarded(path, "read the head", || db.get(HEAD))? else {
         return Ok(Head::EMPTY);
@@ -223,8 +244,9 @@ fn recorded_head(db: &Db, path: &Path) -> Result<Head, StoreError> {
 
 /// Walks every record: the chain holds from the first to the recorded head, nothing lies behind it, and
 /// it reaches the high-water mark, which is returned open for writing.
-fn verify(db: &Db, head: Head, dir: &DataDir) -> Result<HighWater, StoreError> {
+fn verify(db: &Db, dir: &DataDir) -> Result<(Head, HighWater), StoreError> {
     let path = dir.path();
+    let mut head = recorded_head(db, path)?;
     let unusable = || corrupt(path, "its high-water mark cannot be read".into());
     let (high_water, mark, mark_hash) = match HighWater::open(&dir.high_water()) {
         Ok(opened) => opened.ok_or_else(unusable)?,
@@ -243,6 +265,11 @@ fn verify(db: &Db, head: Head, dir: &DataDir) -> Result<HighWater, StoreError> {
                 return Err(corrupt(path, detail));
             }
             last = record.hash;
+            if record.seq == head.seq {
+                let unreadable =
+                    |source| StoreError::Unreadable { dir: path.into(), seq: head.seq, source };
+                head.epoch = record.open().map_err(unreadable)?.epoch;
+            }
         }
         next = end;
     }
@@ -260,7 +287,7 @@ fn verify(db: &Db, head: Head, dir: &DataDir) -> Result<HighWater, StoreError> {
             format!("entry {}: it was acknowledged (up to {mark}) and is gone", head.seq + 1);
         return Err(corrupt(path, detail));
     }
-    Ok(high_water)
+    Ok((head, high_water))
 }
 
 /// The records of these numbers, each there: what is missing is not intact.

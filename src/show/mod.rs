@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Projections for people and programs: what is true, in words, figures and pages.
 //!
 //! Architecture invariant: nothing here decides. A read looks at the live world through the
@@ -7,13 +6,9 @@
 
 pub mod auth;
 pub mod change;
+pub mod cli;
 pub mod desk;
 pub mod exit;
 pub mod schema;
 pub mod view;
 pub mod words;
-=======
-//! Projections for people and programs.
-
-pub mod cli;
->>>>>>> wt-metrics

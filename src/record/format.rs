@@ -4,7 +4,7 @@
 //! would write the same entry otherwise still verifies what an earlier one wrote.
 //!
 //! Architecture invariant: no database calls. An envelope's version is its own type; it stays as it is
-//! for good, and reading brings it up to [`Entry`] ([`Envelope1::upcast`]).
+//! for good, and reading brings it up to [`Entry`].
 
 use std::{fmt, iter};
 

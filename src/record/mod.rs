@@ -3,8 +3,8 @@
 //! # The crash contract
 //!
 //! - **One append is one transaction.** The facts and commands of all its drafts become durable
-//!   together or not at all, whatever kills the process. There is no entry without its successor's
-//!   link, no number twice and no gap.
+//!   together or not at all, whatever kills the process. Numbers run from 1 without a gap, and each entry
+//!   is linked to the one before it.
 //! - **`Ok` means durable.** When [`Store::append`] returns `Ok`, the entries survive kill -9 and loss
 //!   of power. Only then may an operator be answered or a command be sent.
 //! - **`Err` means nothing may be done about it.** The entries are then absent, or, where the failure

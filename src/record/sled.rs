@@ -12,7 +12,8 @@
 //! - A full disk leaves it unable to write until it is opened again, and then and when to read: a page's
 //!   split may be finished, with a write, by whoever reads the page next.
 //! - Its default cache is 1 GiB.
-//! - Its threads may hold its lock for a moment after it is dropped.
+//! - Its lock is free once the last copy of its file's handle is closed: one of its threads, or a child
+//!   that is being spawned, may hold one for a moment after it is dropped.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -324,8 +325,8 @@ impl Drop for Database {
     fn drop(&mut self) {
         let Some(db) = self.db.take() else { return };
         let close = || db.flush().map(|_| drop(db));
-        // Whoever opens the directory next finds sled's lock free, unless sled broke: then its threads
-        // may never let go, and neither would this.
+        // Waits until sled's lock is free for whoever opens the directory next, unless sled broke: then
+        // its threads may never let go.
         if guarded(&self.path, "close the database", close).is_ok() && self.file.lock().is_ok() {
             let _ = self.file.unlock();
         }

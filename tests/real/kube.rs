@@ -305,7 +305,7 @@ async fn a_target_that_is_deleted_is_unknown_and_not_made_anew() {
 async fn pods_that_crash_never_succeed_and_fail_at_the_progress_deadline() {
     let Some([eu, _]) = clusters().await else { return };
     let space = eu.namespace("crash").await;
-    space.create("checkout", &pinned("registry.test/checkout", "1"), 2, Some(PLAN)).await;
+    space.create("checkout", &pinned("registry.test/checkout", "1"), 1, Some(PLAN)).await;
     space.edit("checkout", json!({"spec": {"progressDeadlineSeconds": 4}})).await;
     let mut states = watch(eu, &space);
     until(&mut states, |s| s.status == Status::Succeeded).await;
@@ -322,7 +322,11 @@ async fn pods_that_crash_never_succeed_and_fail_at_the_progress_deadline() {
     let mut back = write(eu, &space, "2", &pinned("registry.test/checkout", "1"));
     back.key = "checkout@2/beta/eu/1/restore".into();
     deployer(eu).write(&back, 1).await.unwrap();
-    until(&mut states, succeeded_under(&back)).await;
+    let seen = until(&mut states, succeeded_under(&back)).await;
+    // The missed deadline belongs to the write before, and outlives it in the status for a moment.
+    let failed = |s: &TargetState| matches!(s.status, Status::Failed(_));
+    let ours = |s: &&TargetState| s.intent.as_ref() == Some(&back.key);
+    assert!(!seen.iter().filter(ours).any(failed), "{seen:#?}");
 }
 
 #[tokio::test]
@@ -409,16 +413,13 @@ async fn two_clusters_take_a_release_through_the_dispatcher() {
     let mut arrived = BTreeMap::new();
     let all = async {
         while outcomes.len() < 2 || arrived.len() < 2 {
-            match hear.recv().await.expect("the dispatcher lives") {
-                Event::Outcome { key, outcome, .. } => {
-                    assert_eq!(outcomes.insert(key, outcome), None, "an outcome comes once");
-                }
-                Event::Observed { cluster, state, .. } => {
-                    if writes.iter().any(|w| w.cluster == cluster && succeeded_under(w)(&state)) {
-                        arrived.insert(cluster, state.image);
-                    }
-                }
-                other => panic!("unexpected: {other:?}"),
+            let event = hear.recv().await.expect("the dispatcher lives");
+            if let Event::Outcome { key, outcome, .. } = event {
+                assert_eq!(outcomes.insert(key, outcome), None, "an outcome comes once");
+            } else if let Event::Observed { cluster, state, .. } = event
+                && writes.iter().any(|w| w.cluster == cluster && succeeded_under(w)(&state))
+            {
+                arrived.insert(cluster, state.image);
             }
         }
     };
@@ -443,6 +444,13 @@ async fn an_api_server_that_is_gone_is_unknown_until_it_is_back() {
     until(&mut states, |s| matches!(s.status, Status::Unknown(_))).await;
 
     cluster.start_api().await;
+    until(&mut states, |s| s.status == Status::Succeeded).await;
+
+    // Now it says nothing at all, and keeps every connection open.
+    cluster.freeze_api(true);
+    let seen = until(&mut states, |s| matches!(s.status, Status::Unknown(_))).await;
+    assert_eq!(seen.len(), 1, "{seen:#?}");
+    cluster.freeze_api(false);
     until(&mut states, |s| s.status == Status::Succeeded).await;
     deployer(&cluster).write(&two, 1).await.unwrap();
     until(&mut states, succeeded_under(&two)).await;

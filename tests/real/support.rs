@@ -51,30 +51,42 @@ fn digest(text: &str) -> String {
 
 /// A program that ends when this value is dropped, and also when the test process is killed: a shell
 /// holds the other end of a pipe and kills it once that end is closed.
-struct Program(Child);
+struct Program {
+    keeper: Child,
+    /// Where the keeper notes the program's process id.
+    pid: PathBuf,
+}
 
 impl Program {
     fn start(dir: &Path, program: &Path, arguments: &[String]) -> Self {
         let name = program.file_name().expect("a program has a name").to_string_lossy();
         let log = File::options().create(true).append(true).open(dir.join(format!("{name}.log")));
         let log = log.expect("the log can be written");
-        let keeper = r#""$0" "$@" & cat > /dev/null; kill -9 $!; wait"#;
-        let child = Command::new("sh")
+        let pid = dir.join(format!("{name}.pid"));
+        let keeper = r#"pid=$0; "$@" & echo $! > "$pid"; cat > /dev/null; kill -9 $!; wait"#;
+        let keeper = Command::new("sh")
             .args(["-c", keeper])
+            .arg(&pid)
             .arg(program)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(log.try_clone().expect("a file handle"))
             .stderr(log)
             .spawn();
-        Self(child.expect("sh can be started"))
+        Self { keeper: keeper.expect("sh can be started"), pid }
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = fs::read_to_string(&self.pid).expect("the keeper noted it");
+        let sent = Command::new("kill").args([signal, pid.trim()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{signal} cannot be sent");
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
     }
 }
 
@@ -181,6 +193,12 @@ impl Cluster {
     /// Kills the API server.
     pub fn kill_api(&self) {
         drop(self.api.lock().expect("not poisoned").take());
+    }
+
+    /// Stops the API server in its tracks, connections open, or lets it go on.
+    pub fn freeze_api(&self, frozen: bool) {
+        let api = self.api.lock().expect("not poisoned");
+        api.as_ref().expect("it runs").signal(if frozen { "-STOP" } else { "-CONT" });
     }
 
     /// Starts the API server, on the port that it had, and waits until it is ready.

@@ -131,6 +131,25 @@ fn a_missed_progress_deadline_is_failure_and_says_what_ails_a_pod() {
 }
 
 #[test]
+fn a_deadline_that_was_missed_before_our_write_is_not_of_our_write() {
+    let missed = |at: &str| {
+        let ours = json!([{"manager": "ringward", "operation": "Apply", "time": "2026-01-01T10:00:30Z"},
+            {"manager": "kube-controller-manager", "operation": "Update",
+                "time": "2026-01-01T10:00:50Z"}]);
+        let late = json!([{"type": "Progressing", "status": "False", "message": "has timed out",
+            "reason": DEADLINE, "lastUpdateTime": at}]);
+        status(json!({"metadata": {"managedFields": ours},
+            "status": {"conditions": late, "replicas": 4}}))
+    };
+    assert_eq!(
+        progressing(missed("2026-01-01T10:00:29Z")),
+        "3 of 3 replicas updated, 1 old ones left"
+    );
+    progressing(missed("2026-01-01T10:00:30Z"));
+    assert_eq!(missed("2026-01-01T10:00:31Z"), Status::Failed("has timed out".into()));
+}
+
+#[test]
 fn nothing_that_runs_never_succeeds() {
     let none = json!({"spec": {"replicas": 0}, "status": {"replicas": 0, "updatedReplicas": 0,
         "availableReplicas": 0}});

@@ -3,3 +3,4 @@
 pub mod fleet;
 pub mod invariants;
 pub mod notation;
+pub mod scenario;

@@ -3,7 +3,7 @@
 //! serde stops at the first mistake. So a value that cannot be decoded is reported, taken out of the
 //! document, and the rest is decoded again; each round costs one mistake, and mistakes are few.
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_path_to_error::Segment;
 use serde_yaml::Value;
 
@@ -11,11 +11,36 @@ use super::{
     diagnostic::{Diagnostic, Rule},
     nearest,
     schema::Decode,
-    text::{Content, File, Node},
+    text::{Content, Document, File, Node},
 };
 
 /// After so many mistakes in one document, the rest is not worth reading.
 const MAX_PROBLEMS: usize = 100;
+
+/// Takes a document of a kind that no source holds, such as a scenario, to its type; none where
+/// anything is wrong with it, which is then among the problems.
+pub fn document<T: DeserializeOwned>(
+    file: &File,
+    document: &mut Document,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<T> {
+    let before = problems.len();
+    problems.append(&mut document.problems);
+    let root = document.root.as_mut()?;
+    let text = &file.text[document.range.clone()];
+    let value = match serde_yaml::Deserializer::from_str(text).next().map(Value::deserialize) {
+        Some(Ok(value)) => value,
+        Some(Err(error)) => {
+            let byte = document.range.start + error.location().map_or(0, |l| l.index());
+            let problem = Diagnostic::new(Rule::Syn001, error.to_string());
+            problems.push(problem.at(file, byte..byte + 1));
+            return None;
+        }
+        None => return None,
+    };
+    let decoded = Peel { file, value, root, problems }.decode();
+    decoded.filter(|_| problems.len() == before)
+}
 
 /// A document on its way to its wire type.
 pub(super) struct Peel<'a> {

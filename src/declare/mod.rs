@@ -14,7 +14,7 @@ pub mod text;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use self::{diagnostic::Diagnostic, lower::compile};
+pub use self::{decode::document, diagnostic::Diagnostic, lower::compile};
 use crate::{
     ids::{ClusterName, Commit, PlanName},
     model::{plan::Plan, ring::Cluster},
@@ -68,7 +68,7 @@ pub struct Counts {
 }
 
 /// The known name that `name` was probably meant to be.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (name.chars().count() / 3).max(1);
     known
         .filter(|k| k.len().abs_diff(name.len()) <= most)

@@ -4,3 +4,4 @@ pub mod fleet;
 pub mod invariants;
 pub mod loopback;
 pub mod notation;
+pub mod scenario;

@@ -26,7 +26,7 @@ use crate::{
         world::{Illegal, World},
     },
     declare::Diagnostic,
-    ids::{ClusterName, PlanName, Principal},
+    ids::{ClusterName, PlanName, Principal, Version},
     model::time::{Mono, Now, Span},
     sim::{
         fleet::{Fleet, Site},
@@ -299,6 +299,22 @@ impl<'s> Run<'s> {
             }
         }
         Ok(())
+    }
+
+    /// The versions of a plan that anybody has spoken of.
+    pub(super) fn versions(&self, plan: &PlanName) -> Vec<Version> {
+        let known = self.scenario.known.get(plan).into_iter().cloned();
+        let released = self.world.plans.get(plan).into_iter().flat_map(|p| p.order.iter().cloned());
+        let drifted = self.scenario.steps.iter().filter_map(|step| match &step.what {
+            What::Drift { running, .. } => Some(running.clone()),
+            What::Ask(_)
+            | What::EditFile { .. }
+            | What::EditDocument(_)
+            | What::Restart { .. }
+            | What::Jump(_)
+            | What::Expect(_) => None,
+        });
+        known.chain(released).chain(drifted).collect()
     }
 
     /// What the source says, to the core; and targets that it names for the first time, to the fleet.

@@ -2,9 +2,10 @@
 
 use std::{fmt, ops::Range};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::text::File;
+use crate::model::check;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -25,6 +26,16 @@ impl Severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
             Severity::Note => "note",
+        }
+    }
+}
+
+impl From<check::Severity> for Severity {
+    fn from(severity: check::Severity) -> Self {
+        match severity {
+            check::Severity::Error => Severity::Error,
+            check::Severity::Warning => Severity::Warning,
+            check::Severity::Note => Severity::Note,
         }
     }
 }
@@ -99,6 +110,32 @@ rules! {
     Gat008 "GAT008" Error "a judge or baseline that this version cannot evaluate",
     Gat009 "GAT009" Error "two gates of one name",
     Gat010 "GAT010" Error "a policy without a required gate that does not say `gates: none`",
+}
+
+/// A rule as documentation and tools list it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RuleInfo {
+    /// The stable id.
+    pub id: &'static str,
+    /// How bad a breach is.
+    pub severity: Severity,
+    /// What it is about, in one line.
+    pub summary: &'static str,
+}
+
+/// Every rule there is: of the text, and of the plan as a whole.
+pub fn rules() -> Vec<RuleInfo> {
+    let text = Rule::ALL.iter().map(|rule| RuleInfo {
+        id: rule.id(),
+        severity: rule.severity(),
+        summary: rule.summary(),
+    });
+    let whole = check::Rule::ALL.iter().map(|rule| RuleInfo {
+        id: rule.id(),
+        severity: rule.severity().into(),
+        summary: rule.summary(),
+    });
+    text.chain(whole).collect()
 }
 
 /// Where in a file something stands.
@@ -217,12 +254,6 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = self.severity.name();
         write!(f, "{}: {severity}[{}]: {}", self.location(), self.rule, self.message)
-    }
-}
-
-impl Serialize for Rule {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(self.id())
     }
 }
 

@@ -7,7 +7,9 @@
 mod decode;
 pub mod diagnostic;
 pub mod lower;
+pub mod report;
 pub mod schema;
+pub mod source;
 pub mod text;
 
 use std::{collections::BTreeMap, sync::Arc};

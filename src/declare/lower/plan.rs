@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     declare::{
-        diagnostic::Severity,
         schema::{self, TargetKind, word},
     },
     ids::{ClusterName, Commit, RingName},
@@ -63,13 +62,8 @@ struct Places<'w, 'a> {
 
 impl<'a> Places<'_, 'a> {
     fn locate(&self, note: check::Note) -> Diagnostic {
-        let severity = match note.rule.severity() {
-            check::Severity::Error => Severity::Error,
-            check::Severity::Warning => Severity::Warning,
-            check::Severity::Note => Severity::Note,
-        };
         let at = self.of(&note.subject).unwrap_or_else(|| self.doc.name());
-        let mut diagnostic = Diagnostic::of(note.rule.id(), severity, note.message)
+        let mut diagnostic = Diagnostic::of(note.rule.id(), note.rule.severity().into(), note.message)
             .at(at.file, at.start..at.end)
             .label(note.label)
             .help(note.help);

@@ -28,7 +28,7 @@ impl Limit {
     ///
     /// # Errors
     /// It is empty; how many seconds until it no longer is, at least 1.
-    pub fn take(&self, who: &Principal, now: Mono) -> Result<(), u64> {
+    pub fn take(&self, who: &Principal, now: Mono) -> Result<(), u16> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let full = Bucket { left: BURST, at: now };
         let bucket = buckets.entry(who.clone()).or_insert(full);
@@ -36,7 +36,7 @@ impl Limit {
         *bucket = Bucket { left: (bucket.left + filled).min(BURST), at: now };
         if bucket.left < 1.0 {
             let wait = (1.0 - bucket.left) / RATE;
-            return Err((wait.ceil() as u64).max(1));
+            return Err((wait.ceil() as u16).max(1));
         }
         bucket.left -= 1.0;
         Ok(())

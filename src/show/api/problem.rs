@@ -31,13 +31,14 @@ pub struct Problem {
     /// What is in the way here, and what to do about it.
     pub detail: String,
     /// The path that was asked.
-    pub instance: String,
+    #[schema(value_type = String)]
+    pub instance: Box<str>,
     /// What is wrong with the body, place by place.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub violations: Vec<Violation>,
     /// Seconds after which to try again.
     #[serde(skip)]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u16>,
 }
 
 /// Something wrong with one place of a body.
@@ -57,7 +58,7 @@ impl Problem {
             title: name.replace('-', " "),
             status: status.as_u16(),
             detail: detail.into(),
-            instance: String::new(),
+            instance: Box::default(),
             violations: Vec::new(),
             retry_after: None,
         }
@@ -96,7 +97,7 @@ impl Problem {
     }
 
     /// More than one caller may ask in a time.
-    pub fn too_many(retry_after: u64) -> Self {
+    pub fn too_many(retry_after: u16) -> Self {
         let detail = format!("too many requests; try again in {retry_after} s");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail);
         Self { retry_after: Some(retry_after), ..problem }
@@ -176,7 +177,7 @@ pub async fn finish(request: Request, next: Next) -> Response {
     }
     let made = response.extensions_mut().remove::<Problem>();
     let mut problem = made.unwrap_or_else(|| Problem::of_status(status, &path));
-    problem.instance = path;
+    problem.instance = path.into();
     let retry_after = problem.retry_after;
     let mut finished = (status, Json(problem)).into_response();
     // What others said about the response (Allow, above all) stays, except for the body's own headers.
@@ -189,7 +190,7 @@ pub async fn finish(request: Request, next: Next) -> Response {
     finished
 }
 
-fn set_headers(headers: &mut HeaderMap, status: StatusCode, retry_after: Option<u64>) {
+fn set_headers(headers: &mut HeaderMap, status: StatusCode, retry_after: Option<u16>) {
     let json = HeaderValue::from_static("application/problem+json");
     headers.insert(header::CONTENT_TYPE, json);
     if status == StatusCode::UNAUTHORIZED {

@@ -1,5 +1,58 @@
 //! Effects at the edge: a command goes out, an outcome comes back as an event. Never decides, never
 //! writes the store.
+//!
+//! [`dispatch`] queues, retries and gives up; what is behind it are adapters, each of one kind:
+//! a [`Deployer`] for a cluster, a [`Measurer`] for metric sources. An adapter makes one attempt and
+//! says how it ended; patience is the dispatcher's alone.
 
 pub mod cluster;
+pub mod dispatch;
 pub mod metrics;
+
+use std::sync::Arc;
+
+use futures::{future::BoxFuture, stream::BoxStream};
+
+use crate::{
+    decide::{
+        command::{Measure, Write},
+        event::{Answer, TargetState},
+    },
+    ids::PlanName,
+    model::ring::Target,
+};
+
+/// Asks a metric source.
+pub trait Measurer: Send + Sync {
+    /// Asks once. A source that does not answer, or not usably, is a reading of Error.
+    fn measure(&self, measure: &Measure) -> BoxFuture<'_, Answer>;
+}
+
+/// Writes to and watches targets in one cluster.
+pub trait Deployer: Send + Sync {
+    /// Makes one attempt to write; a repeat of what the target already carries changes nothing.
+    ///
+    /// `epoch` says which writer decided it: a target that carries a higher one refuses.
+    fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<(), WriteError>>;
+
+    /// The target's states, each as it changes; Unknown while the cluster cannot be seen. Never ends.
+    fn watch(&self, plan: &PlanName, target: &Target) -> BoxStream<'static, TargetState>;
+}
+
+/// Why a write did not take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// It never will, until somebody does what the words say.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Whether it did is not known, or the cluster could not take it now; the same write may be tried
+    /// again.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+}
+
+/// Finds the deployer behind the name that a cluster's declaration gives as its connection.
+pub trait Connections: Send + Sync {
+    /// The deployer, or why there is none of that name.
+    fn deployer(&self, connection: &str) -> Result<Arc<dyn Deployer>, String>;
+}

@@ -345,6 +345,29 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The one plan that it is about, where it is about one.
+    pub fn plan(&self) -> Option<&PlanName> {
+        match self {
+            Action::Submit { release, .. }
+            | Action::Approve { release, .. }
+            | Action::Reject { release, .. }
+            | Action::Abort { release, .. }
+            | Action::Retry { release, .. }
+            | Action::Rollback { release, .. }
+            | Action::Advance { release, .. } => Some(&release.plan),
+            Action::Pause { scope, .. }
+            | Action::Resume { scope, .. }
+            | Action::Freeze { scope, .. } => match scope {
+                Scope::Everything | Scope::Jurisdiction(_) => None,
+                Scope::Plan(plan) | Scope::Ring(plan, _) => Some(plan),
+                Scope::Release(id) | Scope::ReleaseRing(id, _) => Some(&id.plan),
+            },
+            Action::Lift { .. } => None,
+        }
+    }
+}
+
 /// What a pause or a freeze covers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

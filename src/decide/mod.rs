@@ -1,20 +1,31 @@
 //! The core: pure and synchronous. It gets all it needs as borrowed values and answers with facts,
-//! commands and a report; it reads no clock, does no I/O and draws no randomness.
+//! commands and a reply; it reads no clock, does no I/O and draws no randomness.
 
 pub mod command;
 pub mod event;
 pub mod fact;
+pub mod gate;
+mod operator;
 pub mod phase;
+mod rollout;
+mod soak;
+#[cfg(test)]
+mod tests;
 pub mod waiting;
 pub mod wake;
 pub mod world;
 
-use command::Command;
-use event::Event;
-use fact::{Fact, Reply};
-use world::{Illegal, World};
+use std::sync::Arc;
 
-use crate::model::time::Now;
+use command::{Command, Measure};
+use event::{Declared, Event, Outcome, Status, TargetState};
+use fact::{Fact, Reply};
+use world::{Illegal, Phase, PlanState, Release, World};
+
+use crate::{
+    ids::{ClusterName, IdempotencyKey, PlanName, ReleaseId, RingName},
+    model::time::Now,
+};
 
 /// The core's answer to an event.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,11 +39,183 @@ pub struct Decision {
     pub reply: Option<Reply>,
 }
 
+impl Decision {
+    /// Whether there is nothing to record.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty() && self.commands.is_empty()
+    }
+}
+
 /// What follows from `event` in `world` at `now`. The cost is that of the one plan the event is about.
 ///
 /// # Errors
 /// A defect of the core, caught before it could be recorded; the event then has no effect.
 pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illegal> {
-    let _ = (world, event, now);
-    Ok(Decision::default())
+    match event {
+        Event::TookOver => {
+            let fact = Fact::TookOver { epoch: world.epoch + 1 };
+            Ok(Decision { facts: vec![fact], ..Decision::default() })
+        }
+        Event::Source { commit, refused } => {
+            let known = &world.source;
+            let facts = match refused {
+                Some(why) if known.refused.as_ref() != Some(&(commit.clone(), why.clone())) => {
+                    vec![Fact::SourceRefused { commit: commit.clone(), why: why.clone() }]
+                }
+                None if known.commit.as_ref() != Some(commit) || known.refused.is_some() => {
+                    vec![Fact::SourceAccepted { commit: commit.clone() }]
+                }
+                Some(_) | None => Vec::new(),
+            };
+            Ok(Decision { facts, ..Decision::default() })
+        }
+        Event::Declared { plan, declared } => {
+            let mut draft = Draft::new(world, plan, now);
+            draft.declared(declared)?;
+            draft.settle()
+        }
+        Event::Observed { plan, cluster, state } => {
+            let mut draft = Draft::new(world, plan, now);
+            draft.observed(cluster, state)?;
+            draft.settle()
+        }
+        Event::Outcome { plan, key, outcome } => {
+            let mut draft = Draft::new(world, plan, now);
+            draft.ended(key, outcome)?;
+            draft.settle()
+        }
+        Event::Measured { plan, key, answer } => {
+            let mut draft = Draft::new(world, plan, now);
+            if let Some(measure) = draft.measurement(key) {
+                draft.measured(&measure, answer)?;
+            }
+            draft.settle()
+        }
+        Event::Wake { plan } => Draft::new(world, plan, now).settle(),
+        Event::Operator(request) => operator::decide(world, request, now),
+    }
+}
+
+/// A decision in the making: a private copy of the one plan that it is about, which every fact is
+/// applied to as it is decided.
+struct Draft {
+    world: World,
+    plan: PlanName,
+    now: Now,
+    decision: Decision,
+}
+
+impl Draft {
+    fn new(world: &World, plan: &PlanName, now: Now) -> Self {
+        let decision = Decision::default();
+        Self { world: world.draft(plan), plan: plan.clone(), now, decision }
+    }
+
+    fn fact(&mut self, fact: Fact) -> Result<(), Illegal> {
+        self.world.apply(&fact, self.now)?;
+        self.decision.facts.push(fact);
+        Ok(())
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), Illegal> {
+        self.world.intend(&command, self.now)?;
+        self.decision.commands.push(command);
+        Ok(())
+    }
+
+    fn state(&self) -> Option<&PlanState> {
+        self.world.plans.get(&self.plan).map(Arc::as_ref)
+    }
+
+    fn release(&self, id: &ReleaseId) -> Option<Arc<Release>> {
+        self.world.release(id).cloned()
+    }
+
+    fn phase(&self, id: &ReleaseId, ring: &RingName) -> Option<Phase> {
+        self.world.run(id, ring).map(|run| run.phase)
+    }
+
+    fn declared(&mut self, declared: &Declared) -> Result<(), Illegal> {
+        let known = self.state().map(|s| (s.declared.clone(), s.problems.clone(), s.withdrawn));
+        let (in_force, problems, withdrawn) = known.unwrap_or_default();
+        let commit = self.world.source.commit.clone().unwrap_or_else(|| "unknown".into());
+        match declared {
+            Declared::Valid(plan) => {
+                let same = in_force.is_some_and(|known| known.hash == plan.hash);
+                if !same || !problems.is_empty() || withdrawn {
+                    self.fact(Fact::PlanDeclared { plan: plan.clone() })?;
+                }
+            }
+            Declared::Invalid(found) => {
+                if *found != problems {
+                    let plan = self.plan.clone();
+                    self.fact(Fact::PlanInError { plan, commit, problems: found.clone() })?;
+                }
+            }
+            Declared::Withdrawn => {
+                if in_force.is_some() && !withdrawn {
+                    self.fact(Fact::PlanWithdrawn { plan: self.plan.clone(), commit })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn observed(&mut self, cluster: &ClusterName, seen: &TargetState) -> Result<(), Illegal> {
+        let Some(state) = self.state() else { return Ok(()) };
+        let known = state.targets.get(cluster);
+        if known.and_then(|t| t.state.as_ref()) == Some(seen) {
+            return Ok(());
+        }
+        // What runs healthily under nobody's intent before the first release is what its owner put
+        // there and consented to hand over: the only thing that a first rollback can go back to.
+        let first = known.is_none_or(|t| t.known_good.is_empty());
+        let untouched = !state.in_flight.values().any(|c| c.cluster() == cluster);
+        let adopted = match (&seen.status, &seen.image, &seen.intent) {
+            (Status::Succeeded, Some(image), None) if first && untouched => Some(image.clone()),
+            _ => None,
+        };
+        let plan = self.plan.clone();
+        let (at, state) = (cluster.clone(), seen.clone());
+        self.fact(Fact::TargetSeen { plan: plan.clone(), cluster: at.clone(), state })?;
+        if let Some(artifact) = adopted {
+            self.fact(Fact::Adopted { plan, cluster: at, version: None, artifact })?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, key: &IdempotencyKey, outcome: &Outcome) -> Result<(), Illegal> {
+        let command = self.state().and_then(|s| s.in_flight.get(key)).cloned();
+        // An outcome of something superseded, or settled before a crash, changes nothing.
+        let Some(command) = command else { return Ok(()) };
+        let (plan, outcome) = (self.plan.clone(), outcome.clone());
+        let refused = match &outcome {
+            Outcome::Refused(why) => Some(why.clone()),
+            Outcome::Done => None,
+        };
+        self.fact(Fact::EffectSettled { plan, key: key.clone(), outcome })?;
+        let Some(cause) = refused else { return Ok(()) };
+        match command.as_ref() {
+            Command::Deploy(write) => self.fact(Fact::ClusterFailed {
+                release: write.release.clone(),
+                ring: write.ring.clone(),
+                cluster: write.cluster.clone(),
+                cause,
+            }),
+            Command::Restore(write) => self.fact(Fact::ClusterStuck {
+                release: write.release.clone(),
+                ring: write.ring.clone(),
+                cluster: write.cluster.clone(),
+                cause,
+            }),
+            Command::Measure(_) => Ok(()),
+        }
+    }
+
+    fn measurement(&self, key: &IdempotencyKey) -> Option<Measure> {
+        match self.state()?.in_flight.get(key)?.as_ref() {
+            Command::Measure(measure) => Some(measure.clone()),
+            Command::Deploy(_) | Command::Restore(_) => None,
+        }
+    }
 }

@@ -16,6 +16,7 @@ use crate::{
         Version,
     },
     model::{
+        blocs,
         calendar::{AppliesTo, InFlight, Opening},
         graph::Join,
         plan::OnNewer,
@@ -178,6 +179,11 @@ impl WaitingOn {
             WaitingOn::Target(..) => Some(HoldKind::Target),
         }
     }
+
+    /// Whether a soak stands still for it. Missing samples do not stop the time, only the pass.
+    pub fn stops_the_soak(&self) -> bool {
+        self.hold().is_some() && !matches!(self, WaitingOn::Samples { .. })
+    }
 }
 
 /// Everything that `release` waits for on `ring`, all of it at once. Nothing where it moves, or where
@@ -269,7 +275,12 @@ pub fn binding(release: &Release, ring: &Ring, run: &RingRun) -> Binding {
 pub fn covers(scope: &Scope, release: &Release, ring: &Ring) -> bool {
     match scope {
         Scope::Everything => true,
-        Scope::Jurisdiction(place) => ring.clusters.iter().any(|c| c.jurisdiction == *place),
+        Scope::Jurisdiction(place) => {
+            let inside = |c: &Cluster| {
+                c.jurisdiction == *place || blocs::contains(place.as_str(), c.jurisdiction.as_str())
+            };
+            ring.clusters.iter().any(inside)
+        }
         Scope::Plan(plan) => *plan == release.id.plan,
         Scope::Ring(plan, name) => *plan == release.id.plan && *name == ring.name,
         Scope::Release(id) => *id == release.id,
@@ -306,7 +317,8 @@ impl Look<'_> {
             return Some(WaitingOn::Before(before));
         }
         let on_it = self.plan.in_motion(&self.ring.name);
-        if let Some(other) = on_it.filter(|other| other.id != self.release.id) {
+        let other = on_it.filter(|other| other.id != self.release.id && !self.replaces(other));
+        if let Some(other) = other {
             return Some(WaitingOn::Queue(other.id.version.clone()));
         }
         if self.release.plan.on_newer != OnNewer::FinishThen {
@@ -320,6 +332,18 @@ impl Look<'_> {
                 && may_still_reach(r, &self.ring.name)
         });
         unfinished.next().map(|r| WaitingOn::Queue(r.id.version.clone()))
+    }
+
+    /// Whether this release may take the ring from `other`, which is in motion on it.
+    fn replaces(&self, other: &Release) -> bool {
+        let Some(run) = other.ring(&self.ring.name) else { return false };
+        let dwelt = run.started.map_or(self.now.mono, |at| at.mono) + self.ring.policy.min_dwell;
+        let newer = self.plan.order.iter().rposition(|v| *v == self.release.id.version)
+            > self.plan.order.iter().rposition(|v| *v == other.id.version);
+        self.release.plan.on_newer == OnNewer::ReplaceIfUnhealthy
+            && newer
+            && run.phase == Phase::Deploying
+            && self.now.mono >= dwelt
     }
 
     fn before_start(&self) -> Vec<WaitingOn> {

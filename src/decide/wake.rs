@@ -1,10 +1,24 @@
 //! When the core wants to look at a plan again, though nothing has happened.
 
-use super::world::World;
+use jiff::Timestamp;
+
+use super::{
+    phase::is_settled,
+    soak::{TICK, no_data_deadlines},
+    waiting::{HoldKind, WaitingOn, waiting_on},
+    world::{Phase, Release, RingRun, Step, World},
+};
 use crate::{
     ids::PlanName,
-    model::time::{Mono, Now},
+    model::{
+        plan::OnNewer,
+        ring::Ring,
+        time::{Mono, Now, Span},
+    },
 };
+
+/// A wait for the wall clock is looked at this often: the clock may jump.
+const WALL_CHECK: Span = Span::minutes(1);
 
 /// When to look again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,8 +29,117 @@ pub struct Wake {
     pub shared: bool,
 }
 
+impl Wake {
+    fn at(&mut self, mono: Mono) {
+        self.at = Some(self.at.map_or(mono, |at| at.min(mono)));
+    }
+
+    fn at_wall(&mut self, wall: Timestamp, now: Now) {
+        let millis = wall.duration_since(now.wall).as_millis();
+        let away = Span(u64::try_from(millis).unwrap_or(0).saturating_add(1));
+        self.at(now.mono + away.min(WALL_CHECK));
+    }
+}
+
 /// When to look at `plan` again, as things are.
 pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
-    let _ = (world, plan, now);
-    Wake::default()
+    let mut wake = Wake::default();
+    let Some(state) = world.plans.get(plan) else { return wake };
+    for release in state.in_order().filter(|release| !is_settled(release)) {
+        for ring in &release.plan.rings {
+            let Some(run) = release.ring(&ring.name) else { continue };
+            match run.phase {
+                Phase::Waiting => held(&mut wake, world, release, ring, now),
+                Phase::Deploying | Phase::RollingBack => {
+                    held(&mut wake, world, release, ring, now);
+                    let out = |step: &Step| matches!(step, Step::Deploying | Step::Restoring);
+                    for here in run.clusters.values().filter(|c| out(&c.step)) {
+                        here.reachable
+                            .reaches(ring.policy.deadline)
+                            .into_iter()
+                            .for_each(|at| wake.at(at));
+                    }
+                    if release.plan.on_newer == OnNewer::ReplaceIfUnhealthy {
+                        let started = run.started.map_or(now.mono, |at| at.mono);
+                        let dwelt = started + ring.policy.min_dwell;
+                        if dwelt > now.mono {
+                            wake.at(dwelt);
+                        }
+                    }
+                }
+                Phase::Soaking => {
+                    held(&mut wake, world, release, ring, now);
+                    soaking(&mut wake, ring, run);
+                }
+                Phase::Passed
+                | Phase::Failed
+                | Phase::RolledBack
+                | Phase::Aborted
+                | Phase::Superseded => {}
+            }
+        }
+    }
+    // What is due already was looked at just now: only what comes later can change anything.
+    wake.at = wake.at.map(|at| at.max(Mono(now.mono.0 + 1)));
+    wake
+}
+
+fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now) {
+    for waiting in waiting_on(world, release, &ring.name, now) {
+        match &waiting {
+            WaitingOn::Calendar { opens, .. } => {
+                opens.iter().for_each(|opens| wake.at_wall(*opens, now));
+            }
+            WaitingOn::Freeze { until, .. } => {
+                until.iter().for_each(|until| wake.at_wall(*until, now));
+            }
+            WaitingOn::Before(_)
+            | WaitingOn::Queue(_)
+            | WaitingOn::Pause(..)
+            | WaitingOn::Approval { .. }
+            | WaitingOn::Advance(_)
+            | WaitingOn::Cap { .. }
+            | WaitingOn::Pair { .. }
+            | WaitingOn::Residency { .. }
+            | WaitingOn::Skew { .. }
+            | WaitingOn::Prerequisite(_)
+            | WaitingOn::Policy(..)
+            | WaitingOn::Data { .. }
+            | WaitingOn::Samples { .. }
+            | WaitingOn::Target(..) => {}
+        }
+        wake.shared |= match waiting.hold() {
+            Some(HoldKind::Pause | HoldKind::Freeze | HoldKind::Cap | HoldKind::Pair) => true,
+            Some(
+                HoldKind::Calendar
+                | HoldKind::Approval
+                | HoldKind::Residency
+                | HoldKind::Skew
+                | HoldKind::Prerequisite
+                | HoldKind::Policy
+                | HoldKind::Data
+                | HoldKind::Target,
+            )
+            | None => false,
+        };
+    }
+    // A pause of more than this plan must be seen by what it stops, as well as its end.
+    wake.shared |= release.ring(&ring.name).is_some_and(|run| run.phase == Phase::Soaking);
+}
+
+fn soaking(wake: &mut Wake, ring: &Ring, run: &RingRun) {
+    for gate in run.gates.values().filter(|gate| gate.asked.is_none()) {
+        wake.at(gate.due);
+    }
+    for (at, _) in no_data_deadlines(ring, run) {
+        wake.at(at);
+    }
+    for here in run.clusters.values().filter(|c| c.step == Step::Ready) {
+        here.unready.reaches(ring.policy.deadline).into_iter().for_each(|at| wake.at(at));
+    }
+    let gateless = !ring.policy.gates.iter().any(|gate| gate.required);
+    if let Some(since) = run.soak.healthy_at.filter(|_| gateless) {
+        let left = ring.policy.soak.duration.saturating_sub(run.soak.credited);
+        wake.at(since + left.min(TICK));
+    }
 }

@@ -240,7 +240,7 @@ impl Phase {
         use Phase::*;
         match self {
             Waiting => matches!(next, Deploying | Failed | Aborted | Superseded),
-            Deploying => matches!(next, Soaking | Failed | RollingBack | Aborted),
+            Deploying => matches!(next, Soaking | Failed | RollingBack | Aborted | Superseded),
             Soaking => matches!(next, Passed | Failed | RollingBack | Aborted),
             Passed => matches!(next, RollingBack | Aborted),
             Failed => matches!(next, RollingBack | Waiting | Aborted | Superseded),
@@ -405,7 +405,7 @@ impl World {
         World {
             epoch: self.epoch,
             reached: self.reached,
-            source: SourceState::default(),
+            source: self.source.clone(),
             plans: state.into_iter().collect(),
             shared: self.shared.clone(),
             answers: Arc::default(),
@@ -587,7 +587,16 @@ impl World {
             }
             Fact::RollbackStarted { release, ring, cause, .. } => {
                 self.enter(release, ring, Phase::RollingBack, at)?;
-                self.run_mut(release, ring)?.cause = Some(cause.clone());
+                let aborting = self.release_mut(release)?.aborted.is_some();
+                let run = self.run_mut(release, ring)?;
+                run.cause = Some(cause.clone());
+                run.aborting = aborting;
+                // What was stuck is tried again.
+                for here in run.clusters.values_mut() {
+                    if let Step::Stuck(cause) = &here.step {
+                        here.step = Step::Failed(cause.clone());
+                    }
+                }
             }
             Fact::ClusterRestored { release, ring, cluster } => {
                 self.cluster_mut(release, ring, cluster)?.step = Step::Restored;
@@ -787,7 +796,9 @@ impl World {
         state.due = match judged.verdict {
             Verdict::Error => at.mono + retry_delay(&gate, key),
             Verdict::Pass | Verdict::Fail | Verdict::Insufficient | Verdict::Absent => {
-                (due + gate.interval).max(at.mono)
+                // The next point of the grid that is still to come: what was missed is not made up.
+                let missed = at.mono.since(due).0 / gate.interval.0.max(1);
+                due + gate.interval * (missed + 1)
             }
         };
         count(state, judged.verdict, due.min(at.mono));

@@ -1,6 +1,8 @@
 //! The same contract in memory: for simulation and for scenario runs.
 //!
 //! It keeps the bytes that a disk would keep, so that a simulated recovery reads what a real one reads.
+//! Unlike the one on disk it does not read each draft back before it takes it: a scenario has no use
+//! for that, and it would take longer than all the rest.
 
 use std::{
     ops::Range,
@@ -10,7 +12,7 @@ use std::{
 
 use super::{
     audit::Chain,
-    format::{Digest, Record, seal_all},
+    format::{Record, seal_all},
     store::{Draft, Head, Store, StoreError},
 };
 
@@ -33,15 +35,14 @@ struct Inner {
     /// What is acknowledged.
     head: Head,
     /// How far it had come; outlives the records, as the mark of a data directory does.
-    high_water: (u64, Digest),
+    high_water: u64,
     fault: Option<Fault>,
     poisoned: Option<String>,
 }
 
 impl Default for Inner {
     fn default() -> Self {
-        let high_water = (0, Digest::GENESIS);
-        Self { records: Vec::new(), head: Head::EMPTY, high_water, fault: None, poisoned: None }
+        Self { records: Vec::new(), head: Head::EMPTY, high_water: 0, fault: None, poisoned: None }
     }
 }
 
@@ -77,7 +78,7 @@ impl Memory {
                 Head { seq: last.seq, hash: last.hash, epoch }
             }
         };
-        let (mark, _) = inner.high_water;
+        let mark = inner.high_water;
         if head.seq < mark {
             let lost = head.seq + 1;
             let detail = format!("entry {lost}: it was acknowledged (up to {mark}) and is gone");
@@ -124,7 +125,7 @@ impl Store for Memory {
             return Err(fault.error());
         }
         inner.head = head;
-        inner.high_water = (head.seq, head.hash);
+        inner.high_water = head.seq;
         Ok(first..head.seq + 1)
     }
 
@@ -156,5 +157,49 @@ impl Fault {
             Fault::Full => StoreError::from_io(dir, "write", ErrorKind::StorageFull.into()),
             Fault::Unanswered => StoreError::from_io(dir, "write", Error::other("the power went")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::conformance::drafts;
+
+    fn three() -> Memory {
+        let memory = Memory::new();
+        memory.append(1, &drafts(1..=3)).unwrap();
+        memory
+    }
+
+    #[test]
+    fn after_a_full_disk_nothing_is_taken_until_it_is_reopened() {
+        let memory = three();
+        memory.fail_next(Fault::Full);
+        assert!(matches!(memory.append(1, &drafts(4..=5)), Err(StoreError::Full { .. })));
+        assert!(matches!(memory.append(1, &drafts(4..=5)), Err(StoreError::Poisoned { .. })));
+        assert_eq!(memory.read(1, 10).unwrap().len(), 3);
+        memory.reopen().unwrap();
+        assert_eq!(memory.append(1, &drafts(4..=5)).unwrap(), 4..6);
+    }
+
+    #[test]
+    fn what_was_kept_without_an_answer_is_there_after_reopening_only() {
+        let memory = three();
+        memory.fail_next(Fault::Unanswered);
+        assert!(matches!(memory.append(2, &drafts(4..=5)), Err(StoreError::Io { .. })));
+        assert_eq!((memory.head().seq, memory.read(1, 10).unwrap().len()), (3, 3));
+        memory.reopen().unwrap();
+        assert_eq!((memory.head().seq, memory.head().epoch), (5, 2));
+        assert_eq!(memory.append(2, &drafts(6..=6)).unwrap(), 6..7);
+    }
+
+    #[test]
+    fn a_lost_tail_is_noticed() {
+        let memory = three();
+        memory.truncate(1);
+        let error = memory.read(1, 10).unwrap_err();
+        assert!(error.to_string().contains("entry 2: it is missing"), "{error}");
+        let error = memory.reopen().unwrap_err();
+        assert!(error.to_string().contains("entry 2: it was acknowledged"), "{error}");
     }
 }

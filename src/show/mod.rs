@@ -7,6 +7,7 @@
 pub mod api;
 pub mod auth;
 pub mod change;
+pub mod cli;
 pub mod desk;
 pub mod exit;
 pub mod schema;

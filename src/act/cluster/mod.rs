@@ -1,1 +1,68 @@
-//! One file per kind of workload, over kube.
+//! Kubernetes clusters: one file per kind of workload, over kube.
+//!
+//! What a kind's file answers for: what it writes (server-side apply, as field manager `ringward`),
+//! and how its controller's status is read. What is common to all kinds is here and in its
+//! neighbours: the connection, the watch of one object, and what a failed call means.
+
+mod connection;
+mod deployment;
+mod failure;
+mod sight;
+mod status;
+
+use std::sync::Arc;
+
+use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
+
+use self::connection::Link;
+pub use self::connection::{Connection, Kubeconfigs};
+use super::{Deployer, WriteError};
+use crate::{
+    decide::{command::Write, event::TargetState},
+    ids::PlanName,
+    model::ring::{Target, TargetKind},
+};
+
+/// The field manager under which everything is written, and the prefix of every annotation.
+const MANAGER: &str = "ringward";
+
+/// The annotations on a target. People write the first two, ringward all the others.
+mod annotation {
+    /// The plan that may write to the object: its owner's consent.
+    pub(super) const MANAGED_BY: &str = "ringward.dev/managed-by";
+    /// `image` lets ringward take the image from another field manager, once; it makes it `taken`.
+    pub(super) const TAKE_OVER: &str = "ringward.dev/take-over";
+    /// The release on whose behalf it was written.
+    pub(super) const RELEASE: &str = "ringward.dev/release";
+    /// The write's idempotency key.
+    pub(super) const INTENT: &str = "ringward.dev/intent";
+    /// The writer's epoch.
+    pub(super) const EPOCH: &str = "ringward.dev/epoch";
+    /// The digest, where the artifact is pinned by one.
+    pub(super) const DIGEST: &str = "ringward.dev/digest";
+}
+
+/// One cluster, reached through one connection.
+#[derive(Debug)]
+struct Cluster {
+    link: Arc<Link>,
+}
+
+impl Deployer for Cluster {
+    fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<(), WriteError>> {
+        let write = write.clone();
+        async move {
+            match write.target.kind {
+                TargetKind::Deployment => deployment::write(&self.link, &write, epoch).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn watch(&self, plan: &PlanName, target: &Target) -> BoxStream<'static, TargetState> {
+        tracing::debug!(%plan, link = self.link.name(), object = %target.name, "watching");
+        match target.kind {
+            TargetKind::Deployment => deployment::watch(self.link.clone(), target.clone()),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! How a cluster is reached: a context of a kubeconfig that the server's settings name.
+//!
+//! A kubeconfig is the server's own and never comes from Git: its `exec` plugins are run.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Cluster, failure};
+use crate::act::{Connections, Deployer};
+
+/// How long it may take until a connection stands.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection may be silent. A watch is shorter than that (see [`super::sight`]).
+const READ: Duration = Duration::from_secs(30);
+/// How long the kubeconfig's own credentials plugin may take.
+const CREDENTIALS: Duration = Duration::from_secs(20);
+
+/// One connection of the server's settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Connection {
+    /// The kubeconfig file; where none is given, `$KUBECONFIG` or `~/.kube/config`.
+    #[serde(default)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Its context; where none is given, the one that is called like the connection.
+    #[serde(default)]
+    pub context: Option<String>,
+}
+
+/// The connections of the server's settings; any other name is a context of the default kubeconfig.
+#[derive(Debug)]
+pub struct Kubeconfigs {
+    settings: BTreeMap<String, Connection>,
+    made: Mutex<BTreeMap<String, Arc<Cluster>>>,
+}
+
+impl Kubeconfigs {
+    /// Takes the settings; nothing is read or connected before it is needed.
+    pub fn new(settings: BTreeMap<String, Connection>) -> Self {
+        Self { settings, made: Mutex::default() }
+    }
+}
+
+impl Connections for Kubeconfigs {
+    fn deployer(&self, connection: &str) -> Result<Arc<dyn Deployer>, String> {
+        let mut made = self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(cluster) = made.get(connection) {
+            return Ok(cluster.clone());
+        }
+        let settings = self.settings.get(connection).cloned().unwrap_or_default();
+        let link = Arc::new(Link::new(connection.to_owned(), settings));
+        let cluster = Arc::new(Cluster { link });
+        made.insert(connection.to_owned(), cluster.clone());
+        Ok(cluster)
+    }
+}
+
+/// A connection with the client that was made for it.
+pub(super) struct Link {
+    name: String,
+    context: String,
+    kubeconfig: Option<PathBuf>,
+    client: tokio::sync::Mutex<Option<Client>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    fn new(name: String, settings: Connection) -> Self {
+        let context = settings.context.unwrap_or_else(|| name.clone());
+        Self {
+            name,
+            context,
+            kubeconfig: settings.kubeconfig,
+            client: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The connection's name in the server's settings.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The kubeconfig's context, which people give to kubectl too.
+    pub(super) fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// The client, made at the first call; where it cannot be made, the next call tries again.
+    pub(super) async fn client(&self) -> Result<Client, String> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let made =
+            self.connect().await.map_err(|why| format!("connection `{}`: {why}", self.name))?;
+        *client = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Makes the client anew at the next call: its credentials were not accepted, and the kubeconfig
+    /// may name better ones by now.
+    pub(super) async fn forget(&self) {
+        *self.client.lock().await = None;
+    }
+
+    async fn connect(&self) -> Result<Client, String> {
+        let from = self.kubeconfig.clone();
+        let read = move || match from {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let kubeconfig = blocking(read).await?.map_err(|e| self.explain(&e))?;
+        let options = KubeConfigOptions {
+            context: Some(self.context.clone()),
+            ..KubeConfigOptions::default()
+        };
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let mut config = config.map_err(|e| self.explain(&e))?;
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(READ);
+        config.write_timeout = Some(READ);
+        // A pooled connection's idle time is not the server's silence.
+        config.reset_reader_on_write = true;
+        // The dispatcher alone retries.
+        config.default_retry = false;
+        // Here the exec plugin is run, which blocks the thread that it is run on.
+        let runtime = tokio::runtime::Handle::current();
+        let make = move || {
+            let _inside = runtime.enter();
+            Client::try_from(config)
+        };
+        blocking(make).await?.map_err(|e| failure::words(&e))
+    }
+
+    /// Says what is wrong with the kubeconfig. Its content is never repeated: it holds secrets.
+    fn explain(&self, error: &KubeconfigError) -> String {
+        let file = match &self.kubeconfig {
+            Some(path) => format!("kubeconfig {}", path.display()),
+            None => "the kubeconfig ($KUBECONFIG or ~/.kube/config)".into(),
+        };
+        let context = &self.context;
+        match error {
+            KubeconfigError::LoadContext(_) => format!("{file} has no context `{context}`"),
+            KubeconfigError::LoadClusterOfContext(cluster) => {
+                format!("{file}: context `{context}` names cluster `{cluster}`, which is not there")
+            }
+            KubeconfigError::ReadConfig(why, path) => {
+                format!("kubeconfig {} cannot be read: {why}", path.display())
+            }
+            KubeconfigError::FindPath => format!("{file} is not there"),
+            KubeconfigError::Parse(_) => format!("{file} is not valid YAML of a kubeconfig"),
+            KubeconfigError::MissingClusterUrl | KubeconfigError::ParseClusterUrl(_) => {
+                format!("{file}: the cluster of context `{context}` has no usable `server` URL")
+            }
+            KubeconfigError::LoadCertificateAuthority(_)
+            | KubeconfigError::ParseCertificates(_) => {
+                format!("{file}: the certificate authority of context `{context}` cannot be loaded")
+            }
+            KubeconfigError::LoadClientCertificate(_) | KubeconfigError::LoadClientKey(_) => {
+                format!("{file}: the client certificate of context `{context}` cannot be loaded")
+            }
+            KubeconfigError::CurrentContextNotSet
+            | KubeconfigError::KindMismatch
+            | KubeconfigError::ApiVersionMismatch
+            | KubeconfigError::ParseProxyUrl(_) => {
+                format!("{file}: context `{context}` cannot be used: {error}")
+            }
+        }
+    }
+}
+
+/// Runs what reads files or starts programs off the threads that everything else runs on.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    match tokio::time::timeout(CREDENTIALS, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) => Err("the kubeconfig's credentials could not be had".into()),
+        Err(_) => {
+            Err(format!("the kubeconfig's credentials plugin did not end within {CREDENTIALS:?}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn why(kubeconfig: &str, context: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, kubeconfig).unwrap();
+        let settings = Connection { kubeconfig: Some(path), context: Some(context.into()) };
+        Link::new("eu".into(), settings).client().await.err().expect("must be refused")
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_cannot_be_made_says_where_and_why() {
+        let missing = Connection { kubeconfig: Some("/nowhere/config".into()), context: None };
+        let words = Link::new("eu".into(), missing).client().await.err().expect("must be refused");
+        assert!(words.contains("`eu`") && words.contains("/nowhere/config"), "{words}");
+
+        let words = why("apiVersion: v1\nkind: Config\n", "prod").await;
+        assert!(words.contains("no context `prod`"), "{words}");
+    }
+
+    #[tokio::test]
+    async fn no_secret_of_a_kubeconfig_is_repeated() {
+        let broken = "users: [{name: u, user: {token: canary-7f3a}}\ncontexts: ]";
+        let words = why(broken, "prod").await;
+        assert!(!words.contains("canary-7f3a"), "{words}");
+
+        let plugin = "
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]
+users:
+- name: u
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      command: sh
+      args: ['-c', 'echo canary-7f3a; echo canary-7f3a >&2; exit 1']
+      interactiveMode: Never
+contexts: [{name: prod, context: {cluster: c, user: u}}]
+";
+        let words = why(plugin, "prod").await;
+        assert!(!words.contains("canary-7f3a"), "{words}");
+        assert!(words.contains("credentials"), "{words}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_settings_is_a_context_of_its_name() {
+        let connections = Kubeconfigs::new(BTreeMap::new());
+        assert!(connections.deployer("eu").is_ok());
+        assert_eq!(connections.made.lock().unwrap()["eu"].link.context(), "eu");
+    }
+}

@@ -1,0 +1,165 @@
+//! Carries commands out: bounded queues, deadlines, retries, supersession.
+//!
+//! The dispatcher is handed commands after they are durable, and answers with events. It never blocks
+//! its caller, and it may be handed the same command again: what is on its way already is ignored, and
+//! an adapter that meets its own write changes nothing. That is what makes room for bounded queues:
+//! what found no room is dropped and counted, and whoever keeps the unsettled commands hands them in
+//! again.
+//!
+//! Deliberately absent: any judgement of whether a command is still wanted. A newer write to the same
+//! target takes the place of an older one, because the core does not decide for one before it has done
+//! with the other; apart from that, only [`Dispatch::cancel`] stops anything.
+
+mod measures;
+mod watches;
+mod writes;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+use self::{measures::Measures, watches::Watches, writes::Writes};
+use super::{Connections, Measurer};
+use crate::{
+    decide::{
+        command::Command,
+        event::{Event, Status, TargetState},
+    },
+    ids::{IdempotencyKey, PlanName},
+    model::plan::Plan,
+};
+
+/// How much the dispatcher does at once, and how patient it is; real time throughout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How long one attempt to write may take.
+    pub attempt: Duration,
+    /// The pause after the first attempt that did not reach its target; each one after is twice as long.
+    pub first_pause: Duration,
+    /// The longest pause between two attempts.
+    pub longest_pause: Duration,
+    /// Attempts to write to one cluster at once.
+    pub writes_per_cluster: usize,
+    /// Targets of one cluster with a write that has not ended; a write to one more is dropped.
+    pub targets_per_cluster: usize,
+    /// Measurements at once, over all endpoints.
+    pub measures: usize,
+    /// Measurements at once of one endpoint.
+    pub measures_per_endpoint: usize,
+    /// Measurements that have not ended, waiting ones included; one more is dropped.
+    pub measures_waiting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attempt: Duration::from_secs(30),
+            first_pause: Duration::from_millis(200),
+            longest_pause: Duration::from_secs(30),
+            writes_per_cluster: 4,
+            targets_per_cluster: 1_024,
+            measures: 64,
+            measures_per_endpoint: 8,
+            measures_waiting: 4_096,
+        }
+    }
+}
+
+/// The dispatcher; dropping it ends its watches, and its writes once their attempt is over.
+pub struct Dispatch {
+    writes: Arc<Writes>,
+    measures: Arc<Measures>,
+    watches: Arc<Watches>,
+    dropped: AtomicU64,
+}
+
+impl Dispatch {
+    /// A dispatcher that works through these adapters and reports to `events`.
+    pub fn new(
+        connections: Arc<dyn Connections>,
+        measurer: Arc<dyn Measurer>,
+        events: mpsc::Sender<Event>,
+        limits: Limits,
+    ) -> Self {
+        let watches = Arc::new(Watches::new(connections.clone(), events.clone()));
+        Self {
+            writes: Arc::new(Writes::new(
+                connections,
+                events.clone(),
+                watches.clone(),
+                limits.clone(),
+            )),
+            measures: Arc::new(Measures::new(measurer, events, limits)),
+            watches,
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Starts on the commands, in this order; `epoch` is the writer's whose they are. Must be called
+    /// inside a tokio runtime.
+    ///
+    /// Each ends in one [`Event::Outcome`] or [`Event::Measured`], except where it is dropped for want
+    /// of room, overtaken by a newer write to its target, or cancelled.
+    pub fn dispatch(&self, epoch: u64, commands: Vec<Command>) {
+        for command in commands {
+            let taken = match command {
+                Command::Deploy(write) | Command::Restore(write) => self.writes.take(epoch, write),
+                Command::Measure(measure) => self.measures.take(measure),
+            };
+            if !taken {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Gives a command up before its next attempt; one that was made already may still end and report.
+    pub fn cancel(&self, key: &IdempotencyKey) {
+        self.writes.cancel(key);
+        self.measures.cancel(key);
+    }
+
+    /// Watches the plan's target in every one of its clusters, and nothing else for that plan.
+    ///
+    /// A target that is written to without being watched is watched from then on, so that a release
+    /// under an older snapshot of the plan is seen too.
+    pub fn watch(&self, plan: &Plan) {
+        self.watches.reconcile(plan);
+    }
+
+    /// Watches nothing for the plan any more.
+    pub fn unwatch(&self, plan: &PlanName) {
+        self.watches.stop(plan);
+    }
+
+    /// Commands that found no room, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Dispatch {
+    fn drop(&mut self) {
+        self.writes.stop_all();
+        self.measures.stop_all();
+        self.watches.stop_all();
+    }
+}
+
+/// A target that cannot be seen.
+fn unknown(why: impl Into<String>) -> TargetState {
+    TargetState { status: Status::Unknown(why.into()), image: None, intent: None }
+}
+
+/// The lock's content. No code panics while it holds one of these locks, so a poisoned one is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests;

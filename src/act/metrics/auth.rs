@@ -1,0 +1,225 @@
+//! What a metric source is shown so that it answers. Never logged, never part of an error, never
+//! serialisable; secrets are read from their files at each request, so that they can be rotated.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use reqwest::{
+    RequestBuilder, Url,
+    header::{HeaderName, HeaderValue},
+};
+use serde::Deserialize;
+use tokio::io::AsyncReadExt;
+
+/// The longest secret that is read from a file, in bytes.
+const LONGEST: u64 = 64 * 1_024;
+
+/// The credentials for one metric source.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceAuth {
+    /// A file that holds a bearer token.
+    pub bearer_token_file: Option<PathBuf>,
+    /// A user and a password.
+    pub basic: Option<Basic>,
+    /// Further headers, such as a tenant's.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A user, and the file that holds the password.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Basic {
+    /// The user.
+    pub username: String,
+    /// The file that holds the password.
+    pub password_file: PathBuf,
+}
+
+/// Shows which credentials there are, and none of them.
+impl fmt::Debug for SourceAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceAuth")
+            .field("bearer_token_file", &self.bearer_token_file)
+            .field("basic", &self.basic)
+            .field("headers", &self.headers.keys())
+            .finish()
+    }
+}
+
+/// Shows where the password lies.
+impl fmt::Debug for Basic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Basic").field("password_file", &self.password_file).finish_non_exhaustive()
+    }
+}
+
+/// Why credentials cannot be used; names files and headers, never what is in them.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "a variant's fields are its sentence's words")]
+pub enum AuthError {
+    /// A key of the settings is no URL.
+    #[error("`{0}` is not an http or https URL without credentials in it")]
+    NotAUrl(String),
+    /// Two ways to say who asks.
+    #[error("give either bearerTokenFile or basic for {0}, not both")]
+    Both(Url),
+    /// A header that HTTP cannot carry, or that is not the settings' to set.
+    #[error("the header `{0}` cannot be set")]
+    Header(String),
+    /// A secret's file cannot be read.
+    #[error("{} cannot be read ({kind})", path.display())]
+    Unreadable { path: PathBuf, kind: std::io::ErrorKind },
+    /// A secret's file does not hold one line of text that HTTP can carry.
+    #[error("{} holds no usable secret: one line of visible text, at most 64 KiB", .0.display())]
+    Unusable(PathBuf),
+}
+
+/// The credentials of all sources, by URL prefix.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials(Vec<(Url, SourceAuth)>);
+
+impl Credentials {
+    /// Each key is a source's URL or a prefix of one that ends at a `/` of its path.
+    pub fn new(sources: BTreeMap<String, SourceAuth>) -> Result<Self, AuthError> {
+        let mut prefixes = Vec::with_capacity(sources.len());
+        for (text, auth) in sources {
+            let url = Url::parse(&text).ok().filter(is_plain);
+            let url = url.ok_or(AuthError::NotAUrl(text))?;
+            if auth.bearer_token_file.is_some() && auth.basic.is_some() {
+                return Err(AuthError::Both(url));
+            }
+            for (name, value) in &auth.headers {
+                header(name, value)?;
+            }
+            prefixes.push((url, auth));
+        }
+        Ok(Self(prefixes))
+    }
+
+    /// Those of the longest prefix of `url`. Scheme, host and port must be the same, and a path counts
+    /// by whole segments: `http://prom` is no prefix of `http://prom.example`.
+    fn of(&self, url: &Url) -> Option<&SourceAuth> {
+        let covers = |prefix: &Url| {
+            let path = prefix.path().trim_end_matches('/');
+            prefix.origin() == url.origin()
+                && url.path().strip_prefix(path).is_some_and(|r| r.is_empty() || r.starts_with('/'))
+        };
+        let found = self.0.iter().filter(|(prefix, _)| covers(prefix));
+        found.max_by_key(|(prefix, _)| prefix.path().len()).map(|(_, auth)| auth)
+    }
+
+    /// Puts what belongs to `url` into a request for it.
+    pub(super) async fn sign(
+        &self,
+        url: &Url,
+        mut request: RequestBuilder,
+    ) -> Result<RequestBuilder, AuthError> {
+        let Some(auth) = self.of(url) else { return Ok(request) };
+        for (name, value) in &auth.headers {
+            let (name, value) = header(name, value)?;
+            request = request.header(name, value);
+        }
+        if let Some(path) = &auth.bearer_token_file {
+            request = request.bearer_auth(secret(path).await?);
+        }
+        if let Some(Basic { username, password_file }) = &auth.basic {
+            request = request.basic_auth(username, Some(secret(password_file).await?));
+        }
+        Ok(request)
+    }
+}
+
+/// Whether a URL is one that a source may have: HTTP, and nothing secret in it.
+pub(super) fn is_plain(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+}
+
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), AuthError> {
+    use reqwest::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+    let refuse = || AuthError::Header(name.into());
+    let parsed = HeaderName::try_from(name).map_err(|_| refuse())?;
+    // Those that frame the request are HTTP's own.
+    if [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&parsed) {
+        return Err(refuse());
+    }
+    let mut value = HeaderValue::from_str(value).map_err(|_| refuse())?;
+    value.set_sensitive(true);
+    Ok((parsed, value))
+}
+
+async fn secret(path: &PathBuf) -> Result<String, AuthError> {
+    let unreadable =
+        |e: std::io::Error| AuthError::Unreadable { path: path.clone(), kind: e.kind() };
+    let mut text = Vec::new();
+    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    file.take(LONGEST + 1).read_to_end(&mut text).await.map_err(unreadable)?;
+    let usable = text.len() as u64 <= LONGEST;
+    let text = String::from_utf8(text).ok().filter(|_| usable);
+    let text = text.map(|t| t.trim().to_owned());
+    text.filter(|t| !t.is_empty() && t.bytes().all(|b| (b' '..=b'~').contains(&b)))
+        .ok_or_else(|| AuthError::Unusable(path.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(name: &str) -> SourceAuth {
+        SourceAuth { headers: [("x-scope-orgid".into(), name.into())].into(), ..Default::default() }
+    }
+
+    fn credentials(urls: &[&str]) -> Result<Credentials, AuthError> {
+        Credentials::new(urls.iter().map(|u| ((*u).into(), tenant(u))).collect())
+    }
+
+    #[test]
+    fn the_longest_prefix_of_whole_segments_counts() {
+        let all = credentials(&["http://prom", "http://prom/a", "https://prom/a/b/"]).unwrap();
+        let of = |url: &str| {
+            let auth = all.of(&Url::parse(url).unwrap());
+            auth.map(|auth| auth.headers["x-scope-orgid"].as_str())
+        };
+        assert_eq!(of("http://prom/"), Some("http://prom"));
+        assert_eq!(of("http://prom:80/api"), Some("http://prom"));
+        assert_eq!(of("http://prom/a/api"), Some("http://prom/a"));
+        assert_eq!(of("http://prom/ab"), Some("http://prom"));
+        assert_eq!(of("https://prom/a/b"), Some("https://prom/a/b/"));
+        for other in ["http://prom.example/", "http://prom:81/", "https://prom/", "https://prom/a"]
+        {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_are_refused_at_once() {
+        for url in ["prom:9090", "ftp://prom", "http://u:p@prom", ""] {
+            assert!(matches!(credentials(&[url]), Err(AuthError::NotAUrl(_))), "{url}");
+        }
+        let both = SourceAuth {
+            bearer_token_file: Some("t".into()),
+            basic: Some(Basic { username: "u".into(), password_file: "p".into() }),
+            ..Default::default()
+        };
+        let both = Credentials::new([("http://prom".into(), both)].into());
+        assert!(matches!(both, Err(AuthError::Both(_))));
+        for (name, value) in [("a b", "x"), ("a", "x\r\nb: y"), ("Host", "x")] {
+            let auth =
+                SourceAuth { headers: [(name.into(), value.into())].into(), ..Default::default() };
+            let refused = Credentials::new([("http://prom".into(), auth)].into());
+            assert!(matches!(refused, Err(AuthError::Header(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let auth = SourceAuth {
+            basic: Some(Basic { username: "canary-user".into(), password_file: "p".into() }),
+            ..tenant("canary-tenant")
+        };
+        let all = Credentials::new([("http://prom".into(), auth)].into()).unwrap();
+        assert!(!format!("{all:?}").contains("canary"), "{all:?}");
+    }
+}

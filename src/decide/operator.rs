@@ -1,0 +1,467 @@
+//! What operators ask for: admitted or refused by name, and recorded either way.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    Decision, Draft,
+    command::{Command, Lane},
+    event::{Action, Actor, Request, Scope},
+    fact::{Fact, Refusal, Reply},
+    waiting::{approvals_that_count, binding, covers, may_approve},
+    world::{Illegal, Phase, PlanState, Release, World},
+};
+use crate::{
+    ids::{Hash, IdempotencyKey, PlanName, ReleaseId, RingName},
+    model::{residency, ring::Ring, time::Now},
+};
+
+/// Why a request is refused.
+type No = (Refusal, String);
+
+/// What a request comes to: facts to record, or a refusal.
+type Verdict = Result<Vec<Fact>, No>;
+
+pub(super) fn decide(world: &World, request: &Request, now: Now) -> Result<Decision, Illegal> {
+    let fingerprint = fingerprint(request);
+    if let Some((known, reply)) = request.key.as_ref().and_then(|key| world.answers.get(key)) {
+        let reply = if *known == fingerprint {
+            reply.clone()
+        } else {
+            Reply::Refused {
+                kind: Refusal::IdempotencyConflict,
+                detail: "this idempotency key was used for another request".into(),
+            }
+        };
+        return Ok(Decision { reply: Some(reply), ..Decision::default() });
+    }
+    let plan = request.action.plan();
+    let asked = Asked { world, by: &request.by, now };
+    let verdict = match (request.seen, plan.and_then(|plan| world.plans.get(plan))) {
+        (Some(seen), Some(state)) if seen != state.revision => {
+            let detail = "it has changed since; look again, then repeat the request".into();
+            Err((Refusal::StaleState, detail))
+        }
+        (Some(_) | None, Some(_) | None) => asked.weigh(&request.action),
+    };
+    let name: PlanName = plan.cloned().unwrap_or_else(|| "".into());
+    let mut draft = Draft::new(world, &name, now);
+    let reply = match verdict {
+        Ok(facts) => {
+            facts.into_iter().try_for_each(|fact| draft.fact(fact))?;
+            draft.follow(&request.action, &request.by)?;
+            Reply::Done { in_flight: asked.in_flight(&request.action) }
+        }
+        Err((kind, detail)) => {
+            let asked = name_of(&request.action);
+            let by = request.by.clone();
+            draft.fact(Fact::Refused { by, asked, kind, detail: detail.clone() })?;
+            Reply::Refused { kind, detail }
+        }
+    };
+    if let Some(key) = request.key.clone() {
+        draft.fact(Fact::Answered { key, fingerprint, answer: reply.clone() })?;
+    }
+    let mut decision = draft.settle()?;
+    decision.reply = Some(reply);
+    Ok(decision)
+}
+
+impl Draft {
+    /// What an admitted request sets going at once.
+    fn follow(&mut self, action: &Action, by: &Actor) -> Result<(), Illegal> {
+        match action {
+            Action::Abort { release, hold, reason } => {
+                self.end_everywhere(release, *hold, by, reason.as_deref())
+            }
+            Action::Rollback { release, ring, reason } => {
+                let cause = reason.clone().unwrap_or_else(|| format!("asked for by {}", by.name));
+                let rings = self.release(release).map(|r| exposed(&r, ring.as_ref()));
+                for ring in rings.unwrap_or_default() {
+                    self.start_rollback(release, &ring, by.name.clone(), cause.clone())?;
+                }
+                Ok(())
+            }
+            Action::Submit { .. }
+            | Action::Pause { .. }
+            | Action::Resume { .. }
+            | Action::Approve { .. }
+            | Action::Reject { .. }
+            | Action::Retry { .. }
+            | Action::Advance { .. }
+            | Action::Freeze { .. }
+            | Action::Lift { .. } => Ok(()),
+        }
+    }
+
+    fn end_everywhere(
+        &mut self,
+        id: &ReleaseId,
+        hold: bool,
+        by: &Actor,
+        reason: Option<&str>,
+    ) -> Result<(), Illegal> {
+        let Some(release) = self.release(id) else { return Ok(()) };
+        for ring in release.plan.graph.order().iter().rev() {
+            match self.phase(id, ring) {
+                Some(Phase::Deploying | Phase::Soaking) if !hold => {
+                    let why = reason.map(|r| format!(": {r}")).unwrap_or_default();
+                    let cause = format!("aborted by {}{why}", by.name);
+                    self.start_rollback(id, ring, by.name.clone(), cause)?;
+                }
+                Some(Phase::Deploying | Phase::Soaking) => {
+                    self.overtake_effects(id, ring)?;
+                    self.fact(Fact::RingAborted { release: id.clone(), ring: ring.clone() })?;
+                }
+                Some(Phase::Waiting) => {
+                    self.fact(Fact::RingAborted { release: id.clone(), ring: ring.clone() })?;
+                }
+                Some(
+                    Phase::Passed
+                    | Phase::Failed
+                    | Phase::RollingBack
+                    | Phase::RolledBack
+                    | Phase::Aborted
+                    | Phase::Superseded,
+                )
+                | None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who asks, of what world, when.
+struct Asked<'a> {
+    world: &'a World,
+    by: &'a Actor,
+    now: Now,
+}
+
+impl Asked<'_> {
+    fn weigh(&self, action: &Action) -> Verdict {
+        match action {
+            Action::Submit { .. } => self.submit(action),
+            Action::Pause { scope, reason } => {
+                self.known(scope)?;
+                if self.world.shared.pauses.contains_key(scope) {
+                    return Err((Refusal::NothingToDo, "it is paused already".into()));
+                }
+                let (scope, by, reason) = (scope.clone(), self.by.clone(), reason.clone());
+                Ok(vec![Fact::Paused { scope, by, reason }])
+            }
+            Action::Resume { scope, reason } => {
+                if !self.world.shared.pauses.contains_key(scope) {
+                    self.known(scope)?;
+                    let detail = "it is not paused, at least not by a pause of this scope".into();
+                    return Err((Refusal::NothingToDo, detail));
+                }
+                let (scope, by, reason) = (scope.clone(), self.by.clone(), reason.clone());
+                Ok(vec![Fact::Resumed { scope, by, reason }])
+            }
+            Action::Approve { release, ring } => self.approve(release, ring),
+            Action::Reject { release, ring, reason } => self.reject(release, ring, reason),
+            Action::Abort { release, hold, reason } => {
+                let known = self.release(release)?;
+                self.open(known)?;
+                let (release, hold, reason) = (release.clone(), *hold, reason.clone());
+                Ok(vec![Fact::Aborted { release, by: self.by.clone(), reason, hold }])
+            }
+            Action::Retry { release, ring, reason } => self.retry(release, ring.as_ref(), reason),
+            Action::Rollback { release, ring, .. } => self.rollback(release, ring.as_ref()),
+            Action::Advance { release, ring, reason } => self.advance(release, ring, reason),
+            Action::Freeze { id, scope, until, reason } => {
+                self.known(scope)?;
+                if self.world.shared.freezes.contains_key(id) {
+                    return Err((Refusal::NothingToDo, format!("freeze {id} exists already")));
+                }
+                Ok(vec![Fact::Frozen {
+                    id: id.clone(),
+                    scope: scope.clone(),
+                    until: *until,
+                    by: self.by.clone(),
+                    reason: reason.clone(),
+                }])
+            }
+            Action::Lift { id } => {
+                if !self.world.shared.freezes.contains_key(id) {
+                    return Err((Refusal::NothingToDo, format!("there is no freeze {id}")));
+                }
+                Ok(vec![Fact::Lifted { id: id.clone(), by: self.by.clone() }])
+            }
+        }
+    }
+
+    fn submit(&self, action: &Action) -> Verdict {
+        let Action::Submit { release, artifact, author, lane, reason, irreversible, requires } =
+            action
+        else {
+            return Ok(Vec::new());
+        };
+        let state = self.plan(&release.plan)?;
+        let Some(plan) = state.declared.as_ref().filter(|_| !state.withdrawn) else {
+            let detail = match state.problems.first() {
+                Some(first) => format!("{}: {}", first.place, first.message),
+                None => format!("plan {} is not declared any more", release.plan),
+            };
+            return Err((Refusal::PlanInError, detail));
+        };
+        if let Some(first) = state.problems.first() {
+            let detail = format!(
+                "the declarations of plan {} have {} problems; the first is {} at {}: {}",
+                release.plan,
+                state.problems.len(),
+                first.rule,
+                first.place,
+                first.message
+            );
+            return Err((Refusal::PlanInError, detail));
+        }
+        if *lane == Lane::Hotfix {
+            let detail = format!("plan {} declares no rules for a hotfix lane", release.plan);
+            return Err((Refusal::PlanInError, detail));
+        }
+        let buried = state.tombstones.iter().find(|(_, buried)| {
+            buried.contains_key(&release.version) || buried.values().any(|a| a.same_as(artifact))
+        });
+        if let Some((ring, _)) = buried {
+            let detail = format!(
+                "it was rolled back on {ring}; to try that version again, retry it by name, or \
+                 release a new one"
+            );
+            return Err((Refusal::Tombstoned, detail));
+        }
+        if state.releases.contains_key(&release.version) {
+            let detail = format!("release {release} exists already");
+            return Err((Refusal::DuplicateRelease, detail));
+        }
+        if let Some(breach) = residency::breaches(plan, None).into_iter().next() {
+            let detail = format!("rule {}: {}", breach.rule, breach.fact);
+            return Err((Refusal::ResidencyViolation, detail));
+        }
+        Ok(vec![Fact::Submitted {
+            release: release.clone(),
+            artifact: artifact.clone(),
+            author: author.clone().unwrap_or_else(|| self.by.name.clone()),
+            by: self.by.clone(),
+            lane: *lane,
+            reason: reason.clone(),
+            irreversible: *irreversible,
+            requires: requires.clone(),
+            policy: plan.hash.clone(),
+        }])
+    }
+
+    fn approve(&self, id: &ReleaseId, ring: &RingName) -> Verdict {
+        let (release, declared) = self.ring(id, ring)?;
+        let Some(run) = release.ring(ring).filter(|run| run.phase == Phase::Waiting) else {
+            let detail = format!("{id} has started on {ring}, or is over there");
+            return Err((Refusal::AlreadyTerminal, detail));
+        };
+        let Some(needed) = &declared.policy.approvals else {
+            let detail = format!("ring {ring} needs no approval");
+            return Err((Refusal::NothingToDo, detail));
+        };
+        may_approve(release, self.by, needed)?;
+        let given = approvals_that_count(release, declared, run, needed, self.now);
+        if given.contains(&self.by.name) {
+            let detail = format!("{} has approved it already", self.by.name);
+            return Err((Refusal::NothingToDo, detail));
+        }
+        Ok(vec![Fact::Approved {
+            release: id.clone(),
+            ring: ring.clone(),
+            by: self.by.clone(),
+            binding: binding(release, declared, run),
+        }])
+    }
+
+    fn reject(&self, id: &ReleaseId, ring: &RingName, reason: &Option<String>) -> Verdict {
+        let (release, declared) = self.ring(id, ring)?;
+        if release.ring(ring).is_none_or(|run| run.phase != Phase::Waiting) {
+            let detail = format!("{id} has started on {ring}, or is over there");
+            return Err((Refusal::AlreadyTerminal, detail));
+        }
+        let Some(needed) = &declared.policy.approvals else {
+            let detail = format!("ring {ring} needs no approval; pause or abort stops it");
+            return Err((Refusal::NothingToDo, detail));
+        };
+        may_approve(release, self.by, needed)?;
+        let (release, ring, reason) = (id.clone(), ring.clone(), reason.clone());
+        Ok(vec![Fact::Rejected { release, ring, by: self.by.clone(), reason }])
+    }
+
+    fn retry(&self, id: &ReleaseId, ring: Option<&RingName>, reason: &Option<String>) -> Verdict {
+        let release = self.release(id)?;
+        if release.aborted.is_some() {
+            let detail = format!("{id} was aborted, for good; release a new version");
+            return Err((Refusal::AlreadyTerminal, detail));
+        }
+        if let Some(ring) = ring {
+            self.ring(id, ring)?;
+        }
+        let over = |run: Phase| matches!(run, Phase::Failed | Phase::RolledBack);
+        let rings: Vec<_> = rings_in(release, ring, over);
+        if rings.is_empty() {
+            let detail = "no ring of it has failed or was rolled back".into();
+            return Err((Refusal::NothingToDo, detail));
+        }
+        let retried = |ring| Fact::Retried {
+            release: id.clone(),
+            ring,
+            by: self.by.clone(),
+            reason: reason.clone(),
+        };
+        Ok(rings.into_iter().map(retried).collect())
+    }
+
+    fn rollback(&self, id: &ReleaseId, ring: Option<&RingName>) -> Verdict {
+        let release = self.release(id)?;
+        if let Some(ring) = ring {
+            self.ring(id, ring)?;
+        }
+        let rings = exposed(release, ring);
+        if rings.is_empty() {
+            let detail = "it is out on no such ring".into();
+            return Err((Refusal::NothingToDo, detail));
+        }
+        let newer = rings.iter().find_map(|ring| self.newer_on(release, ring));
+        if let Some(newer) = newer {
+            let detail = format!("{newer} has taken its place there; roll that back instead");
+            return Err((Refusal::NothingToDo, detail));
+        }
+        Ok(Vec::new())
+    }
+
+    /// A release after `release` that has been let into `ring`.
+    fn newer_on(&self, release: &Release, ring: &RingName) -> Option<ReleaseId> {
+        let state = self.world.plans.get(&release.id.plan)?;
+        let mut newer = state.in_order().skip_while(|r| r.id != release.id).skip(1);
+        let there = |r: &&Arc<Release>| {
+            r.ring(ring).is_some_and(|run| {
+                matches!(run.phase, Phase::Deploying | Phase::Soaking | Phase::Passed)
+            })
+        };
+        newer.find(there).map(|r| r.id.clone())
+    }
+
+    fn advance(&self, id: &ReleaseId, ring: &RingName, reason: &Option<String>) -> Verdict {
+        let (release, _) = self.ring(id, ring)?;
+        let waiting = super::waiting::waiting_on(self.world, release, ring, self.now);
+        let asked_for = |w| matches!(w, &super::waiting::WaitingOn::Advance(_));
+        if !waiting.iter().any(asked_for) {
+            let detail = "no operator's word is awaited there; `explain` says what is".into();
+            return Err((Refusal::NothingToDo, detail));
+        }
+        let (release, ring, reason) = (id.clone(), ring.clone(), reason.clone());
+        Ok(vec![Fact::Advanced { release, ring, by: self.by.clone(), reason }])
+    }
+
+    fn plan(&self, plan: &PlanName) -> Result<&PlanState, No> {
+        let known = self.world.plans.get(plan).map(Arc::as_ref);
+        known.ok_or_else(|| (Refusal::UnknownRelease, format!("there is no plan {plan}")))
+    }
+
+    fn release(&self, id: &ReleaseId) -> Result<&Release, No> {
+        let release = self.plan(&id.plan)?.releases.get(&id.version).map(Arc::as_ref);
+        release.ok_or_else(|| (Refusal::UnknownRelease, format!("there is no release {id}")))
+    }
+
+    fn ring(&self, id: &ReleaseId, ring: &RingName) -> Result<(&Release, &Ring), No> {
+        let release = self.release(id)?;
+        let Some(declared) = release.plan.ring(ring) else {
+            let rings: Vec<_> = release.plan.rings.iter().map(|r| r.name.as_str()).collect();
+            let detail = format!("{id} has no ring {ring}; it has {}", rings.join(", "));
+            return Err((Refusal::UnknownRing, detail));
+        };
+        Ok((release, declared))
+    }
+
+    /// That there is anything left to do for `release`.
+    fn open(&self, release: &Release) -> Result<(), No> {
+        let over = release.rings.values().all(|run| match run.phase {
+            Phase::Passed | Phase::RolledBack | Phase::Aborted | Phase::Superseded => true,
+            Phase::Waiting
+            | Phase::Deploying
+            | Phase::Soaking
+            | Phase::Failed
+            | Phase::RollingBack => false,
+        });
+        if release.aborted.is_some() || over {
+            return Err((Refusal::AlreadyTerminal, format!("{} is over", release.id)));
+        }
+        Ok(())
+    }
+
+    fn known(&self, scope: &Scope) -> Result<(), No> {
+        match scope {
+            Scope::Everything | Scope::Jurisdiction(_) => Ok(()),
+            Scope::Plan(plan) => self.plan(plan).map(|_| ()),
+            Scope::Ring(plan, ring) => {
+                let state = self.plan(plan)?;
+                let declared =
+                    state.declared.iter().chain(state.releases.values().map(|r| &r.plan));
+                let found = declared.into_iter().any(|plan| plan.ring(ring).is_some());
+                let detail = format!("plan {plan} has no ring {ring}");
+                if found { Ok(()) } else { Err((Refusal::UnknownRing, detail)) }
+            }
+            Scope::Release(id) => self.open(self.release(id)?),
+            Scope::ReleaseRing(id, ring) => {
+                let (release, _) = self.ring(id, ring)?;
+                self.open(release)
+            }
+        }
+    }
+
+    /// The forward writes of a pause's scope that are out and cannot be called back.
+    fn in_flight(&self, action: &Action) -> Vec<IdempotencyKey> {
+        let Action::Pause { scope, .. } = action else { return Vec::new() };
+        let plans: Vec<_> = match action.plan() {
+            Some(plan) => self.world.plans.get(plan).into_iter().collect(),
+            None => self.world.plans.values().collect(),
+        };
+        let out = plans.iter().flat_map(|state| {
+            state.in_flight.values().filter_map(|command| match command.as_ref() {
+                Command::Deploy(write) => {
+                    let release = state.releases.get(&write.release.version)?;
+                    let ring = release.plan.ring(&write.ring)?;
+                    covers(scope, release, ring).then(|| write.key.clone())
+                }
+                Command::Restore(_) | Command::Measure(_) => None,
+            })
+        });
+        out.collect()
+    }
+}
+
+/// The rings where `release` is out, the last first; only `ring`, where one is named.
+fn exposed(release: &Release, ring: Option<&RingName>) -> Vec<RingName> {
+    let mut rings = rings_in(release, ring, |phase| {
+        matches!(phase, Phase::Deploying | Phase::Soaking | Phase::Passed | Phase::Failed)
+    });
+    rings.retain(|ring| release.ring(ring).is_some_and(|run| run.started.is_some()));
+    rings.reverse();
+    rings
+}
+
+fn rings_in(
+    release: &Release,
+    ring: Option<&RingName>,
+    phase: impl Fn(Phase) -> bool,
+) -> Vec<RingName> {
+    let all = release.plan.graph.order().iter();
+    let named = all.filter(|name| ring.is_none_or(|ring| ring == *name));
+    named.filter(|name| release.ring(name).is_some_and(|run| phase(run.phase))).cloned().collect()
+}
+
+/// What was asked for, in the journal's words.
+fn name_of(action: &Action) -> String {
+    serde_json::to_string(action).unwrap_or_else(|_| "a request".into())
+}
+
+fn fingerprint(request: &Request) -> Hash {
+    let text = format!("{} {}", request.by.name, name_of(&request.action));
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}

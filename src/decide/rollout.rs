@@ -1,0 +1,427 @@
+//! The state machine of a ring: who goes next, deploys, failures and the way back.
+
+use std::sync::Arc;
+
+use super::{
+    Decision, Draft,
+    command::{Command, Write},
+    event::Status,
+    fact::Fact,
+    phase::is_settled,
+    waiting::{WaitingOn, is_next, waiting_on},
+    world::{ClusterRun, Illegal, Phase, Release, RingRun, Step},
+};
+use crate::{
+    ids::{ClusterName, IdempotencyKey, Principal, ReleaseId, RingName},
+    model::{
+        plan::OnNewer,
+        ring::{Artifact, Cluster, Ring},
+    },
+};
+
+/// Who decides where nobody asked.
+pub(super) fn ringward() -> Principal {
+    "ringward".into()
+}
+
+impl Draft {
+    /// Takes every step that is possible, until none is left.
+    pub(super) fn settle(mut self) -> Result<Decision, Illegal> {
+        loop {
+            let before = (self.decision.facts.len(), self.decision.commands.len());
+            let active: Vec<_> = match self.state() {
+                Some(state) => {
+                    state.in_order().filter(|r| !is_settled(r)).map(|r| r.id.clone()).collect()
+                }
+                None => break,
+            };
+            self.supersede(&active)?;
+            for id in &active {
+                let order = self.release(id).map(|r| r.plan.graph.order().to_vec());
+                for ring in order.unwrap_or_default() {
+                    self.step(id, &ring)?;
+                }
+            }
+            if before == (self.decision.facts.len(), self.decision.commands.len()) {
+                break;
+            }
+        }
+        Ok(self.decision)
+    }
+
+    fn step(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        match self.phase(id, ring) {
+            Some(Phase::Waiting) => self.try_start(id, ring),
+            Some(Phase::Deploying) => self.deploy(id, ring),
+            Some(Phase::Soaking) => self.soak(id, ring),
+            Some(Phase::RollingBack) => self.go_back(id, ring),
+            Some(
+                Phase::Passed
+                | Phase::Failed
+                | Phase::RolledBack
+                | Phase::Aborted
+                | Phase::Superseded,
+            )
+            | None => Ok(()),
+        }
+    }
+
+    /// Where several releases could enter a ring, the newest does (`onNewer`); those before it are
+    /// superseded there and on everything after it.
+    fn supersede(&mut self, active: &[ReleaseId]) -> Result<(), Illegal> {
+        let releases: Vec<_> = active.iter().filter_map(|id| self.release(id)).collect();
+        let Some(newest) = releases.last() else { return Ok(()) };
+        match newest.plan.on_newer {
+            OnNewer::QueueLatest | OnNewer::ReplaceIfUnhealthy => {}
+            OnNewer::FinishThen | OnNewer::Manual => return Ok(()),
+        }
+        for ring in newest.plan.graph.order().to_vec() {
+            let next = |r: &&Arc<Release>| {
+                r.ring(&ring).is_some_and(|run| run.phase == Phase::Waiting) && is_next(r, &ring)
+            };
+            let queue: Vec<_> = releases.iter().filter(next).map(|r| r.id.clone()).collect();
+            if let Some((newest, older)) = queue.split_last() {
+                for id in older {
+                    self.give_way(id, &ring, newest)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `id` has not started on `ring` and never will: `newer` took its place.
+    fn give_way(
+        &mut self,
+        id: &ReleaseId,
+        ring: &RingName,
+        newer: &ReleaseId,
+    ) -> Result<(), Illegal> {
+        let Some(release) = self.release(id) else { return Ok(()) };
+        let after = release.plan.graph.descendants(ring).into_iter().cloned();
+        let rings: Vec<_> = std::iter::once(ring.clone()).chain(after).collect();
+        drop(release);
+        for ring in rings {
+            if self.phase(id, &ring) == Some(Phase::Waiting) {
+                let by = newer.version.clone();
+                self.fact(Fact::RingSuperseded { release: id.clone(), ring, by })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn try_start(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        let Some(release) = self.release(id) else { return Ok(()) };
+        let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
+            return Ok(());
+        };
+        if release.aborted.is_some()
+            || !waiting_on(&self.world, &release, ring, self.now).is_empty()
+        {
+            return Ok(());
+        }
+        let replaced = self.state().and_then(|s| s.in_motion(ring)).map(|r| r.id.clone());
+        if let Some(replaced) = replaced {
+            self.overtake_effects(&replaced, ring)?;
+            let (ring, by) = (ring.clone(), id.version.clone());
+            self.fact(Fact::RingSuperseded { release: replaced, ring, by })?;
+        }
+        let older: Vec<_> = match self.state() {
+            Some(state) => state
+                .in_order()
+                .take_while(|r| r.id != *id)
+                .filter(|r| r.ring(ring).is_some_and(|run| run.phase == Phase::Waiting))
+                .map(|r| r.id.clone())
+                .collect(),
+            None => Vec::new(),
+        };
+        for older in older {
+            self.give_way(&older, ring, id)?;
+        }
+        self.fact(Fact::RingStarted {
+            release: id.clone(),
+            ring: ring.clone(),
+            attempt: run.attempt + 1,
+            clusters: declared.clusters.iter().map(|c| c.name.clone()).collect(),
+        })?;
+        self.deploy(id, ring)
+    }
+
+    fn deploy(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        self.judge_deploys(id, ring)?;
+        let Some(release) = self.release(id) else { return Ok(()) };
+        let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
+            return Ok(());
+        };
+        if self.fail_over_budget(&release, declared, run)? {
+            return Ok(());
+        }
+        let of = |step: Step| run.clusters.values().filter(|c| c.step == step).count();
+        let (planned, out, ready) = (of(Step::Planned), of(Step::Deploying), of(Step::Ready));
+        if planned == 0 && out == 0 {
+            return match ready {
+                0 => self.fail(&release, ring, "no cluster became ready".into()),
+                _ => self.fact(Fact::SoakStarted { release: id.clone(), ring: ring.clone() }),
+            };
+        }
+        let free = declared.policy.concurrency.of(run.clusters.len()).saturating_sub(out);
+        if planned == 0
+            || free == 0
+            || !waiting_on(&self.world, &release, ring, self.now).is_empty()
+        {
+            return Ok(());
+        }
+        let next = declared.clusters.iter().filter(|cluster| {
+            run.clusters.get(&cluster.name).is_some_and(|run| run.step == Step::Planned)
+        });
+        for cluster in next.take(free) {
+            self.overtake(|write| write.cluster == cluster.name)?;
+            let write = write(&release, ring, run, cluster, release.artifact.clone(), "deploy");
+            self.command(Command::Deploy(write))?;
+        }
+        Ok(())
+    }
+
+    /// Which of the deploys that are out have come to an end.
+    fn judge_deploys(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        let Some(release) = self.release(id) else { return Ok(()) };
+        let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
+            return Ok(());
+        };
+        let artifact = release.artifact.clone();
+        for (name, here) in run.clusters.iter().filter(|(_, c)| c.step == Step::Deploying) {
+            let (release, ring, cluster) = (id.clone(), ring.clone(), name.clone());
+            match self.arrival(name, here, &artifact) {
+                Arrival::There => self.fact(Fact::ClusterReady { release, ring, cluster })?,
+                Arrival::Failed(cause) => {
+                    self.fact(Fact::ClusterFailed { release, ring, cluster, cause })?;
+                }
+                Arrival::Underway(how) => {
+                    let deadline = declared.policy.deadline;
+                    if here.reachable.elapsed(self.now.mono) >= deadline {
+                        let cause = format!("not ready within {deadline}: {how}");
+                        self.fact(Fact::ClusterFailed { release, ring, cluster, cause })?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a write has arrived: a status counts only under the intent of our own last write.
+    fn arrival(&self, cluster: &ClusterName, here: &ClusterRun, wanted: &Artifact) -> Arrival {
+        let target = self.state().and_then(|s| s.targets.get(cluster));
+        let Some(state) = target.and_then(|t| t.state.as_ref()) else {
+            return Arrival::Underway("not seen yet".into());
+        };
+        if state.intent != here.intent {
+            return Arrival::Underway("the write has not arrived".into());
+        }
+        match &state.status {
+            Status::Succeeded => match &state.image {
+                Some(image) if image.same_as(wanted) => Arrival::There,
+                Some(image) => Arrival::Underway(format!("it runs {image}")),
+                None => Arrival::Underway("its image is unknown".into()),
+            },
+            Status::Failed(why) => Arrival::Failed(why.clone()),
+            Status::Progressing(how) | Status::Unknown(how) => Arrival::Underway(how.clone()),
+            Status::Pending => Arrival::Underway("not taken up by its controller".into()),
+            Status::Paused => Arrival::Underway("paused in the cluster".into()),
+        }
+    }
+
+    /// Fails the ring where more clusters failed than its budget allows.
+    pub(super) fn fail_over_budget(
+        &mut self,
+        release: &Arc<Release>,
+        ring: &Ring,
+        run: &RingRun,
+    ) -> Result<bool, Illegal> {
+        let failed: Vec<_> = run
+            .clusters
+            .iter()
+            .filter_map(|(name, here)| match &here.step {
+                Step::Failed(cause) => Some(format!("{name}: {cause}")),
+                Step::Planned
+                | Step::Deploying
+                | Step::Ready
+                | Step::Restoring
+                | Step::Restored
+                | Step::Stuck(_) => None,
+            })
+            .collect();
+        let over = failed.len() > ring.policy.failure_budget as usize;
+        if over {
+            self.fail(release, &ring.name, failed.join("; "))?;
+        }
+        Ok(over)
+    }
+
+    /// The ring failed; it goes back where the policy says so and the release can.
+    pub(super) fn fail(
+        &mut self,
+        release: &Release,
+        ring: &RingName,
+        cause: String,
+    ) -> Result<(), Illegal> {
+        let (id, name) = (release.id.clone(), ring.clone());
+        self.fact(Fact::RingFailed { release: id.clone(), ring: name, cause: cause.clone() })?;
+        let automatic = release.plan.ring(ring).is_some_and(|r| r.policy.rollback.automatic);
+        if automatic && !release.irreversible {
+            self.start_rollback(&id, ring, ringward(), cause)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the way back: every forward effect that is out is overtaken.
+    pub(super) fn start_rollback(
+        &mut self,
+        id: &ReleaseId,
+        ring: &RingName,
+        by: Principal,
+        cause: String,
+    ) -> Result<(), Illegal> {
+        self.overtake_effects(id, ring)?;
+        let (release, name) = (id.clone(), ring.clone());
+        self.fact(Fact::RollbackStarted { release, ring: name, by, cause })?;
+        self.go_back(id, ring)
+    }
+
+    /// Writes that are out for `id` on `ring` lost their point.
+    pub(super) fn overtake_effects(
+        &mut self,
+        id: &ReleaseId,
+        ring: &RingName,
+    ) -> Result<(), Illegal> {
+        self.overtake(|write| write.release == *id && write.ring == *ring)
+    }
+
+    /// A target takes one write at a time: those that are out give way to what comes now.
+    fn overtake(&mut self, which: impl Fn(&Write) -> bool) -> Result<(), Illegal> {
+        let Some(state) = self.state() else { return Ok(()) };
+        let out = state.in_flight.values().filter_map(|command| match command.as_ref() {
+            Command::Deploy(write) | Command::Restore(write) if which(write) => {
+                Some(write.key.clone())
+            }
+            Command::Deploy(_) | Command::Restore(_) | Command::Measure(_) => None,
+        });
+        for key in out.collect::<Vec<IdempotencyKey>>() {
+            self.fact(Fact::EffectSuperseded { plan: self.plan.clone(), key })?;
+        }
+        Ok(())
+    }
+
+    /// Each cluster that the release touched goes back to its own last known good, the last first.
+    fn go_back(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        let Some(release) = self.release(id) else { return Ok(()) };
+        let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
+            return Ok(());
+        };
+        let held = waiting_on(&self.world, &release, ring, self.now)
+            .iter()
+            .any(|w| matches!(w, WaitingOn::Calendar { .. }));
+        for cluster in declared.clusters.iter().rev() {
+            let Some(here) = run.clusters.get(&cluster.name) else { continue };
+            let (id, name, at) = (id.clone(), ring.clone(), cluster.name.clone());
+            let good = self.state().and_then(|s| s.targets.get(&at));
+            let good = good.and_then(|t| t.back_from(&release.artifact)).cloned();
+            match (&here.step, good) {
+                (Step::Planned | Step::Restored | Step::Stuck(_), _) => {}
+                (Step::Failed(_), _) if here.intent.is_none() => {}
+                (Step::Deploying | Step::Ready | Step::Failed(_), Some(good)) => {
+                    if !held {
+                        self.overtake(|write| write.cluster == cluster.name)?;
+                        let write = write(&release, ring, run, cluster, good.artifact, "restore");
+                        self.command(Command::Restore(write))?;
+                    }
+                }
+                (Step::Deploying | Step::Ready | Step::Failed(_) | Step::Restoring, None) => {
+                    let cause = "it has no known good to go back to".into();
+                    self.fact(Fact::ClusterStuck { release: id, ring: name, cluster: at, cause })?;
+                }
+                (Step::Restoring, Some(good)) => match self.arrival(&at, here, &good.artifact) {
+                    Arrival::There => {
+                        self.fact(Fact::ClusterRestored { release: id, ring: name, cluster: at })?;
+                    }
+                    Arrival::Failed(cause) => {
+                        let (release, ring) = (id, name);
+                        self.fact(Fact::ClusterStuck { release, ring, cluster: at, cause })?;
+                    }
+                    Arrival::Underway(how) => {
+                        let deadline = declared.policy.deadline;
+                        if here.reachable.elapsed(self.now.mono) >= deadline {
+                            let cause = format!("not back within {deadline}: {how}");
+                            let (release, ring) = (id, name);
+                            self.fact(Fact::ClusterStuck { release, ring, cluster: at, cause })?;
+                        }
+                    }
+                },
+            }
+        }
+        self.finish_rollback(id, ring)
+    }
+
+    fn finish_rollback(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        let Some(run) = self.world.run(id, ring) else { return Ok(()) };
+        let under_way = run.clusters.values().any(|here| match &here.step {
+            Step::Deploying | Step::Ready | Step::Restoring => true,
+            Step::Failed(_) => here.intent.is_some(),
+            Step::Planned | Step::Restored | Step::Stuck(_) => false,
+        });
+        if under_way {
+            return Ok(());
+        }
+        let stuck: Vec<_> = run
+            .clusters
+            .iter()
+            .filter_map(|(name, here)| match &here.step {
+                Step::Stuck(cause) => Some(format!("{name}: {cause}")),
+                Step::Planned
+                | Step::Deploying
+                | Step::Ready
+                | Step::Failed(_)
+                | Step::Restoring
+                | Step::Restored => None,
+            })
+            .collect();
+        let (release, ring, aborting) = (id.clone(), ring.clone(), run.aborting);
+        if !stuck.is_empty() {
+            let cause = format!("could not go back; stuck: {}", stuck.join("; "));
+            self.fact(Fact::RingFailed { release, ring, cause })
+        } else if aborting {
+            self.fact(Fact::RingAborted { release, ring })
+        } else {
+            self.fact(Fact::RingRolledBack { release, ring })
+        }
+    }
+}
+
+/// What a write has come to.
+enum Arrival {
+    /// Observed at the artifact, ready, under our own intent.
+    There,
+    /// Given up by its controller.
+    Failed(String),
+    /// Neither, and how far it is.
+    Underway(String),
+}
+
+fn write(
+    release: &Release,
+    ring: &RingName,
+    run: &RingRun,
+    cluster: &Cluster,
+    artifact: Artifact,
+    verb: &str,
+) -> Write {
+    let attempt = run.attempt;
+    Write {
+        key: format!("{}/{ring}/{}/{attempt}/{verb}", release.id, cluster.name).into(),
+        release: release.id.clone(),
+        ring: ring.clone(),
+        attempt,
+        cluster: cluster.name.clone(),
+        connection: cluster.connection.clone(),
+        target: release.plan.target.clone(),
+        artifact,
+    }
+}

@@ -1,0 +1,359 @@
+//! The soak: gates are measured, healthy time is credited tick by tick, and only Pass advances.
+
+use super::{
+    Draft,
+    command::{Command, Measure},
+    event::{Answer, Reading, Status},
+    fact::{Fact, Verdict},
+    gate::{
+        judge,
+        query::{Vars, render},
+    },
+    waiting::waiting_on,
+    world::{GateRun, Illegal, Phase, Release, RingRun, Step},
+};
+use crate::{
+    ids::{ReleaseId, RingName},
+    model::{
+        policy::{Baseline, Gate, Judge, OnBreach, OnNoData},
+        ring::{Cluster, Ring},
+        time::{Mono, Span},
+    },
+};
+
+/// The longest that one measurement may take.
+const TIMEOUT: Span = Span::seconds(10);
+
+/// What a measurement may be late by, beyond twice its interval, before its verdict is stale: one
+/// time-out, and some scheduling.
+const LATE: Span = Span::seconds(15);
+
+/// How often a ring without required gates is credited.
+pub(super) const TICK: Span = Span::minutes(1);
+
+impl Draft {
+    /// Takes in a measurement, and lets what follows from it follow.
+    pub(super) fn measured(&mut self, asked: &Measure, answer: &Answer) -> Result<(), Illegal> {
+        let key = asked.key.clone();
+        let (id, ring) = (&asked.release, &asked.ring);
+        let (Some(release), Some(run)) = (self.release(id), self.world.run(id, ring)) else {
+            return Ok(());
+        };
+        let declared = release.plan.ring(ring);
+        let gate = declared.and_then(|r| r.policy.gates.iter().find(|g| g.name == asked.gate));
+        let here = run.clusters.get(&asked.cluster).filter(|c| c.step == Step::Ready);
+        let current = run.phase == Phase::Soaking && run.attempt == asked.attempt;
+        let (Some(declared), Some(gate), Some(deployed), true) =
+            (declared, gate, here.and_then(|c| c.deployed), current)
+        else {
+            return self.fact(Fact::MeasureDropped { plan: self.plan.clone(), key });
+        };
+        let place = (asked.cluster.clone(), asked.gate.clone());
+        let known = run.gates.get(&place).and_then(|gate| gate.baseline);
+        let (cluster, name) = place;
+        let judged = judge(gate, answer, known, deployed.wall, self.now.wall);
+        if let (None, Some(Reading::Value { value, .. })) = (known, &answer.baseline) {
+            self.fact(Fact::BaselineTaken {
+                release: id.clone(),
+                ring: ring.clone(),
+                cluster: cluster.clone(),
+                gate: name.clone(),
+                value: *value,
+            })?;
+        }
+        let verdict = judged.verdict;
+        let (release_id, ring_name) = (id.clone(), ring.clone());
+        self.fact(Fact::Measured {
+            release: release_id,
+            ring: ring_name,
+            cluster,
+            gate: name,
+            key,
+            judged,
+        })?;
+        if verdict == Verdict::Fail && gate.required {
+            self.breach(&release, declared, gate, asked)?;
+        }
+        if self.phase(id, ring) == Some(Phase::Soaking) {
+            self.tick(&release, declared)?;
+        }
+        Ok(())
+    }
+
+    /// A required gate failed once more: the ring with it, or the soak as `onBreach` says.
+    fn breach(
+        &mut self,
+        release: &Release,
+        ring: &Ring,
+        gate: &Gate,
+        asked: &Measure,
+    ) -> Result<(), Illegal> {
+        let Some(run) = release_run(self, &release.id, &ring.name) else { return Ok(()) };
+        let place = (asked.cluster.clone(), asked.gate.clone());
+        let Some(state) = run.gates.get(&place) else { return Ok(()) };
+        let credited = run.soak.credited;
+        let detail = state.latest.as_ref().map_or(String::new(), |(j, _)| j.detail.clone());
+        let what = format!("{} on {}: {detail}", gate.name, asked.cluster);
+        let (failures, in_a_row) = (state.failures, state.failures_in_a_row);
+        if failures > gate.failure_limit {
+            let cause = format!("{what} ({failures} failing, {} allowed)", gate.failure_limit);
+            return self.fail(release, &ring.name, cause);
+        }
+        if let Some(limit) = gate.consecutive_failure_limit.filter(|limit| in_a_row > *limit) {
+            let cause = format!("{what} ({in_a_row} failing in a row, {limit} allowed)");
+            return self.fail(release, &ring.name, cause);
+        }
+        match ring.policy.soak.on_breach {
+            OnBreach::Fail => self.fail(release, &ring.name, what),
+            OnBreach::Reset if credited > Span::ZERO => self.reset(release, ring, what),
+            OnBreach::Reset | OnBreach::Freeze => Ok(()),
+        }
+    }
+
+    fn reset(&mut self, release: &Release, ring: &Ring, why: String) -> Result<(), Illegal> {
+        let (release, ring) = (release.id.clone(), ring.name.clone());
+        self.fact(Fact::SoakReset { release, ring, why })
+    }
+
+    /// The end of an interval: it is credited if everything was healthy at both its ends.
+    fn tick(&mut self, release: &Release, ring: &Ring) -> Result<(), Illegal> {
+        let healthy = self.is_healthy(release, ring);
+        let Some(run) = release_run(self, &release.id, &ring.name) else { return Ok(()) };
+        let (release_id, name) = (release.id.clone(), ring.name.clone());
+        let running = |running| Fact::SoakRunning { release: release_id, ring: name, running };
+        match (run.soak.healthy_at, healthy) {
+            (None, false) => Ok(()),
+            (Some(_), false) => self.fact(running(false)),
+            (None, true) => self.fact(running(true)),
+            (Some(since), true) => {
+                let span = self.now.mono.since(since);
+                if span > longest_interval(ring) {
+                    // Nothing was heard for too long: that time was not observed.
+                    self.fact(running(true))
+                } else if span > Span::ZERO {
+                    let (release, ring) = (release.id.clone(), ring.name.clone());
+                    self.fact(Fact::SoakCredited { release, ring, span })
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// What else can be done for a ring that soaks: clusters lost, data missing for too long, a soak
+    /// to stop or start, measurements that are due, and the pass.
+    pub(super) fn soak(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        self.lose_clusters(id, ring)?;
+        let Some(release) = self.release(id) else { return Ok(()) };
+        let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
+            return Ok(());
+        };
+        if self.fail_over_budget(&release, declared, run)? {
+            return Ok(());
+        }
+        if !run.clusters.values().any(|c| c.step == Step::Ready) {
+            return self.fail(&release, ring, "no cluster is left that is ready".into());
+        }
+        if let Some(cause) = no_data_for_too_long(declared, run, self.now.mono) {
+            return self.fail(&release, ring, cause);
+        }
+        let foreign = run.clusters.iter().find(|(name, here)| {
+            let target = self.state().and_then(|s| s.targets.get(*name));
+            let image = target.and_then(|t| t.state.as_ref()).and_then(|s| s.image.as_ref());
+            here.step == Step::Ready && image.is_some_and(|i| !i.same_as(&release.artifact))
+        });
+        if let Some((cluster, _)) = foreign.filter(|_| run.soak.credited > Span::ZERO) {
+            let why = format!("the target in {cluster} was changed by somebody else");
+            self.reset(&release, declared, why)?;
+        }
+        let gateless = !declared.policy.gates.iter().any(|gate| gate.required);
+        let since = run.soak.healthy_at;
+        let was_healthy = since.is_some();
+        let tick_due = since.is_some_and(|since| {
+            let left = declared.policy.soak.duration.saturating_sub(run.soak.credited);
+            gateless && self.now.mono.since(since) >= left.min(TICK)
+        });
+        if tick_due || was_healthy != self.is_healthy(&release, declared) {
+            self.tick(&release, declared)?;
+        }
+        self.try_pass(&release, declared)?;
+        if self.phase(id, ring) == Some(Phase::Soaking) {
+            self.measure_what_is_due(&release, declared)?;
+        }
+        Ok(())
+    }
+
+    /// Clusters that were ready and are lost: given up by their controller, or not ready for as long
+    /// as a deploy may take.
+    fn lose_clusters(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        let Some(release) = self.release(id) else { return Ok(()) };
+        let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
+            return Ok(());
+        };
+        let deadline = declared.policy.deadline;
+        for (name, here) in run.clusters.iter().filter(|(_, c)| c.step == Step::Ready) {
+            let target = self.state().and_then(|s| s.targets.get(name));
+            let Some(state) = target.and_then(|t| t.state.as_ref()) else { continue };
+            let cause = match &state.status {
+                Status::Failed(why) => why.clone(),
+                Status::Pending
+                | Status::Progressing(_)
+                | Status::Paused
+                | Status::Succeeded
+                | Status::Unknown(_) => {
+                    if here.unready.elapsed(self.now.mono) < deadline {
+                        continue;
+                    }
+                    format!("not healthy for {deadline}")
+                }
+            };
+            let (release, ring, cluster) = (id.clone(), ring.clone(), name.clone());
+            self.fact(Fact::ClusterFailed { release, ring, cluster, cause })?;
+        }
+        Ok(())
+    }
+
+    /// Whether this instant may be an end of a credited interval.
+    fn is_healthy(&self, release: &Release, ring: &Ring) -> bool {
+        let Some(run) = self.world.run(&release.id, &ring.name) else { return false };
+        let mut gates = ring.policy.gates.iter().filter(|gate| gate.required);
+        let mut ready = run.clusters.iter().filter(|(_, c)| c.step == Step::Ready);
+        let passing = |gate: &Gate, run: &GateRun| {
+            run.fresh
+                && run.latest.as_ref().is_some_and(|(judged, at)| {
+                    let age = self.now.mono.since(at.mono);
+                    judged.verdict == Verdict::Pass && age <= gate.interval * 2 + LATE
+                })
+        };
+        let current = self.release(&release.id);
+        let held = current.is_none_or(|current| {
+            let waits = waiting_on(&self.world, &current, &ring.name, self.now);
+            waits.iter().any(|w| w.stops_the_soak())
+        });
+        !held
+            && gates.all(|gate| {
+                ready.clone().all(|(cluster, _)| {
+                    let place = (cluster.clone(), gate.name.clone());
+                    run.gates.get(&place).is_some_and(|run| passing(gate, run))
+                })
+            })
+            && ready.next().is_some()
+    }
+
+    fn try_pass(&mut self, release: &Release, ring: &Ring) -> Result<(), Illegal> {
+        let Some(run) = self.world.run(&release.id, &ring.name) else { return Ok(()) };
+        let soaked = run.soak.credited >= ring.policy.soak.duration;
+        if !soaked || run.soak.healthy_at.is_none() || !self.is_healthy(release, ring) {
+            return Ok(());
+        }
+        let enough = ring.policy.gates.iter().filter(|gate| gate.required).all(|gate| {
+            let runs = run.gates.iter().filter(|((_, name), _)| *name == gate.name);
+            let have: f64 = runs.map(|(_, run)| run.total_samples).sum();
+            gate.min_total_samples.is_none_or(|need| have >= need)
+        });
+        if !enough {
+            return Ok(());
+        }
+        self.fact(Fact::RingPassed { release: release.id.clone(), ring: ring.name.clone() })
+    }
+
+    fn measure_what_is_due(&mut self, release: &Release, ring: &Ring) -> Result<(), Illegal> {
+        let Some(run) = self.world.run(&release.id, &ring.name) else { return Ok(()) };
+        let mut due = Vec::new();
+        for cluster in &ring.clusters {
+            let ready = run.clusters.get(&cluster.name).filter(|c| c.step == Step::Ready);
+            let Some(here) = ready else { continue };
+            for gate in &ring.policy.gates {
+                let place = (cluster.name.clone(), gate.name.clone());
+                let Some(state) = run.gates.get(&place) else { continue };
+                if state.asked.is_none() && state.due <= self.now.mono {
+                    let deployed = here.deployed.map(|at| at.wall);
+                    due.extend(measure(release, run, ring, cluster, gate, state).map(|measure| {
+                        let relative = matches!(
+                            gate.judge,
+                            Judge::Relative { baseline: Baseline::Before, .. }
+                        );
+                        let baseline_at = deployed.filter(|_| relative && state.baseline.is_none());
+                        Measure { baseline_at, ..measure }
+                    }));
+                }
+            }
+        }
+        due.into_iter().try_for_each(|measure| self.command(Command::Measure(measure)))
+    }
+}
+
+fn release_run<'a>(draft: &'a Draft, id: &ReleaseId, ring: &RingName) -> Option<&'a RingRun> {
+    draft.world.run(id, ring)
+}
+
+/// The longest time between two ticks that still counts as observed.
+fn longest_interval(ring: &Ring) -> Span {
+    let gates = ring.policy.gates.iter().filter(|gate| gate.required);
+    gates.map(|gate| gate.interval).max().unwrap_or(TICK) * 2 + LATE
+}
+
+/// When the gates of the ring have had no usable measurement for so long that it fails.
+pub(super) fn no_data_deadlines(ring: &Ring, run: &RingRun) -> Vec<(Mono, String)> {
+    let required =
+        ring.policy.gates.iter().filter(|g| g.required && g.on_no_data == OnNoData::Fail);
+    required
+        .flat_map(|gate| {
+            let runs = run.gates.iter().filter(|((_, name), _)| *name == gate.name);
+            runs.filter_map(|((cluster, _), state)| {
+                let ready = run.clusters.get(cluster)?.step == Step::Ready;
+                let since = state.no_data_since.filter(|_| ready)?;
+                let deadline = gate.no_data_deadline;
+                let name = &gate.name;
+                let cause = format!("{name} on {cluster} had no usable data for {deadline}");
+                Some((since + deadline, cause))
+            })
+        })
+        .collect()
+}
+
+fn no_data_for_too_long(ring: &Ring, run: &RingRun, now: Mono) -> Option<String> {
+    let over = no_data_deadlines(ring, run).into_iter().find(|(at, _)| *at <= now);
+    over.map(|(_, cause)| cause)
+}
+
+/// The measurement of `gate` on `cluster` that is due; nothing where the cluster has no such source,
+/// which `check` refuses: the ring then never passes.
+fn measure(
+    release: &Release,
+    run: &RingRun,
+    ring: &Ring,
+    cluster: &Cluster,
+    gate: &Gate,
+    state: &GateRun,
+) -> Option<Measure> {
+    let source = cluster.metrics.iter().find(|source| source.name == gate.provider)?;
+    let vars = Vars {
+        plan: release.id.plan.clone(),
+        ring: ring.name.clone(),
+        cluster: cluster.name.clone(),
+        region: cluster.region.clone(),
+        jurisdiction: cluster.jurisdiction.clone(),
+        version: release.id.version.clone(),
+        digest: release.artifact.digest().unwrap_or_default().into(),
+        namespace: release.plan.target.namespace.clone(),
+        target: release.plan.target.name.clone(),
+        interval: gate.interval,
+    };
+    let (attempt, n) = (run.attempt, state.asks + 1);
+    let place = format!("{}/{}/{}/{attempt}", release.id, ring.name, cluster.name);
+    Some(Measure {
+        key: format!("{place}/{}/{n}", gate.name).into(),
+        release: release.id.clone(),
+        ring: ring.name.clone(),
+        attempt,
+        cluster: cluster.name.clone(),
+        gate: gate.name.clone(),
+        source: source.clone(),
+        query: render(&gate.query, &vars),
+        samples: gate.samples.as_ref().map(|samples| render(samples, &vars)),
+        baseline_at: None,
+        due: state.due,
+        timeout: TIMEOUT,
+    })
+}

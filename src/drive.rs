@@ -1,0 +1,363 @@
+//! The one loop: an event comes, the core decides, the decision is recorded, and only then acted on.
+//!
+//! Architecture invariant: there is no policy here. What arrives together is recorded together: one
+//! wait for the disk serves a whole batch. The world is written only while a batch is decided and
+//! recorded, so that nobody reads what is not durable.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    act::dispatch::Dispatch,
+    clock::Clock,
+    decide::{
+        Decision, decide,
+        event::Event,
+        fact::{Fact, Reply},
+        wake,
+        world::{Illegal, World},
+    },
+    ids::PlanName,
+    model::time::{Mono, Now, Span},
+    record::{Draft, Store, StoreError},
+    show::{
+        change::Change,
+        desk::{Ask, Clerk, Unavailable},
+        telemetry::Telemetry,
+    },
+};
+
+/// The most events that share one wait for the disk.
+const BATCH: usize = 256;
+
+/// How often dropped commands are looked for, in the clock's time.
+const HEAL: Span = Span::minutes(1);
+
+/// Why the loop could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal could not be read.
+    #[error("the journal could not be read")]
+    Journal(#[from] StoreError),
+    /// The journal does not add up.
+    #[error("entry {seq} of the journal cannot be true; another version of ringward wrote it")]
+    Illegal {
+        /// The entry's number.
+        seq: u64,
+        /// What is wrong with it.
+        #[source]
+        source: Illegal,
+    },
+}
+
+/// The world that a journal tells of: its facts, folded. Nothing is decided again.
+///
+/// # Errors
+/// Where the journal cannot be read, or holds something that does not follow.
+pub fn recover(store: &dyn Store) -> Result<World, StartError> {
+    let mut world = World::default();
+    for entry in store.entries(1) {
+        let entry = entry?;
+        world
+            .fold(entry.at, &entry.facts, &entry.commands)
+            .map_err(|source| StartError::Illegal { seq: entry.seq, source })?;
+    }
+    Ok(world)
+}
+
+/// The loop and what it works with.
+pub struct Drive {
+    /// The live world; the desk reads it.
+    pub world: Arc<RwLock<World>>,
+    /// The journal.
+    pub store: Arc<dyn Store>,
+    /// The clock that everything is decided by.
+    pub clock: Arc<dyn Clock>,
+    /// Carries commands out.
+    pub dispatch: Dispatch,
+    /// What happens outside.
+    pub events: mpsc::Receiver<Event>,
+    /// What people ask.
+    pub clerk: Clerk,
+    /// Counters.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// An event, and who waits for what comes of it.
+type Input = (Event, Option<oneshot::Sender<Result<Reply, Unavailable>>>);
+
+/// One decision of a batch.
+struct Decided {
+    at: Now,
+    decision: Decision,
+    answer: Option<oneshot::Sender<Result<Reply, Unavailable>>>,
+}
+
+impl Drive {
+    /// Runs until `stop` says so. On the way in it takes over from whoever wrote before: effects
+    /// without an outcome are issued again, with the same keys.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut alarms = Alarms::default();
+        let mut waiting: VecDeque<Input> = VecDeque::from([(Event::TookOver, None)]);
+        if self.step(&mut waiting, &mut alarms) {
+            self.take_up(&mut waiting);
+        }
+        let mut dropped = 0;
+        let mut healed = self.clock.now().mono;
+        loop {
+            let now = self.clock.now().mono;
+            if now.since(healed) >= HEAL {
+                healed = now;
+                if self.dispatch.dropped() > dropped {
+                    dropped = self.dispatch.dropped();
+                    self.dispatch_all_in_flight();
+                }
+            }
+            waiting.extend(alarms.due(now).map(|plan| (Event::Wake { plan }, None)));
+            while waiting.len() < BATCH {
+                match self.events.try_recv() {
+                    Ok(event) => waiting.push_back((event, None)),
+                    Err(_) => break,
+                }
+            }
+            while waiting.len() < BATCH {
+                match self.clerk.asks.try_recv() {
+                    Ok(ask) => waiting.push_back(input(ask)),
+                    Err(_) => break,
+                }
+            }
+            if !waiting.is_empty() {
+                if !self.step(&mut waiting, &mut alarms) {
+                    break;
+                }
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let pause = alarms.next().map_or(HEAL, |at| at.since(self.clock.now().mono).min(HEAL));
+            let slept = self.clock.sleep(pause);
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => waiting.push_back((event, None)),
+                    None => break,
+                },
+                ask = self.clerk.asks.recv() => match ask {
+                    Some(ask) => waiting.push_back(input(ask)),
+                    None => break,
+                },
+                () = slept => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+    }
+
+    /// Decides, records and acts on a batch; false where nothing can be recorded any more.
+    fn step(&mut self, waiting: &mut VecDeque<Input>, alarms: &mut Alarms) -> bool {
+        let mut touched = BTreeSet::new();
+        let mut shared = false;
+        let mut batch = Vec::new();
+        let world = self.world.clone();
+        let mut world = write(&world);
+        let epoch_before = world.epoch;
+        while let Some((event, answer)) = waiting.pop_front() {
+            let now = self.clock.now();
+            touched.extend(plan_of(&event));
+            let before = world.shared.clone();
+            let decided = self.telemetry.time_decision(|| decide(&world, &event, now));
+            match decided.and_then(|decision| {
+                world.fold(now, &decision.facts, &decision.commands).map(|()| decision)
+            }) {
+                Ok(decision) => batch.push(Decided { at: now, decision, answer }),
+                Err(illegal) => {
+                    // A defect of ours: the event has no effect, and somebody must hear of it.
+                    tracing::error!(error = %illegal, "an event led to nothing that can be true");
+                    if let Some(answer) = answer {
+                        let _ = answer.send(Err(Unavailable::NotRecorded(illegal.to_string())));
+                    }
+                }
+            }
+            shared |= !Arc::ptr_eq(&before, &world.shared) && before != world.shared;
+        }
+        let epoch = world.epoch.max(epoch_before);
+        let recorded = match self.record(epoch, &batch) {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                self.stop_recording(world, batch, &error);
+                return false;
+            }
+        };
+        let now = self.clock.now();
+        if shared {
+            touched.extend(alarms.shared.iter().cloned());
+            waiting.extend(alarms.shared.iter().map(|p| (Event::Wake { plan: p.clone() }, None)));
+        }
+        for plan in touched {
+            alarms.set(&plan, wake::next(&world, &plan, now));
+        }
+        drop(world);
+        for (seq, Decided { at, decision, answer }) in recorded.into_iter().zip(batch) {
+            self.act(epoch, seq, at, decision, answer);
+        }
+        true
+    }
+
+    /// Records the batch; the number of each decision's entry, where it has one.
+    fn record(&self, epoch: u64, batch: &[Decided]) -> Result<Vec<Option<u64>>, StoreError> {
+        let drafts: Vec<_> = batch
+            .iter()
+            .filter(|decided| !decided.decision.is_empty())
+            .map(|decided| Draft {
+                at: decided.at,
+                facts: decided.decision.facts.clone(),
+                commands: decided.decision.commands.clone(),
+            })
+            .collect();
+        let mut numbers = if drafts.is_empty() {
+            0..0
+        } else {
+            self.telemetry
+                .time_append(|| tokio::task::block_in_place(|| self.store.append(epoch, &drafts)))?
+        };
+        Ok(batch
+            .iter()
+            .map(|decided| if decided.decision.is_empty() { None } else { numbers.next() })
+            .collect())
+    }
+
+    /// What is durable is acted on, answered and told.
+    fn act(
+        &self,
+        epoch: u64,
+        seq: Option<u64>,
+        at: Now,
+        decision: Decision,
+        answer: Option<oneshot::Sender<Result<Reply, Unavailable>>>,
+    ) {
+        for fact in &decision.facts {
+            match fact {
+                Fact::EffectSuperseded { key, .. } => self.dispatch.cancel(key),
+                Fact::PlanDeclared { plan } => self.dispatch.watch(plan),
+                Fact::PlanWithdrawn { plan, .. } => self.dispatch.unwatch(plan),
+                _ => {}
+            }
+        }
+        self.telemetry.recorded(at, &decision.facts);
+        self.dispatch.dispatch(epoch, decision.commands);
+        if let (Some(answer), Some(reply)) = (answer, decision.reply) {
+            // It fails where whoever asked has gone; what was decided stands.
+            let _ = answer.send(Ok(reply));
+        }
+        if let Some(change) = seq.and_then(|seq| Change::of(seq, at, &decision.facts)) {
+            self.clerk.tell(change);
+        }
+    }
+
+    /// Nothing can be recorded: nothing is acknowledged and nothing is done (invariant 26). Readers
+    /// see what is durable.
+    fn stop_recording(
+        &self,
+        mut world: RwLockWriteGuard<'_, World>,
+        batch: Vec<Decided>,
+        error: &StoreError,
+    ) {
+        tracing::error!(%error, "nothing can be recorded: nothing is decided or done from here on");
+        self.clerk.broken(error.to_string());
+        match recover(self.store.as_ref()) {
+            Ok(durable) => *world = durable,
+            Err(error) => tracing::error!(%error, "the journal cannot be read back either"),
+        }
+        drop(world);
+        for answer in batch.into_iter().filter_map(|decided| decided.answer) {
+            let _ = answer.send(Err(Unavailable::NotRecorded(error.to_string())));
+        }
+    }
+
+    /// After a take-over: watches what is declared, and issues again what has no outcome.
+    fn take_up(&self, waiting: &mut VecDeque<Input>) {
+        let plans: Vec<_> = {
+            let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+            let declared = |state: &Arc<crate::decide::world::PlanState>| state.declared.clone();
+            world.plans.iter().map(|(name, state)| (name.clone(), declared(state))).collect()
+        };
+        for (name, declared) in plans {
+            if let Some(plan) = declared {
+                self.dispatch.watch(&plan);
+            }
+            waiting.push_back((Event::Wake { plan: name }, None));
+        }
+        self.dispatch_all_in_flight();
+    }
+
+    fn dispatch_all_in_flight(&self) {
+        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+        let out = world.plans.values().flat_map(|state| state.in_flight.values());
+        self.dispatch.dispatch(world.epoch, out.map(|command| command.as_ref().clone()).collect());
+    }
+}
+
+fn write(world: &RwLock<World>) -> RwLockWriteGuard<'_, World> {
+    world.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn input(ask: Ask) -> Input {
+    (Event::Operator(ask.request), Some(ask.reply))
+}
+
+fn plan_of(event: &Event) -> Option<PlanName> {
+    match event {
+        Event::TookOver | Event::Source { .. } => None,
+        Event::Declared { plan, .. }
+        | Event::Observed { plan, .. }
+        | Event::Outcome { plan, .. }
+        | Event::Measured { plan, .. }
+        | Event::Wake { plan } => Some(plan.clone()),
+        Event::Operator(request) => request.action.plan().cloned(),
+    }
+}
+
+/// When each plan is to be looked at again.
+#[derive(Debug, Default)]
+struct Alarms {
+    at: BTreeSet<(Mono, PlanName)>,
+    of: BTreeMap<PlanName, Mono>,
+    /// Plans that a change of what plans share may concern.
+    shared: BTreeSet<PlanName>,
+}
+
+impl Alarms {
+    fn set(&mut self, plan: &PlanName, wake: wake::Wake) {
+        if let Some(at) = self.of.remove(plan) {
+            self.at.remove(&(at, plan.clone()));
+        }
+        if let Some(at) = wake.at {
+            self.at.insert((at, plan.clone()));
+            self.of.insert(plan.clone(), at);
+        }
+        if wake.shared {
+            self.shared.insert(plan.clone());
+        } else {
+            self.shared.remove(plan);
+        }
+    }
+
+    /// The plans whose time has come.
+    fn due(&mut self, now: Mono) -> impl Iterator<Item = PlanName> + use<> {
+        let mut due = Vec::new();
+        while let Some((at, plan)) = self.at.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.at.remove(&(at, plan.clone()));
+            self.of.remove(&plan);
+            due.push(plan);
+        }
+        due.into_iter()
+    }
+
+    fn next(&self) -> Option<Mono> {
+        self.at.first().map(|(at, _)| *at)
+    }
+}

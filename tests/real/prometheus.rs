@@ -1,0 +1,337 @@
+//! Against Debian's Prometheus, which scrapes a small exporter of ours.
+
+use std::{
+    env,
+    fmt::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use ringward::{
+    act::{
+        Measurer,
+        metrics::{Metrics, auth::Credentials},
+    },
+    clock::{Clock, SystemClock},
+    decide::{
+        command::Measure,
+        event::{Answer, Reading},
+        fact::Verdict,
+        gate::judge,
+    },
+    ids::ReleaseId,
+    model::{
+        policy::{Baseline, Direction, Gate, Judge, OnNoData, Signal},
+        ring::{MetricSource, ProviderKind},
+        time::{Mono, Span},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinHandle,
+};
+
+/// Where the program is: `PROMETHEUS`, or the PATH; None where the test is to be skipped.
+fn program() -> Option<PathBuf> {
+    let named = env::var_os("PROMETHEUS").map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = named.or_else(|| {
+        env::split_paths(&path).map(|dir| dir.join("prometheus")).find(|file| file.is_file())
+    });
+    if found.is_none() {
+        let required = env::var("RINGWARD_REAL").is_ok_and(|v| v == "required");
+        assert!(!required, "prometheus is not installed, and RINGWARD_REAL=required");
+        eprintln!("skipped: prometheus is not installed");
+    }
+    found
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// What the exporter shows: a shop with requests that may fail.
+#[derive(Default)]
+struct Shop {
+    good: f64,
+    bad: f64,
+    latency: f64,
+    /// Of a hundred requests, which come with each scrape, so many fail.
+    failing: f64,
+}
+
+impl Shop {
+    fn page(&mut self) -> String {
+        self.good += 100.0 - self.failing;
+        self.bad += self.failing;
+        let mut page = String::new();
+        for (code, count) in [("200", self.good), ("500", self.bad)] {
+            let _ = writeln!(page, "shop_requests_total{{code=\"{code}\"}} {count}");
+        }
+        let _ = writeln!(page, "shop_latency_seconds {}", self.latency);
+        page
+    }
+}
+
+/// Serves the shop's page to whoever connects.
+struct Exporter {
+    serving: JoinHandle<()>,
+}
+
+impl Exporter {
+    async fn start(address: SocketAddr, shop: Arc<Mutex<Shop>>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let serving = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let page = shop.lock().unwrap().page();
+                let mut request = [0; 4_096];
+                let _ = stream.read(&mut request).await;
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close";
+                let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self { serving }
+    }
+
+    async fn stop(self) {
+        self.serving.abort();
+        let _ = self.serving.await;
+    }
+}
+
+/// A running Prometheus; dropping it kills it.
+struct Prometheus(Child);
+
+impl Prometheus {
+    fn start(program: &Path, dir: &Path, port: u16) -> Self {
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", dir.join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--log.level=error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("prometheus starts");
+        Self(child)
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Asker {
+    metrics: Metrics,
+    source: MetricSource,
+}
+
+impl Asker {
+    fn new(port: u16) -> Self {
+        let source = MetricSource {
+            name: "prometheus".into(),
+            kind: ProviderKind::Prometheus,
+            url: format!("http://127.0.0.1:{port}"),
+            jurisdiction: None,
+        };
+        Self { metrics: Metrics::new(Credentials::default()).unwrap(), source }
+    }
+
+    async fn measure(&self, query: &str, samples: Option<&str>, at: Option<Timestamp>) -> Answer {
+        let measure = Measure {
+            key: "shop@1/beta/c/1/gate/1".into(),
+            release: ReleaseId::new("shop", "1"),
+            ring: "beta".into(),
+            attempt: 1,
+            cluster: "c".into(),
+            gate: "gate".into(),
+            source: self.source.clone(),
+            query: query.into(),
+            samples: samples.map(Into::into),
+            baseline_at: at,
+            due: Mono(0),
+            timeout: Span::seconds(5),
+        };
+        self.metrics.measure(&measure).await
+    }
+
+    async fn ask(&self, query: &str) -> Reading {
+        self.measure(query, None, None).await.value
+    }
+
+    /// Asks until the reading is as wanted, for half a minute at the most.
+    async fn until(&self, query: &str, wanted: impl Fn(&Reading) -> bool) -> Reading {
+        let mut last = Reading::Absent;
+        for _ in 0..300 {
+            last = self.ask(query).await;
+            if wanted(&last) {
+                return last;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{query} is still {last:?}");
+    }
+
+    async fn error(&self, query: &str) -> String {
+        match self.ask(query).await {
+            Reading::Error(why) => why,
+            other @ (Reading::Value { .. } | Reading::Absent) => panic!("{query}: {other:?}"),
+        }
+    }
+}
+
+fn is(wanted: f64) -> impl Fn(&Reading) -> bool {
+    move |reading| matches!(reading, Reading::Value { value, .. } if *value == wanted)
+}
+
+fn at(reading: &Reading) -> Timestamp {
+    match reading {
+        Reading::Value { at, .. } => *at,
+        other @ (Reading::Absent | Reading::Error(_)) => panic!("{other:?}"),
+    }
+}
+
+fn gate(judge: Judge) -> Gate {
+    Gate {
+        name: "gate".into(),
+        signal: Signal::Errors,
+        provider: "prometheus".into(),
+        query: String::new(),
+        samples: None,
+        interval: Span::seconds(1),
+        initial_delay: Span::ZERO,
+        judge,
+        min_samples: Some(100.0),
+        min_total_samples: None,
+        failure_limit: 0,
+        consecutive_failure_limit: None,
+        consecutive_error_limit: 4,
+        on_no_data: OnNoData::Hold,
+        no_data_deadline: Span::minutes(30),
+        max_age: Span::seconds(10),
+        required: true,
+        unit: None,
+    }
+}
+
+const LATENCY: &str = "shop_latency_seconds";
+const FAILING: &str =
+    "sum(rate(shop_requests_total{code=\"500\"}[2s])) / sum(rate(shop_requests_total[2s]))";
+const SAMPLES: &str = "sum(increase(shop_requests_total[2s]))";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_is_read_as_it_is() {
+    let Some(program) = program() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let shop = Arc::new(Mutex::new(Shop { latency: 0.1, ..Shop::default() }));
+    let shows = |latency: f64| shop.lock().unwrap().latency = latency;
+    let exports: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let exporter = Exporter::start(exports, shop.clone()).await;
+    let config = format!(
+        "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
+         scrape_configs: [{{job_name: shop, static_configs: [{{targets: ['{exports}']}}]}}]\n"
+    );
+    std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
+    let port = free_port();
+    let server = Prometheus::start(&program, dir.path(), port);
+    let asker = Asker::new(port);
+    let clock = SystemClock::new(Mono(0));
+
+    // A number, true of now.
+    let before = asker.until(LATENCY, is(0.1)).await;
+    let age = clock.now().wall.duration_since(at(&before)).as_secs_f64();
+    assert!((-1.0..5.0).contains(&age), "{age}");
+    assert!(is(3.0)(&asker.ask("scalar(vector(3))").await));
+
+    // No number.
+    assert_eq!(asker.ask("no_such_metric").await, Reading::Absent);
+    assert_eq!(asker.ask("vector(0) / vector(0)").await, Reading::Absent);
+    assert_eq!(asker.ask("0 / 0").await, Reading::Absent);
+    assert_eq!(asker.ask(&format!("{LATENCY} > 1000")).await, Reading::Absent);
+
+    // Infinities of both kinds of answer.
+    assert!(is(f64::INFINITY)(&asker.ask("vector(1) / 0").await));
+    assert!(is(f64::NEG_INFINITY)(&asker.ask("-1 / 0").await));
+
+    // What cannot be used.
+    let several = asker.error("shop_requests_total").await;
+    assert!(several.contains("2 series") && several.contains("code=\"500\""), "{several}");
+    for (query, part) in [
+        ("sum(", "HTTP 400, bad_data"),
+        ("shop_requests_total * on() shop_requests_total", "HTTP 422, execution"),
+        ("shop_latency_seconds[1m]", "range"),
+        ("\"text\"", "string"),
+    ] {
+        let why = asker.error(query).await;
+        assert!(why.contains(part) && !why.contains("shop"), "{query}: {why}");
+    }
+
+    // A query too long for a URL is answered all the same.
+    let long = format!("vector(1){}", " + 0".repeat(3_000));
+    assert!(is(1.0)(&asker.ask(&long).await));
+
+    // The same query at an earlier instant, and what a relative gate makes of both.
+    shows(0.9);
+    let after = asker.until(LATENCY, is(0.9)).await;
+    let answer = asker.measure(LATENCY, Some(SAMPLES), Some(at(&before))).await;
+    assert!(is(0.9)(&answer.value), "{answer:?}");
+    assert!(answer.baseline.as_ref().is_some_and(is(0.1)), "{answer:?}");
+    let relative = gate(Judge::Relative {
+        baseline: Baseline::Before,
+        max_degradation: 0.5,
+        direction: Direction::Increase,
+        floor: 0.02,
+    });
+    let judged = judge(&relative, &answer, None, at(&before), at(&after));
+    assert_eq!(judged.verdict, Verdict::Fail, "{judged:?}");
+    assert_eq!(judged.detail, "0.9 against 0.1, worse by 800% > 50%");
+
+    // Errors rise, and a threshold gate that passed fails.
+    let threshold = gate(Judge::Threshold { min: None, max: Some(0.05) });
+    let verdict = async || {
+        let answer = asker.measure(FAILING, Some(SAMPLES), None).await;
+        judge(&threshold, &answer, None, at(&before), clock.now().wall)
+    };
+    asker.until(SAMPLES, |r| matches!(r, Reading::Value { value, .. } if *value > 100.0)).await;
+    let healthy = verdict().await;
+    assert_eq!(healthy.verdict, Verdict::Pass, "{healthy:?}");
+    shop.lock().unwrap().failing = 20.0;
+    asker.until(FAILING, |r| matches!(r, Reading::Value { value, .. } if *value > 0.15)).await;
+    let failing = verdict().await;
+    assert_eq!(failing.verdict, Verdict::Fail, "{failing:?}");
+
+    // Before the deploy, everything is Absent.
+    let later = clock.now().wall + Duration::from_secs(5);
+    let answer = asker.measure(FAILING, Some(SAMPLES), None).await;
+    assert_eq!(judge(&threshold, &answer, None, later, later).verdict, Verdict::Absent);
+
+    // An exporter that stops leaves no stale numbers behind.
+    exporter.stop().await;
+    assert_eq!(asker.until(LATENCY, |r| *r == Reading::Absent).await, Reading::Absent);
+    assert!(is(0.0)(&asker.ask("up").await));
+
+    // A server that is gone is an error, and one that is back is read again.
+    drop(server);
+    let why = asker.error(LATENCY).await;
+    assert!(why.starts_with("metric source prometheus: cannot connect"), "{why}");
+    let exporter = Exporter::start(exports, shop.clone()).await;
+    let server = Prometheus::start(&program, dir.path(), port);
+    shows(0.3);
+    asker.until(LATENCY, is(0.3)).await;
+    // What it knew before it was killed, it knows still.
+    let answer = asker.measure(LATENCY, None, Some(at(&before))).await;
+    assert!(answer.baseline.as_ref().is_some_and(is(0.1)), "{answer:?}");
+    drop(server);
+    exporter.stop().await;
+}

@@ -485,7 +485,8 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a principal can have that name: it stands in keys, which slashes divide.
+pub fn is_name(name: &str) -> bool {
     let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     let inside = |c: char| c.is_ascii_alphanumeric() || "._@+-".contains(c);
     name.len() <= 63

@@ -1,1 +1,3 @@
+//! Parses, starts, and turns the outcome into an exit code.
+
 fn main() {}

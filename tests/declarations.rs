@@ -164,7 +164,12 @@ fn a_plan_is_in_error_by_what_it_rests_on() {
         ("rings/clusters.yaml", "jurisdiction: CH", "jurisdiction: XX", "REF001"),
     ] {
         let mut files = base();
-        replaced(&mut files, "rings/search.yaml", "policy: quick", "policy: quick\n  residency: [gdpr]");
+        replaced(
+            &mut files,
+            "rings/search.yaml",
+            "policy: quick",
+            "policy: quick\n  residency: [gdpr]",
+        );
         assert!(compiled(files.clone()).plans["search"].is_ok());
         replaced(&mut files, path, from, to);
         let compiled = compiled(files);
@@ -176,7 +181,12 @@ fn a_plan_is_in_error_by_what_it_rests_on() {
 #[test]
 fn every_problem_of_every_file_is_found_in_one_run_and_in_order() {
     let mut files = base();
-    replaced(&mut files, "rings/search.yaml", "policy: quick", "policy: quik\n  onNewer: later\n  color: red");
+    replaced(
+        &mut files,
+        "rings/search.yaml",
+        "policy: quick",
+        "policy: quik\n  onNewer: later\n  color: red",
+    );
     replaced(&mut files, "policies/all.yaml", "duration: 20m", "duration: soon");
     files.insert("rings/z.yaml".into(), b"kind: [".to_vec());
     let compiled = compiled(files);
@@ -197,7 +207,12 @@ fn every_problem_of_every_file_is_found_in_one_run_and_in_order() {
 fn the_hash_is_of_what_is_meant() {
     let hash = |files: Files| compiled(files).plans["search"].as_ref().unwrap().hash.clone();
     let mut files = base();
-    replaced(&mut files, "rings/search.yaml", "policy: quick", "residency: [gdpr]\n  policy: quick");
+    replaced(
+        &mut files,
+        "rings/search.yaml",
+        "policy: quick",
+        "residency: [gdpr]\n  policy: quick",
+    );
     let first = hash(files.clone());
     assert_eq!(first.as_str().len(), 64);
     let mut commented = files.clone();
@@ -233,7 +248,12 @@ fn rings_take_their_clusters_in_order_and_countries_keep_their_letters() {
 fn a_bloc_is_narrowed_by_a_document() {
     let bloc = "apiVersion: ringward.dev/v1alpha1\nkind: Jurisdiction\nmetadata: {name: EU}\nspec: {remove: [HU], add: [CH]}\n";
     let mut files = base();
-    replaced(&mut files, "rings/search.yaml", "policy: quick", "policy: quick\n  residency: [gdpr]");
+    replaced(
+        &mut files,
+        "rings/search.yaml",
+        "policy: quick",
+        "policy: quick\n  residency: [gdpr]",
+    );
     // With Switzerland in it, the first ring lies in the EU.
     files.insert("rings/eu.yaml".into(), bloc.into());
     let compiled = compiled(files);
@@ -295,4 +315,142 @@ fn colour_only_where_asked() {
     assert!(!report::text(&found, false).contains('\u{1b}'));
     assert!(report::text(&found, true).contains('\u{1b}'));
     assert!(found.iter().all(|d| d.severity == Severity::Error));
+}
+
+#[test]
+fn a_ring_never_shrinks_in_silence() {
+    let cluster = String::from_utf8(base()["rings/clusters.yaml"].clone()).unwrap();
+    let (_, rest) = cluster.split_once("---\n").unwrap();
+    let (beta, _) = rest.split_once("---\n").unwrap();
+    let another = beta.replace("beta-us", "beta-eu");
+    let mut files = base();
+    replaced(
+        &mut files,
+        "rings/search.yaml",
+        "clusters: {names: [corp]}",
+        "clusters: {labels: {tier: beta}}",
+    );
+    for damaged in [
+        another.replace("tier: beta", "tier: 1"),
+        another.replace("labels: {tier: beta}", "labels: [beta]"),
+        another.replace("labels:", "label:"),
+        another.replace("spec:", "spec: ["),
+        another.replace("kind: Cluster", "kind: Clusterr"),
+        another.replace("jurisdiction: US", "jurisdiction: XX"),
+        beta.to_owned(),
+    ] {
+        let mut files = files.clone();
+        files.insert("rings/zz.yaml".into(), damaged.clone().into_bytes());
+        let compiled = compiled(files);
+        assert!(compiled.plans["search"].is_err(), "{damaged}");
+    }
+    let mut files = files.clone();
+    files.insert("rings/zz.yaml".into(), another.into_bytes());
+    assert_eq!(compiled(files).plans["search"].as_ref().unwrap().rings[0].clusters.len(), 2);
+}
+
+#[test]
+fn a_document_behind_a_broken_one_is_still_read() {
+    let plan = String::from_utf8(base()["rings/search.yaml"].clone()).unwrap();
+    let mut files = base();
+    let two = format!("a: [\n---\n{plan}---\n{}", plan.replace("rings:", "rungs:"));
+    files.insert("rings/search.yaml".into(), two.replace("rungs", "rings").into_bytes());
+    // Declared twice, in the second and in the third document: both were read.
+    let compiled = compiled(files);
+    assert_eq!(ids(&compiled), ["SYN001", "REF002"]);
+}
+
+#[test]
+fn what_others_wrote_does_not_reach_the_terminal_raw() {
+    let text = "apiVersion: ringward.dev/v1alpha1\nkind: \"\\e[31mred\\n::error::\"\n";
+    let found = with("rings/a.yaml", text).diagnostics;
+    assert_eq!(found.len(), 1);
+    assert!(!found[0].message.contains(char::is_control), "{:?}", found[0].message);
+    assert_eq!(report::github(&found).lines().count(), 1);
+    let endless = format!("apiVersion: ringward.dev/v1alpha1\nkind: {}\n", "x".repeat(100_000));
+    let found = with("rings/a.yaml", endless).diagnostics;
+    assert!(report::text(&found, false).len() < 2_000);
+}
+
+#[test]
+fn what_belongs_to_a_policy_is_inherited_field_by_field() {
+    let policies = "\
+apiVersion: ringward.dev/v1alpha1
+kind: RingPolicy
+metadata: {name: slow}
+spec:
+  extends: middle
+  soak: {duration: 3h}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: RingPolicy
+metadata: {name: middle}
+spec:
+  extends: quick
+  soak: {onBreach: freeze}
+  concurrency: 25%
+  deadline: 7m
+  calendars: []
+  minDwell: 5m
+  approvals: {}
+";
+    let mut files = base();
+    files.insert("policies/slow.yaml".into(), policies.into());
+    replaced(&mut files, "rings/search.yaml", "policy: quick", "policy: slow");
+    let compiled = compiled(files);
+    assert!(!compiled.has_errors(), "{}", report::text(&compiled.diagnostics, false));
+    let plan = compiled.plans["search"].as_ref().unwrap();
+    let policy = serde_json::to_value(&plan.rings[0].policy).unwrap();
+    assert_eq!(policy["soak"], serde_json::json!({"duration": "3h", "on_breach": "freeze"}));
+    assert_eq!(policy["concurrency"]["share"], 0.25);
+    assert_eq!((&policy["deadline"], &policy["min_dwell"]), (&"7m".into(), &"5m".into()));
+    assert_eq!(policy["gates"].as_array().unwrap().len(), 3);
+    let approvals = &policy["approvals"];
+    assert_eq!((&approvals["count"], &approvals["exclude_author"]), (&1.into(), &true.into()));
+    // What nobody says has the documented default.
+    let gate = &policy["gates"][0];
+    assert_eq!((&gate["interval"], &gate["max_age"]), (&"1m".into(), &"2m15s".into()));
+    assert_eq!((&gate["failure_limit"], &gate["consecutive_error_limit"]), (&0.into(), &4.into()));
+    assert_eq!(policy["rollback"]["automatic"], true);
+}
+
+mod whatever_is_written {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// No text makes it panic, and no problem stands outside of its file.
+        #[test]
+        fn is_answered(
+            which in 0..3usize,
+            at in 0.0..1.0f64,
+            cut in 0..40usize,
+            put in "[ -~\n\t\u{e9}]{0,12}|[\\[\\]{}:,&*!|>'\"%@`#-]{1,6}",
+        ) {
+            let mut files = base();
+            let path = files.keys().nth(which).unwrap().clone();
+            let text = &files[&path];
+            let at = (text.len() as f64 * at) as usize;
+            let rest = text.len().min(at + cut);
+            let changed = [&text[..at], put.as_bytes(), &text[rest..]].concat();
+            files.insert(path, changed);
+            let compiled = compiled(files.clone());
+            for d in &compiled.diagnostics {
+                let lines = files[&d.file].split(|b| *b == b'\n').count();
+                prop_assert!((1..=lines).contains(&d.place.line), "{d}");
+            }
+            for plan in compiled.plans.values() {
+                if let Err(problems) = plan {
+                    prop_assert!(!problems.is_empty());
+                    prop_assert!(problems.iter().all(|p| compiled.diagnostics.contains(p)));
+                }
+            }
+            for text in [report::text(&compiled.diagnostics, true), report::sarif(&compiled.diagnostics)] {
+                prop_assert!(!text.is_empty() || compiled.diagnostics.is_empty());
+            }
+        }
+    }
 }

@@ -549,7 +549,8 @@ impl Look<'_> {
                 | Demand::Homogeneous { .. }
                 | Demand::NotFirstIn { .. }
                 | Demand::Independent { .. }
-                | Demand::EvidenceWithin { .. } => {}
+                | Demand::EvidenceWithin { .. }
+                | Demand::ApproverWithin { .. } => {}
             }
         }
         found

@@ -65,6 +65,15 @@ impl Clock for SystemClock {
     }
 }
 
+/// Does `work`, and says how long that took by the machine's own clock: for figures about ringward
+/// itself, which nothing is decided by.
+#[expect(clippy::disallowed_methods, reason = "the clock")]
+pub fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {
+    let started = Instant::now();
+    let done = work();
+    (done, started.elapsed())
+}
+
 /// A clock that stands still until it is moved; sleeping on it returns at once.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Now>);

@@ -12,9 +12,7 @@ use super::{
     typed,
 };
 use crate::{
-    declare::{
-        schema::{self, TargetKind, word},
-    },
+    declare::schema::{self, TargetKind, word},
     ids::{ClusterName, Commit, RingName},
     model::{
         check::{self, Subject},
@@ -63,10 +61,11 @@ struct Places<'w, 'a> {
 impl<'a> Places<'_, 'a> {
     fn locate(&self, note: check::Note) -> Diagnostic {
         let at = self.of(&note.subject).unwrap_or_else(|| self.doc.name());
-        let mut diagnostic = Diagnostic::of(note.rule.id(), note.rule.severity().into(), note.message)
-            .at(at.file, at.start..at.end)
-            .label(note.label)
-            .help(note.help);
+        let mut diagnostic =
+            Diagnostic::of(note.rule.id(), note.rule.severity().into(), note.message)
+                .at(at.file, at.start..at.end)
+                .label(note.label)
+                .help(note.help);
         diagnostic.notes = note.facts;
         diagnostic
     }

@@ -504,3 +504,6 @@ fn is_word(role: &str) -> bool {
     let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
     !role.is_empty() && role.len() <= 63 && role.chars().all(inside)
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,15 +118,16 @@ impl Drive {
                 }
             }
             waiting.extend(alarms.due(now).map(|plan| (Event::Wake { plan }, None)));
+            // People first: a flood of measurements must not keep a pause waiting.
             while waiting.len() < BATCH {
-                match self.events.try_recv() {
-                    Ok(event) => waiting.push_back((event, None)),
+                match self.clerk.asks.try_recv() {
+                    Ok(ask) => waiting.push_back(input(ask)),
                     Err(_) => break,
                 }
             }
             while waiting.len() < BATCH {
-                match self.clerk.asks.try_recv() {
-                    Ok(ask) => waiting.push_back(input(ask)),
+                match self.events.try_recv() {
+                    Ok(event) => waiting.push_back((event, None)),
                     Err(_) => break,
                 }
             }

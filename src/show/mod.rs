@@ -6,3 +6,7 @@
 
 pub mod change;
 pub mod desk;
+pub mod exit;
+pub mod schema;
+pub mod view;
+pub mod words;

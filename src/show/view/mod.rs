@@ -1,0 +1,50 @@
+//! Read models: what people and programs are shown, made from the live world when they ask.
+//!
+//! Architecture invariant: a view holds no secret and cannot be made to: its fields are names, figures
+//! and words of declarations and facts, and neither of those carries a credential (invariant 27).
+//! Figures that a residency rule keeps in their jurisdiction are left out here (invariant 6).
+
+mod audit;
+mod cluster;
+mod explain;
+mod line;
+mod plan;
+mod release;
+mod ring;
+
+pub use audit::{
+    AuditPage, AuditView, BreakView, ChangeView, HappenedView, VerificationView, audit_page,
+};
+pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, clusters};
+pub use explain::{ExplainView, RingReasons, explain};
+pub use line::{
+    ApprovalView, FreezeView, GivenApproval, PauseView, SaidView, ScopeView, SourceView, approvals,
+    freezes, pauses, source,
+};
+pub use plan::{
+    ApprovalsView, GateSpecView, PlanRingView, PlanView, ProblemView, ResidencyRuleView,
+    RingSpecView, gates, plan, plan_ring, plans,
+};
+pub use release::{ReleaseSummary, ReleaseView, RingSummary, release, summary};
+pub use ring::{ClusterView, GateCount, GateView, HoldView, RingView, SoakView, ring};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T: ToSchema> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// What the next page is asked for with; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_page_token: Option<String>,
+}
+
+impl<T: ToSchema> Page<T> {
+    /// A list that fits one page.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self { items, next_page_token: None }
+    }
+}

@@ -1,0 +1,365 @@
+//! What is declared: plans, their rings, gates and rules.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    line::{PauseView, pauses},
+    release::{ReleaseSummary, summary},
+    ring::{RingView, each_once, ring},
+};
+use crate::{
+    decide::{
+        event::{Problem, Scope},
+        world::{PlanState, World},
+    },
+    ids::{
+        CalendarName, ClusterName, Commit, DataClass, GateName, Hash, Jurisdiction, PlanName,
+        PolicyName, ReleaseId, RingName,
+    },
+    model::{
+        graph::Join,
+        plan::{OnNewer, Plan},
+        policy::{Approvals, Baseline, Direction, Gate, Judge, OnBreach, OnNoData, Signal},
+        residency::{Enforcement, Rule},
+        ring::Ring,
+        time::{Now, Span},
+    },
+};
+
+/// A plan as declared, with its releases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    /// Its name.
+    pub name: PlanName,
+    /// The hash of the last good declaration.
+    pub policy: Option<Hash>,
+    /// The commit of that declaration.
+    pub commit: Option<Commit>,
+    /// What is changed in each cluster, such as `Deployment shop/checkout container app`.
+    pub target: Option<String>,
+    /// The classes of data that the service handles.
+    pub data_classes: Vec<DataClass>,
+    /// What a newer release does to one in motion.
+    pub on_newer: Option<OnNewer>,
+    /// The most distinct versions between a ring and those that it comes after.
+    pub max_skew: Option<u32>,
+    /// Its rings, each behind those that it comes after.
+    pub rings: Vec<RingSpecView>,
+    /// The residency rules that bind it.
+    pub residency: Vec<ResidencyRuleView>,
+    /// What is wrong with its declarations; while there is something, no release is admitted.
+    pub problems: Vec<ProblemView>,
+    /// Whether it is declared no more.
+    pub withdrawn: bool,
+    /// The pauses that concern it alone.
+    pub pauses: Vec<PauseView>,
+    /// Its releases, newest first.
+    pub releases: Vec<ReleaseSummary>,
+    /// It grows with every change, and the ETag begins with it.
+    pub revision: u64,
+}
+
+/// A ring as declared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RingSpecView {
+    /// The ring.
+    pub name: RingName,
+    /// The rings that it comes after.
+    pub after: Vec<RingName>,
+    /// Whether all of those must have passed, or any.
+    pub join: Join,
+    /// Its policy.
+    pub policy: PolicyName,
+    /// Its clusters, in the order in which they take a release.
+    pub clusters: Vec<ClusterName>,
+    /// Where they lie, each once.
+    pub jurisdictions: Vec<Jurisdiction>,
+    /// The healthy time to be credited.
+    pub soak: Span,
+    /// What a failing measurement does to it.
+    pub on_breach: OnBreach,
+    /// How long a target may take.
+    pub deadline: Span,
+    /// How many of its clusters deploy at once.
+    pub concurrency: u32,
+    /// How many of them may fail.
+    pub failure_budget: u32,
+    /// Whether it goes back by itself when it fails.
+    pub automatic_rollback: bool,
+    /// Its gates.
+    pub gates: Vec<GateName>,
+    /// Who must agree before it starts.
+    pub approvals: Option<ApprovalsView>,
+    /// When it may start.
+    pub calendars: Vec<CalendarName>,
+    /// How long a release in motion is safe from a newer one.
+    pub min_dwell: Span,
+}
+
+/// Who must agree before a ring starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalsView {
+    /// How many distinct people.
+    pub count: u32,
+    /// Any of these roles.
+    pub roles: Vec<String>,
+    /// Where they must belong to.
+    pub jurisdiction: Option<Jurisdiction>,
+    /// Whether the author is excluded.
+    pub exclude_author: bool,
+    /// How long an approval is good for.
+    pub expires: Option<Span>,
+}
+
+/// A residency rule that binds a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResidencyRuleView {
+    /// Its id.
+    pub id: String,
+    /// Whether it can be waived.
+    pub enforcement: Enforcement,
+    /// Where it is declared.
+    pub declared_at: String,
+}
+
+/// Something wrong with a declaration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemView {
+    /// Its rule, such as `DAG001`.
+    pub rule: String,
+    /// `file:line:column`.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// A ring of a plan, with the release that matters on it now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanRingView {
+    /// The plan.
+    pub plan: PlanName,
+    /// The ring as declared.
+    pub ring: RingSpecView,
+    /// The release in motion on it, or else the last that passed.
+    pub release: Option<ReleaseId>,
+    /// How far that release is.
+    pub state: Option<RingView>,
+    /// The plan's revision.
+    pub revision: u64,
+}
+
+/// A gate as declared for a ring.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateSpecView {
+    /// The plan.
+    pub plan: PlanName,
+    /// The ring.
+    pub ring: RingName,
+    /// The gate.
+    pub name: GateName,
+    /// What kind of signal it reads.
+    pub signal: Signal,
+    /// The metric source of that name on each cluster.
+    pub provider: String,
+    /// The query.
+    pub query: String,
+    /// The query for the number of samples.
+    pub samples: Option<String>,
+    /// How a measurement is judged, in words: `at most 0.4 s`.
+    pub judge: String,
+    /// The time between two measurements.
+    pub interval: Span,
+    /// The time from the start of the soak to the first.
+    pub initial_delay: Span,
+    /// Fewer samples make a measurement Insufficient.
+    pub min_samples: Option<f64>,
+    /// The samples needed over the whole soak.
+    pub min_total_samples: Option<f64>,
+    /// More failing measurements fail the ring.
+    pub failure_limit: u32,
+    /// More errors in a row hold the ring.
+    pub consecutive_error_limit: u32,
+    /// What happens without usable measurements.
+    pub on_no_data: OnNoData,
+    /// After how long without one.
+    pub no_data_deadline: Span,
+    /// Whether it can hold or fail the ring.
+    pub required: bool,
+    /// The unit of a measurement, for display.
+    pub unit: Option<String>,
+}
+
+/// A plan with everything about it.
+pub fn plan(world: &World, name: &PlanName, state: &PlanState, now: Now) -> PlanView {
+    let declared = state.declared.as_deref();
+    let own = |scope: &Scope| match scope {
+        Scope::Everything | Scope::Jurisdiction(_) => false,
+        Scope::Plan(plan) | Scope::Ring(plan, _) => plan == name,
+        Scope::Release(id) | Scope::ReleaseRing(id, _) => id.plan == *name,
+    };
+    PlanView {
+        name: name.clone(),
+        policy: declared.map(|plan| plan.hash.clone()),
+        commit: declared.map(|plan| plan.commit.clone()),
+        target: declared.map(target),
+        data_classes: declared.map_or_else(Vec::new, |plan| plan.data_classes.clone()),
+        on_newer: declared.map(|plan| plan.on_newer),
+        max_skew: declared.and_then(|plan| plan.max_skew),
+        rings: declared.map_or_else(Vec::new, ring_specs),
+        residency: declared.map_or_else(Vec::new, |plan| plan.residency.iter().map(rule).collect()),
+        problems: state.problems.iter().map(problem).collect(),
+        withdrawn: state.withdrawn,
+        pauses: pauses(world, own),
+        releases: state.in_order().rev().map(|release| summary(world, release, now)).collect(),
+        revision: state.revision,
+    }
+}
+
+/// The plans that `shown` lets through.
+pub fn plans(world: &World, now: Now, shown: impl Fn(&PlanName) -> bool) -> Vec<PlanView> {
+    let all = world.plans.iter().filter(|(name, _)| shown(name));
+    all.map(|(name, state)| plan(world, name, state, now)).collect()
+}
+
+/// A ring as declared and what is on it; nothing where the plan declares no such ring.
+pub fn plan_ring(
+    world: &World,
+    name: &PlanName,
+    state: &PlanState,
+    wanted: &RingName,
+    now: Now,
+) -> Option<PlanRingView> {
+    use crate::decide::world::Phase;
+    let declared = state.declared.as_deref()?;
+    let passed = || {
+        let here = |phase: Option<Phase>| phase == Some(Phase::Passed);
+        state.in_order().rev().find(|r| here(r.ring(wanted).map(|run| run.phase)))
+    };
+    let release = state.in_motion(wanted).or_else(passed);
+    Some(PlanRingView {
+        plan: name.clone(),
+        ring: ring_spec(declared, declared.ring(wanted)?),
+        release: release.map(|release| release.id.clone()),
+        state: release.and_then(|release| ring(world, release, wanted, now)),
+        revision: state.revision,
+    })
+}
+
+/// The gates of the plans that `shown` lets through.
+pub fn gates(world: &World, shown: impl Fn(&PlanName) -> bool) -> Vec<GateSpecView> {
+    let plans = world.plans.iter().filter(|(name, _)| shown(name));
+    let declared = plans.filter_map(|(name, state)| Some((name, state.declared.as_deref()?)));
+    declared
+        .flat_map(|(name, plan)| plan.rings.iter().map(move |ring| (name, ring)))
+        .flat_map(|(name, ring)| ring.policy.gates.iter().map(move |gate| spec(name, ring, gate)))
+        .collect()
+}
+
+fn target(plan: &Plan) -> String {
+    let target = &plan.target;
+    format!("{} {}/{} container {}", target.kind, target.namespace, target.name, target.container)
+}
+
+fn ring_specs(plan: &Plan) -> Vec<RingSpecView> {
+    plan.rings.iter().map(|ring| ring_spec(plan, ring)).collect()
+}
+
+fn ring_spec(plan: &Plan, ring: &Ring) -> RingSpecView {
+    let (after, policy) = (plan.graph.after(&ring.name), &ring.policy);
+    let at_once = policy.concurrency.of(ring.clusters.len());
+    RingSpecView {
+        name: ring.name.clone(),
+        after: after.rings.clone(),
+        join: after.join,
+        policy: policy.name.clone(),
+        clusters: ring.clusters.iter().map(|cluster| cluster.name.clone()).collect(),
+        jurisdictions: each_once(ring.clusters.iter().map(|c| c.jurisdiction.clone())),
+        soak: policy.soak.duration,
+        on_breach: policy.soak.on_breach,
+        deadline: policy.deadline,
+        concurrency: u32::try_from(at_once).unwrap_or(u32::MAX),
+        failure_budget: policy.failure_budget,
+        automatic_rollback: policy.rollback.automatic,
+        gates: policy.gates.iter().map(|gate| gate.name.clone()).collect(),
+        approvals: policy.approvals.as_ref().map(approvals),
+        calendars: policy.calendars.iter().map(|calendar| calendar.name.clone()).collect(),
+        min_dwell: policy.min_dwell,
+    }
+}
+
+fn approvals(needed: &Approvals) -> ApprovalsView {
+    ApprovalsView {
+        count: needed.count,
+        roles: needed.roles.clone(),
+        jurisdiction: needed.jurisdiction.as_ref().map(|territory| territory.name.clone()),
+        exclude_author: needed.exclude_author,
+        expires: needed.expires,
+    }
+}
+
+fn rule(rule: &Rule) -> ResidencyRuleView {
+    ResidencyRuleView {
+        id: rule.id.clone(),
+        enforcement: rule.enforcement,
+        declared_at: rule.declared_at.clone(),
+    }
+}
+
+fn problem(problem: &Problem) -> ProblemView {
+    let Problem { rule, place, message } = problem.clone();
+    ProblemView { rule, place, message }
+}
+
+fn spec(plan: &PlanName, ring: &Ring, gate: &Gate) -> GateSpecView {
+    GateSpecView {
+        plan: plan.clone(),
+        ring: ring.name.clone(),
+        name: gate.name.clone(),
+        signal: gate.signal,
+        provider: gate.provider.clone(),
+        query: gate.query.clone(),
+        samples: gate.samples.clone(),
+        judge: judge(gate),
+        interval: gate.interval,
+        initial_delay: gate.initial_delay,
+        min_samples: gate.min_samples,
+        min_total_samples: gate.min_total_samples,
+        failure_limit: gate.failure_limit,
+        consecutive_error_limit: gate.consecutive_error_limit,
+        on_no_data: gate.on_no_data,
+        no_data_deadline: gate.no_data_deadline,
+        required: gate.required,
+        unit: gate.unit.clone(),
+    }
+}
+
+fn judge(gate: &Gate) -> String {
+    let unit = gate.unit.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
+    match &gate.judge {
+        Judge::Threshold { min: Some(min), max: Some(max) } => format!("{min} to {max}{unit}"),
+        Judge::Threshold { min: Some(min), max: None } => format!("at least {min}{unit}"),
+        Judge::Threshold { min: None, max: Some(max) } => format!("at most {max}{unit}"),
+        Judge::Threshold { min: None, max: None } => "any number".into(),
+        Judge::Relative { baseline, max_degradation, direction, floor } => {
+            let way = match direction {
+                Direction::Increase => "more",
+                Direction::Decrease => "less",
+            };
+            let than = match baseline {
+                Baseline::Before => "before the deploy".into(),
+                Baseline::Stable(_) => "the stable population".into(),
+                Baseline::Ring(ring) => format!("ring {ring}"),
+            };
+            let beyond = if *floor > 0.0 { format!(" and {floor}{unit}") } else { String::new() };
+            format!("at most {}%{beyond} {way} than {than}", max_degradation * 100.0)
+        }
+    }
+}

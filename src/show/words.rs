@@ -1,0 +1,311 @@
+//! The wording of every "not yet": what it is, what would end it, and when. All of it is here.
+
+use jiff::{Timestamp, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    decide::{
+        event::Scope,
+        phase,
+        waiting::WaitingOn,
+        world::{Release, Said, World},
+    },
+    ids::{ClusterName, RingName},
+    model::{
+        graph::Join,
+        plan::Plan,
+        policy::Approvals,
+        residency::{Demand, Disclose, Enforcement},
+        time::Now,
+    },
+};
+
+/// What ends a reason to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Ender {
+    /// Only somebody's doing.
+    Person,
+    /// A window that opens, or a freeze that runs out.
+    Clock,
+    /// What is under way, or comes back by itself.
+    Progress,
+}
+
+/// A reason to wait, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// What it is, short: `approval 1 of 2 (approver, EU)`.
+    pub message: String,
+    /// What would end it.
+    pub ended_by: String,
+    /// When that will be, where it is known.
+    pub ends: Option<Timestamp>,
+    /// Who or what would.
+    pub ender: Ender,
+}
+
+/// Says why `release` waits on `ring`.
+pub fn of(
+    waiting: &WaitingOn,
+    world: &World,
+    release: &Release,
+    ring: &RingName,
+    now: Now,
+) -> Words {
+    let words =
+        |message: String, ended_by: String, ender| Words { message, ended_by, ends: None, ender };
+    let id = &release.id;
+    match waiting {
+        WaitingOn::Before(rings) => before(rings, world, release, ring, now),
+        WaitingOn::Queue(version) => words(
+            format!("behind {version}"),
+            format!("{version} is done on {ring}"),
+            Ender::Progress,
+        ),
+        WaitingOn::Pause(scope, said) => words(
+            format!("{} paused {}", covered(scope), by(said)),
+            format!("`ringward resume {}`", arguments(scope)),
+            Ender::Person,
+        ),
+        WaitingOn::Calendar { calendar, why, opens } => {
+            let declared = release.plan.ring(ring).map(|r| r.policy.calendars.iter());
+            let zone = declared.and_then(|mut all| all.find(|c| c.name == *calendar));
+            let zone = zone.map_or("UTC", |c| c.time_zone.as_str());
+            match opens {
+                Some(opens) => Words {
+                    message: format!("window opens {}", local(*opens, zone, now)),
+                    ended_by: format!("calendar {calendar} opens by itself; until then {why}"),
+                    ends: Some(*opens),
+                    ender: Ender::Clock,
+                },
+                None => words(
+                    format!("calendar {calendar} never opens: {why}"),
+                    format!("a change of calendar {calendar} in Git, for a new release"),
+                    Ender::Person,
+                ),
+            }
+        }
+        WaitingOn::Freeze { id, until, said } => {
+            let message = format!("frozen {}", by(said));
+            let lift = format!("`ringward freeze lift {id}`");
+            match until {
+                None => words(message, lift, Ender::Person),
+                Some(until) => Words {
+                    message: format!("{message}, until {}", utc(*until, now)),
+                    ended_by: format!("it runs out by itself, or {lift}"),
+                    ends: Some(*until),
+                    ender: Ender::Clock,
+                },
+            }
+        }
+        WaitingOn::Approval { by, needed } => {
+            let missing = (needed.count as usize).saturating_sub(by.len());
+            words(
+                format!("approval {} of {}{}", by.len(), needed.count, from(needed)),
+                format!(
+                    "{missing} more by {}: `ringward approve {id} --ring {ring}`",
+                    approver(needed)
+                ),
+                Ender::Person,
+            )
+        }
+        WaitingOn::Advance(older) => words(
+            format!("an operator decides whether it goes before {older}"),
+            format!("`ringward advance {id} --ring {ring}`, or {older} is done on {ring}"),
+            Ender::Person,
+        ),
+        WaitingOn::Cap { jurisdiction, limit } => words(
+            format!("{} in motion in {jurisdiction}, which is the cap", rings(*limit)),
+            format!("a ring in {jurisdiction} is done"),
+            Ender::Progress,
+        ),
+        WaitingOn::Pair { cluster, partner, plan } => words(
+            format!("{partner}, the failover partner of {cluster}, is in motion for {plan}"),
+            format!("the ring of {plan} with {partner} is done"),
+            Ender::Progress,
+        ),
+        WaitingOn::Residency { rule, fact } => {
+            let declared = release.plan.residency.iter().find(|r| r.id == *rule);
+            let how = match declared.map(|r| r.enforcement) {
+                Some(Enforcement::Waivable) => {
+                    "a change in Git, for a new release; the rule can be waived there"
+                }
+                Some(Enforcement::Hard) | None => {
+                    "a change in Git, for a new release; nobody can override the rule"
+                }
+            };
+            words(format!("residency rule {rule}: {fact}"), how.into(), Ender::Person)
+        }
+        WaitingOn::Skew { ring: behind, limit } => words(
+            format!("{behind} would be more than {} behind", versions(*limit)),
+            format!("{behind} takes a version that it has still to take"),
+            Ender::Progress,
+        ),
+        WaitingOn::Prerequisite(version) => words(
+            format!("requires {version} on every ring"),
+            format!("{version} passes on every ring"),
+            Ender::Progress,
+        ),
+        WaitingOn::Policy(problems, first) => words(
+            format!("the plan's declarations are in error ({problems}): {first}"),
+            "a commit that corrects them; `ringward check` names them all".into(),
+            Ender::Person,
+        ),
+        WaitingOn::Data { cluster, gate, verdict, detail } => {
+            let detail = match withheld(&release.plan, cluster) {
+                true => String::new(),
+                false => format!(", {detail}"),
+            };
+            words(
+                format!("{gate} on {cluster} is {verdict}{detail}"),
+                format!("a usable measurement of {gate} on {cluster}"),
+                Ender::Progress,
+            )
+        }
+        WaitingOn::Samples { gate, have, need } => words(
+            format!("{gate} has {have} of {need} samples"),
+            "more traffic; every measurement adds its samples".into(),
+            Ender::Progress,
+        ),
+        WaitingOn::Target(cluster, why) => words(
+            format!("{cluster}: {why}"),
+            format!("{cluster} is seen healthy at the release"),
+            Ender::Progress,
+        ),
+    }
+}
+
+/// Stands where figures would that a residency rule keeps in their jurisdiction.
+pub const WITHHELD: &str = "its figures stay in their jurisdiction";
+
+/// Whether a residency rule keeps a cluster's figures where they were measured, so that nothing but
+/// the verdict may be shown (invariant 6).
+pub fn withheld(plan: &Plan, cluster: &ClusterName) -> bool {
+    let Some(cluster) = plan.cluster(cluster) else { return false };
+    plan.residency.iter().any(|rule| match &rule.demand {
+        Demand::EvidenceWithin { jurisdiction, disclose } => {
+            *disclose == Disclose::Verdict && jurisdiction.contains(&cluster.jurisdiction)
+        }
+        Demand::ClassWithin { .. }
+        | Demand::TargetsWithin { .. }
+        | Demand::TargetsOutside { .. }
+        | Demand::Homogeneous { .. }
+        | Demand::NotFirstIn { .. }
+        | Demand::Independent { .. }
+        | Demand::MaxInFlight { .. }
+        | Demand::PairExclusive => false,
+    })
+}
+
+/// A scope as people read it.
+pub fn covered(scope: &Scope) -> String {
+    match scope {
+        Scope::Everything => "everything".into(),
+        Scope::Jurisdiction(place) => format!("everything in {place}"),
+        Scope::Plan(plan) => format!("plan {plan}"),
+        Scope::Ring(plan, ring) => format!("ring {ring} of {plan}"),
+        Scope::Release(id) => id.to_string(),
+        Scope::ReleaseRing(id, ring) => format!("{id} on {ring}"),
+    }
+}
+
+/// An instant in UTC: the time alone where it is the same day.
+pub fn utc(instant: Timestamp, now: Now) -> String {
+    let (then, today) = (instant.to_zoned(TimeZone::UTC), now.wall.to_zoned(TimeZone::UTC));
+    let format = if then.date() == today.date() { "%H:%MZ" } else { "%Y-%m-%d %H:%MZ" };
+    then.strftime(format).to_string()
+}
+
+/// An instant in a calendar's own zone: the day of the week where that says enough.
+fn local(instant: Timestamp, zone: &str, now: Now) -> String {
+    // A zone that is not known here was refused when the calendar was declared.
+    let (zone, name) = match TimeZone::get(zone) {
+        Ok(found) => (found, zone),
+        Err(_) => (TimeZone::UTC, "UTC"),
+    };
+    let soon = instant.duration_since(now.wall) < jiff::SignedDuration::from_hours(6 * 24);
+    let format = if soon { "%a %H:%M" } else { "%Y-%m-%d %H:%M" };
+    format!("{} {name}", instant.to_zoned(zone).strftime(format))
+}
+
+fn before(
+    rings: &[RingName],
+    world: &World,
+    release: &Release,
+    ring: &RingName,
+    now: Now,
+) -> Words {
+    let mut ender = Ender::Progress;
+    let names: Vec<String> = rings
+        .iter()
+        .map(|before| {
+            use phase::RingPhase::*;
+            let phase = phase::of_ring(world, release, before, now);
+            match phase {
+                Failed | RollingBack | RolledBack | Aborted | Superseded => {
+                    ender = Ender::Person;
+                    format!("{before}, which is {phase}")
+                }
+                Waiting | Held | Deploying | Soaking | Passed => before.to_string(),
+            }
+        })
+        .collect();
+    let (any, each) = match release.plan.graph.after(ring).join {
+        Join::Any if names.len() > 1 => ("any of ", "one of them passes"),
+        Join::All | Join::Any if names.len() > 1 => ("", "all of them pass"),
+        Join::All | Join::Any => ("", "it passes"),
+    };
+    let separator = if names.iter().any(|name| name.contains(',')) { "; " } else { ", " };
+    let message = format!("after {any}{}", names.join(separator));
+    Words { message, ended_by: each.into(), ends: None, ender }
+}
+
+fn by(said: &Said) -> String {
+    match &said.reason {
+        Some(reason) => format!("by {}: {reason}", said.by.name),
+        None => format!("by {}", said.by.name),
+    }
+}
+
+/// What a command line takes to name the scope.
+fn arguments(scope: &Scope) -> String {
+    match scope {
+        Scope::Everything => "everything".into(),
+        Scope::Jurisdiction(place) => format!("--jurisdiction {place}"),
+        Scope::Plan(plan) => plan.to_string(),
+        Scope::Ring(plan, ring) => format!("{plan} --ring {ring}"),
+        Scope::Release(id) => id.to_string(),
+        Scope::ReleaseRing(id, ring) => format!("{id} --ring {ring}"),
+    }
+}
+
+/// ` (approver, EU)`.
+fn from(needed: &Approvals) -> String {
+    let place = needed.jurisdiction.iter().map(|territory| territory.name.to_string());
+    let all: Vec<String> = needed.roles.iter().cloned().chain(place).collect();
+    if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
+}
+
+fn approver(needed: &Approvals) -> String {
+    let mut who = match needed.roles.as_slice() {
+        [] => "somebody".to_owned(),
+        roles => format!("somebody with role {}", roles.join(" or ")),
+    };
+    if let Some(territory) = &needed.jurisdiction {
+        who.push_str(&format!(" from {}", territory.name));
+    }
+    if needed.exclude_author {
+        who.push_str(", not its author");
+    }
+    who
+}
+
+fn rings(n: u32) -> String {
+    if n == 1 { "1 ring is".into() } else { format!("{n} rings are") }
+}
+
+fn versions(n: u32) -> String {
+    if n == 1 { "1 version".into() } else { format!("{n} versions") }
+}

@@ -12,6 +12,7 @@
 
 pub mod act;
 pub mod clock;
+pub mod config;
 pub mod decide;
 pub mod declare;
 pub mod ids;

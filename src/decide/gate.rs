@@ -5,12 +5,16 @@
 //! functions over a history of samples, which the core does not keep yet; `ringward judge` offers
 //! them.
 
-mod figures;
+pub mod burn_rate;
+pub mod figures;
+pub mod mann_whitney;
+mod normal;
 
 pub mod query;
 pub mod reading;
 
 pub mod relative;
+pub mod sequential;
 
 pub mod threshold;
 
@@ -150,7 +154,7 @@ fn fresh(
 }
 
 /// Why a sample of that instant says nothing about the release now, if it does not.
-pub(crate) fn stale(
+pub fn stale(
     at: Timestamp,
     max_age: Span,
     deployed_at: Timestamp,

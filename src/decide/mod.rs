@@ -9,6 +9,8 @@ mod operator;
 pub mod phase;
 mod rollout;
 mod soak;
+#[cfg(test)]
+mod tests;
 pub mod waiting;
 pub mod wake;
 pub mod world;

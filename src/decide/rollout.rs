@@ -174,6 +174,7 @@ impl Draft {
             run.clusters.get(&cluster.name).is_some_and(|run| run.step == Step::Planned)
         });
         for cluster in next.take(free) {
+            self.overtake(|write| write.cluster == cluster.name)?;
             let write = write(&release, ring, run, cluster, release.artifact.clone(), "deploy");
             self.command(Command::Deploy(write))?;
         }
@@ -291,10 +292,15 @@ impl Draft {
         id: &ReleaseId,
         ring: &RingName,
     ) -> Result<(), Illegal> {
+        self.overtake(|write| write.release == *id && write.ring == *ring)
+    }
+
+    /// A target takes one write at a time: those that are out give way to what comes now.
+    fn overtake(&mut self, which: impl Fn(&Write) -> bool) -> Result<(), Illegal> {
         let Some(state) = self.state() else { return Ok(()) };
         let out = state.in_flight.values().filter_map(|command| match command.as_ref() {
-            Command::Deploy(w) | Command::Restore(w) if w.release == *id && w.ring == *ring => {
-                Some(w.key.clone())
+            Command::Deploy(write) | Command::Restore(write) if which(write) => {
+                Some(write.key.clone())
             }
             Command::Deploy(_) | Command::Restore(_) | Command::Measure(_) => None,
         });
@@ -323,6 +329,7 @@ impl Draft {
                 (Step::Failed(_), _) if here.intent.is_none() => {}
                 (Step::Deploying | Step::Ready | Step::Failed(_), Some(good)) => {
                     if !held {
+                        self.overtake(|write| write.cluster == cluster.name)?;
                         let write = write(&release, ring, run, cluster, good.artifact, "restore");
                         self.command(Command::Restore(write))?;
                     }

@@ -16,6 +16,7 @@ use crate::{
         Version,
     },
     model::{
+        blocs,
         calendar::{AppliesTo, InFlight, Opening},
         graph::Join,
         plan::OnNewer,
@@ -274,7 +275,12 @@ pub fn binding(release: &Release, ring: &Ring, run: &RingRun) -> Binding {
 pub fn covers(scope: &Scope, release: &Release, ring: &Ring) -> bool {
     match scope {
         Scope::Everything => true,
-        Scope::Jurisdiction(place) => ring.clusters.iter().any(|c| c.jurisdiction == *place),
+        Scope::Jurisdiction(place) => {
+            let inside = |c: &Cluster| {
+                c.jurisdiction == *place || blocs::contains(place.as_str(), c.jurisdiction.as_str())
+            };
+            ring.clusters.iter().any(inside)
+        }
         Scope::Plan(plan) => *plan == release.id.plan,
         Scope::Ring(plan, name) => *plan == release.id.plan && *name == ring.name,
         Scope::Release(id) => *id == release.id,

@@ -405,7 +405,7 @@ impl World {
         World {
             epoch: self.epoch,
             reached: self.reached,
-            source: SourceState::default(),
+            source: self.source.clone(),
             plans: state.into_iter().collect(),
             shared: self.shared.clone(),
             answers: Arc::default(),
@@ -796,7 +796,9 @@ impl World {
         state.due = match judged.verdict {
             Verdict::Error => at.mono + retry_delay(&gate, key),
             Verdict::Pass | Verdict::Fail | Verdict::Insufficient | Verdict::Absent => {
-                (due + gate.interval).max(at.mono)
+                // The next point of the grid that is still to come: what was missed is not made up.
+                let missed = at.mono.since(due).0 / gate.interval.0.max(1);
+                due + gate.interval * (missed + 1)
             }
         };
         count(state, judged.verdict, due.min(at.mono));

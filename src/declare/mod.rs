@@ -1,1 +1,79 @@
 //! Declarations: Git or a directory -> text -> checked declarations -> the model.
+//!
+//! Three passes over a file: [`text`] finds where everything stands and keeps the limits, a typed
+//! decoder takes each document to its wire type in [`schema`], and [`lower`] takes the wire to the
+//! model. Each collects every problem it meets; none throws one.
+
+mod decode;
+pub mod diagnostic;
+pub mod lower;
+pub mod report;
+pub mod schema;
+pub mod source;
+pub mod text;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use self::{decode::document, diagnostic::Diagnostic, lower::compile};
+use crate::{
+    ids::{ClusterName, Commit, PlanName},
+    model::{plan::Plan, ring::Cluster},
+};
+
+/// The declarations' text at one commit. Knows no YAML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The commit, or `dir:` and a content hash.
+    pub commit: Commit,
+    /// Paths such as `rings/checkout.yaml`, and their bytes.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// What a snapshot declares.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The snapshot's commit.
+    pub commit: Commit,
+    /// Every cluster without an error.
+    pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// Every plan whose name could be told: valid, or the errors that keep it out of service, its own
+    /// and those of what it rests on.
+    pub plans: BTreeMap<PlanName, Result<Arc<Plan>, Vec<Diagnostic>>>,
+    /// Every problem of every file, each once, by file and line.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How much was read.
+    pub counts: Counts,
+}
+
+impl Compiled {
+    /// Whether anything is out of service.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// How much was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files.
+    pub files: usize,
+    /// Documents.
+    pub documents: usize,
+    /// Clusters.
+    pub clusters: usize,
+    /// Plans.
+    pub plans: usize,
+    /// Ring policies.
+    pub policies: usize,
+}
+
+/// The known name that `name` was probably meant to be.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (name.chars().count() / 3).max(1);
+    known
+        .filter(|k| k.len().abs_diff(name.len()) <= most)
+        .map(|k| (strsim::osa_distance(&name.to_lowercase(), &k.to_lowercase()), k))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, k)| k)
+}

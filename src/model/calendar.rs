@@ -1,6 +1,6 @@
 //! When it is open: windows by cron in an IANA time zone, and freezes between dates.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::time::Span;
@@ -85,16 +85,194 @@ pub enum Opening {
     },
 }
 
+/// How many windows and freezes are looked through for the next opening before giving up: a calendar
+/// that denies more than this in a row never opens.
+const PATIENCE: usize = 1_000;
+
+/// Local times that a change of clocks may shift a window by.
+const SHIFT: Span = Span::minutes(180);
+
 impl Calendar {
-    /// Whether it is open at an instant.
+    /// Whether it is open at an instant. Deny wins over allow.
+    ///
+    /// A window opens at a local time: across a gap it is shifted, in a fold it opens once, at the
+    /// first of the two; its length is real time.
     pub fn at(&self, instant: Timestamp) -> Opening {
-        let _ = instant;
-        Opening::Open { until: None }
+        let closed = |why| Opening::Closed { why, opens: self.opens_after(instant) };
+        if let Some(deny) = self.denied(instant) {
+            return closed(deny.reason.clone());
+        }
+        let deny = self.deny.iter().map(|deny| deny.from).filter(|from| *from > instant).min();
+        if self.allow.is_empty() {
+            return Opening::Open { until: deny };
+        }
+        match self.window_end(instant) {
+            Some(end) => Opening::Open { until: Some(deny.map_or(end, |deny| deny.min(end))) },
+            None => closed("outside its windows".into()),
+        }
     }
 
-    /// The first instant from `instant` on at which it is open.
+    /// The first instant from `instant` on at which it is open; nothing where it never opens.
     pub fn opens_after(&self, instant: Timestamp) -> Option<Timestamp> {
-        let _ = instant;
+        let mut at = instant;
+        for _ in 0..PATIENCE {
+            if let Some(deny) = self.denied(at) {
+                at = deny.to;
+            } else if self.allow.is_empty() || self.window_end(at).is_some() {
+                return Some(at);
+            } else {
+                at = self.allow.iter().filter_map(|window| self.next_start(window, at)).min()?;
+            }
+        }
         None
+    }
+
+    fn denied(&self, at: Timestamp) -> Option<&Deny> {
+        self.deny.iter().filter(|deny| deny.from <= at && at < deny.to).max_by_key(|deny| deny.to)
+    }
+
+    /// When the window that `at` lies in ends; windows that touch or overlap are one.
+    fn window_end(&self, at: Timestamp) -> Option<Timestamp> {
+        let mut end = self.end_of_windows_over(at)?;
+        for _ in 0..PATIENCE {
+            match self.end_of_windows_over(end) {
+                Some(later) => end = later,
+                None => break,
+            }
+        }
+        Some(end)
+    }
+
+    fn end_of_windows_over(&self, at: Timestamp) -> Option<Timestamp> {
+        let ends = self.allow.iter().flat_map(|window| {
+            let since = at - window.duration.to_signed() - SHIFT.to_signed();
+            let started = self.starts(window, since).take_while(move |start| *start <= at);
+            let length = window.duration.to_signed();
+            started.map(move |start| start + length).filter(move |end| *end > at)
+        });
+        ends.max()
+    }
+
+    fn next_start(&self, window: &Window, after: Timestamp) -> Option<Timestamp> {
+        let from = after - SHIFT.to_signed();
+        self.starts(window, from).take(PATIENCE).find(|start| *start > after)
+    }
+
+    /// The starts of a window from about `since` on. cron counts in local time without a zone, which
+    /// never runs backwards; only its answers are placed in the zone.
+    fn starts(&self, window: &Window, since: Timestamp) -> impl Iterator<Item = Timestamp> {
+        // Both were checked when the calendar was declared: one that cannot be read never opens.
+        let zone = TimeZone::get(&self.time_zone).ok();
+        let schedule = window.cron.parse::<cron::Schedule>().ok();
+        let placed = zone.zip(schedule).and_then(|(zone, schedule)| {
+            let local = zone.to_datetime(since);
+            let seconds = local.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second();
+            let from = chrono::DateTime::from_timestamp(seconds, 0)?;
+            Some((zone, schedule, from))
+        });
+        placed.into_iter().flat_map(|(zone, schedule, from)| {
+            schedule.after_owned(from).map_while(move |start| {
+                let local = Timestamp::from_second(start.timestamp()).ok()?;
+                let local = TimeZone::UTC.to_datetime(local);
+                zone.to_ambiguous_timestamp(local).compatible().ok()
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calendar(zone: &str, cron: &str, duration: Span) -> Calendar {
+        Calendar {
+            name: "c".into(),
+            time_zone: zone.into(),
+            allow: vec![Window { cron: cron.into(), duration }],
+            deny: Vec::new(),
+            applies_to: vec![AppliesTo::Start],
+            in_flight: InFlight::FinishRing,
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    fn open(calendar: &Calendar, text: &str) -> bool {
+        matches!(calendar.at(at(text)), Opening::Open { .. })
+    }
+
+    #[test]
+    fn a_window_opens_and_closes_in_local_time() {
+        let c = calendar("Europe/Dublin", "0 0 9 * * Mon-Thu", Span::minutes(7 * 60));
+        assert!(!open(&c, "2026-03-09T08:59:59Z"));
+        assert!(open(&c, "2026-03-09T09:00:00Z"), "winter: local time is UTC");
+        let until = Some(at("2026-03-09T16:00:00Z"));
+        assert_eq!(c.at(at("2026-03-09T12:00:00Z")), Opening::Open { until });
+        assert!(!open(&c, "2026-03-09T16:00:00Z"));
+        assert!(open(&c, "2026-07-06T08:00:00Z"), "summer: one hour earlier in UTC");
+        assert_eq!(c.opens_after(at("2026-03-13T12:00:00Z")), Some(at("2026-03-16T09:00:00Z")));
+    }
+
+    #[test]
+    fn deny_wins_and_an_opening_lies_behind_it() {
+        let mut c = calendar("UTC", "0 0 9 * * *", Span::minutes(60));
+        c.deny.push(Deny {
+            from: at("2026-12-20T00:00:00Z"),
+            to: at("2027-01-04T00:00:00Z"),
+            reason: "year end".into(),
+        });
+        let opens = Some(at("2027-01-04T09:00:00Z"));
+        let closed = Opening::Closed { why: "year end".into(), opens };
+        assert_eq!(c.at(at("2026-12-24T09:30:00Z")), closed);
+        c.allow.clear();
+        let until = Some(at("2026-12-20T00:00:00Z"));
+        assert_eq!(c.at(at("2026-12-01T00:00:00Z")), Opening::Open { until });
+    }
+
+    #[test]
+    fn a_calendar_that_never_opens_says_so() {
+        let c = calendar("UTC", "0 0 0 30 2 *", Span::minutes(60));
+        assert_eq!(c.opens_after(at("2026-01-01T00:00:00Z")), None);
+    }
+
+    #[test]
+    fn windows_that_touch_are_one() {
+        let c = calendar("UTC", "0 0 8,9 * * *", Span::minutes(60));
+        let until = Some(at("2026-03-09T10:00:00Z"));
+        assert_eq!(c.at(at("2026-03-09T08:30:00Z")), Opening::Open { until });
+    }
+
+    /// Every change of clocks of 2020 to 2040 in four zones: a daily window at each hour of the day
+    /// opens exactly once a local day, and never while the one before is still to come.
+    #[test]
+    fn every_change_of_clocks_has_exactly_one_window_a_day() {
+        for zone in
+            ["Europe/Dublin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]
+        {
+            let tz = TimeZone::get(zone).expect("a zone");
+            let mut changes = 0;
+            for change in tz.following(at("2020-01-01T00:00:00Z")) {
+                if change.timestamp() > at("2040-12-31T00:00:00Z") {
+                    break;
+                }
+                changes += 1;
+                for hour in [0, 1, 2, 3, 12] {
+                    let c = calendar(zone, &format!("0 30 {hour} * * *"), Span::minutes(10));
+                    let from = change.timestamp() - Span::minutes(36 * 60).to_signed();
+                    let starts: Vec<_> = c.starts(&c.allow[0], from).take(4).collect();
+                    assert!(starts.is_sorted_by(|a, b| a < b), "{zone} {hour} {starts:?}");
+                    let mut days: Vec<_> =
+                        starts.iter().map(|s| tz.to_datetime(*s).date()).collect();
+                    days.dedup();
+                    assert_eq!(days.len(), 4, "{zone} {hour}:30 around {}", change.timestamp());
+                    for start in starts {
+                        assert!(matches!(c.at(start), Opening::Open { .. }), "{zone} {start}");
+                    }
+                }
+            }
+            assert!(changes >= 20, "{zone}: {changes}");
+        }
     }
 }

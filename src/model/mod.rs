@@ -1,6 +1,8 @@
 //! What is declared, valid by construction. Pure: std, ids, petgraph, and the value types of jiff.
 
+pub mod blocs;
 pub mod calendar;
+pub mod check;
 pub mod graph;
 pub mod plan;
 pub mod policy;

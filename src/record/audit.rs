@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -92,23 +92,38 @@ pub fn verify(store: &dyn Store) -> Result<Verification, StoreError> {
     Ok(found(entries, head, broken))
 }
 
-/// Writes every record from number `from` on as a line of JSON:
-/// `{"seq":1,"prev":"…","hash":"…","record":{…}}`, where `record` is the stored bytes as they are, so
-/// that anybody can check `hash` = SHA-256(`prev` as bytes, `seq` as eight big-endian bytes, `record`).
-pub fn export(store: &dyn Store, from: u64, to: &mut dyn io::Write) -> Result<u64, ExportError> {
-    let (mut next, end) = (from.max(1), store.head().seq);
-    let mut lines = 0;
-    while next <= end {
+/// The last line of an export, without which it was cut short.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportEnd {
+    /// How many lines stand before it.
+    pub entries: u64,
+    /// The hash of the last of them.
+    pub head: Digest,
+}
+
+/// Writes every record from number `from` on as a line of JSON ([`Record::to_line`]) and an
+/// [`ExportEnd`] behind them.
+pub fn export(
+    store: &dyn Store,
+    from: u64,
+    to: &mut dyn io::Write,
+) -> Result<ExportEnd, ExportError> {
+    let (mut next, last) = (from.max(1), store.head().seq);
+    let mut end = ExportEnd { entries: 0, head: Digest::GENESIS };
+    let mut chain = Chain::before(next);
+    while next <= last {
         for record in store.records(next, PAGE)? {
-            let Record { seq, prev, hash, payload } = record;
-            write!(to, r#"{{"seq":{seq},"prev":"{prev}","hash":"{hash}","record":"#)?;
-            to.write_all(&payload)?;
-            to.write_all(b"}\n")?;
-            (next, lines) = (seq + 1, lines + 1);
+            chain.follow(&record).map_err(|broken| broken.into_error(store.dir()))?;
+            to.write_all(&record.to_line())?;
+            next = record.seq + 1;
+            end = ExportEnd { entries: end.entries + 1, head: record.hash };
         }
     }
+    serde_json::to_writer(&mut *to, &end).map_err(io::Error::from)?;
+    writeln!(to)?;
     to.flush()?;
-    Ok(lines)
+    Ok(end)
 }
 
 /// Why an export ended early.

@@ -4,7 +4,7 @@
 //! lock        held by the process that has the directory; names it
 //! format      `ringward journal 1`; there once the directory is whole
 //! high-water  how far the journal had come
-//! journal/    the database's own files
+//! journal/    the database's own files; `super::safekeeping` names their copies
 //! ```
 
 use std::{
@@ -106,16 +106,22 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Makes a directory's own name durable.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        Some(_) => sync_dir(Path::new(".")),
+        None => Ok(()),
+    }
+}
+
 /// The journal is not for everybody on the machine to read.
 fn make_private(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        Some(_) | None => Ok(()),
-    }
+    sync_parent(path)
 }
 
 fn holder(path: &Path) -> String {

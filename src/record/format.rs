@@ -4,7 +4,7 @@
 //! would write the same entry otherwise still verifies what an earlier one wrote.
 //!
 //! Architecture invariant: no database calls. An envelope's version is its own type; it stays as it is
-//! for good, and reading brings it up to [`Entry`] ([`Envelope1::upcast`]).
+//! for good, and reading brings it up to [`Entry`].
 
 use std::{fmt, iter};
 
@@ -41,8 +41,8 @@ pub struct Entry {
 }
 
 /// SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(into = "Hash")]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Hash", try_from = "Hash")]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -65,6 +65,17 @@ impl fmt::Debug for Digest {
 impl From<Digest> for Hash {
     fn from(digest: Digest) -> Hash {
         Hash::from(digest.to_string())
+    }
+}
+
+impl TryFrom<Hash> for Digest {
+    type Error = &'static str;
+
+    fn try_from(hash: Hash) -> Result<Self, Self::Error> {
+        let digits = hash.as_str().as_bytes();
+        let hex: Option<Vec<_>> = digits.iter().map(|d| char::from(*d).to_digit(16)).collect();
+        let hex = hex.filter(|hex| hex.len() == 64).ok_or("not 64 hexadecimal digits")?;
+        Ok(Self(std::array::from_fn(|i| (hex[2 * i] << 4 | hex[2 * i + 1]) as u8)))
     }
 }
 
@@ -155,6 +166,31 @@ impl Record {
         }
     }
 
+    /// As a line of JSON: `{"seq":1,"prev":"…","hash":"…","record":{…}}`, where `record` is the stored
+    /// bytes as they are, so that anybody can check the hash.
+    pub fn to_line(&self) -> Vec<u8> {
+        let Record { seq, prev, hash, payload } = self;
+        let mut line =
+            format!(r#"{{"seq":{seq},"prev":"{prev}","hash":"{hash}"{RECORD}"#).into_bytes();
+        line.extend_from_slice(payload);
+        line.extend_from_slice(b"}\n");
+        line
+    }
+
+    /// Reads what [`Record::to_line`] wrote; nothing where it is something else.
+    pub fn from_line(line: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Header {
+            seq: u64,
+            prev: Digest,
+            hash: Digest,
+        }
+        let (header, payload) = line.trim_end().strip_suffix('}')?.split_once(RECORD)?;
+        let Header { seq, prev, hash } = serde_json::from_str(&format!("{header}}}")).ok()?;
+        Some(Self { seq, prev, hash, payload: payload.into() })
+    }
+
     /// As one run of bytes: `prev`, `hash`, payload. The number is the key's.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         [&self.prev.0[..], &self.hash.0, &self.payload].concat()
@@ -186,6 +222,9 @@ pub(super) fn seal_all(
         .collect()
 }
 
+/// What stands in an exported line between the header and the stored bytes.
+const RECORD: &str = r#","record":"#;
+
 /// The most bytes in one value of a store.
 ///
 /// sled keeps up to seventeen values in a page and moves a page above 128 KiB out of its log into a
@@ -195,4 +234,50 @@ pub(super) const CHUNK: usize = 6 * 1024;
 fn digest(prev: Digest, seq: u64, payload: &[u8]) -> Digest {
     let hash = Sha256::new().chain_update(prev.0).chain_update(seq.to_be_bytes());
     Digest(hash.chain_update(payload).finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::conformance::draft;
+
+    /// A record as version 1 wrote it. It stays as it is, whatever is written today.
+    const VERSION_1: &str = r#"{"seq":1,"prev":"0000000000000000000000000000000000000000000000000000000000000000","hash":"4576b99a3b0eb5973779e69b27de28a305ab78d4d606ef15eb3d4a1637444247","record":{"v":1,"at":{"wall":"2025-10-09T08:53:20Z","mono":1},"epoch":4,"facts":[{"tookOver":{"epoch":4}},{"soakCredited":{"release":"checkout@2.14.0","ring":"beta","span":"1m30s"}}],"commands":[{"deploy":{"key":"k","release":"checkout@2.14.0","ring":"beta","attempt":1,"cluster":"eu-1","connection":"c","target":{"kind":"Deployment","namespace":"shop","name":"checkout","container":"app"},"artifact":"app@sha256:0"}}]}}"#;
+
+    #[test]
+    fn what_version_1_wrote_is_read() {
+        let record = Record::from_line(VERSION_1).unwrap();
+        assert!(record.intact());
+        let entry = record.open().unwrap();
+        assert_eq!((entry.seq, entry.epoch, entry.at), (1, 4, draft(1).at));
+        let credited = Fact::SoakCredited {
+            release: "checkout@2.14.0".parse().unwrap(),
+            ring: "beta".into(),
+            span: crate::model::time::Span::seconds(90),
+        };
+        assert_eq!(entry.facts, [Fact::TookOver { epoch: 4 }, credited]);
+        let [Command::Deploy(write)] = &entry.commands[..] else { panic!("{entry:?}") };
+        assert_eq!((write.key.as_str(), write.cluster.as_str()), ("k", "eu-1"));
+    }
+
+    #[test]
+    fn a_line_and_a_run_of_bytes_are_the_record() {
+        let record = Record::seal(Digest([0xab; 32]), 7, 2, &draft(7)).unwrap();
+        let line = String::from_utf8(record.to_line()).unwrap();
+        assert_eq!(Record::from_line(&line), Some(record.clone()));
+        assert_eq!(Record::from_bytes(7, &record.to_bytes()), record);
+        for short in 0..record.to_bytes().len() {
+            assert!(!Record::from_bytes(7, &record.to_bytes()[..short]).intact(), "{short}");
+        }
+        for line in ["", "{}", &line[..40], &line.replace("\"hash\":\"", "\"hash\":\"x")] {
+            assert_eq!(Record::from_line(line), None);
+        }
+    }
+
+    #[test]
+    fn the_number_is_part_of_what_is_hashed() {
+        let record = Record::seal(Digest::GENESIS, 1, 1, &draft(1)).unwrap();
+        assert!(record.intact());
+        assert!(!Record { seq: 2, ..record }.intact());
+    }
 }

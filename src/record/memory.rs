@@ -1,6 +1,8 @@
 //! The same contract in memory: for simulation and for scenario runs.
 //!
 //! It keeps the bytes that a disk would keep, so that a simulated recovery reads what a real one reads.
+//! Unlike the one on disk it does not read each draft back before it takes it: a scenario has no use
+//! for that, and it would take longer than all the rest.
 
 use std::{
     ops::Range,
@@ -10,7 +12,7 @@ use std::{
 
 use super::{
     audit::Chain,
-    format::{Digest, Record, seal_all},
+    format::{Record, seal_all},
     store::{Draft, Head, Store, StoreError},
 };
 
@@ -33,15 +35,14 @@ struct Inner {
     /// What is acknowledged.
     head: Head,
     /// How far it had come; outlives the records, as the mark of a data directory does.
-    high_water: (u64, Digest),
+    high_water: u64,
     fault: Option<Fault>,
     poisoned: Option<String>,
 }
 
 impl Default for Inner {
     fn default() -> Self {
-        let high_water = (0, Digest::GENESIS);
-        Self { records: Vec::new(), head: Head::EMPTY, high_water, fault: None, poisoned: None }
+        Self { records: Vec::new(), head: Head::EMPTY, high_water: 0, fault: None, poisoned: None }
     }
 }
 
@@ -77,7 +78,7 @@ impl Memory {
                 Head { seq: last.seq, hash: last.hash, epoch }
             }
         };
-        let (mark, _) = inner.high_water;
+        let mark = inner.high_water;
         if head.seq < mark {
             let lost = head.seq + 1;
             let detail = format!("entry {lost}: it was acknowledged (up to {mark}) and is gone");
@@ -124,7 +125,7 @@ impl Store for Memory {
             return Err(fault.error());
         }
         inner.head = head;
-        inner.high_water = (head.seq, head.hash);
+        inner.high_water = head.seq;
         Ok(first..head.seq + 1)
     }
 

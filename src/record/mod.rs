@@ -3,8 +3,8 @@
 //! # The crash contract
 //!
 //! - **One append is one transaction.** The facts and commands of all its drafts become durable
-//!   together or not at all, whatever kills the process. There is no entry without its successor's
-//!   link, no number twice and no gap.
+//!   together or not at all, whatever kills the process. Numbers run from 1 without a gap, and each entry
+//!   is linked to the one before it.
 //! - **`Ok` means durable.** When [`Store::append`] returns `Ok`, the entries survive kill -9 and loss
 //!   of power. Only then may an operator be answered or a command be sent.
 //! - **`Err` means nothing may be done about it.** The entries are then absent, or, where the failure
@@ -17,9 +17,8 @@
 //! - **Nothing acknowledged disappears in silence.** Each entry carries a hash over its own stored bytes
 //!   and the hash before it; a mark outside the database says how far the journal had come. Opening
 //!   verifies all of it, so that a flipped bit, a hole or a lost tail is an error that names the place.
-//! - **What is not understood stays as it is.** A directory in use, corrupt or written by a newer
-//!   version is refused before it is written to. One exception is the database's own: on opening it cuts
-//!   off what a crash left half written at the end of its log.
+//! - **What is refused stays as it is.** A directory that is in use or that a newer version wrote is not
+//!   written to at all; where the journal turns out to be corrupt, its files are put back as they were.
 //!
 //! Architecture invariant: there is no call that acknowledges a command. How an effect ended is itself a
 //! fact (`EffectSettled`, `EffectSuperseded`, `Measured`, `MeasureDropped`), so folding the journal says
@@ -33,6 +32,8 @@ mod data_dir;
 pub mod format;
 mod high_water;
 pub mod memory;
+pub mod restore;
+mod safekeeping;
 pub mod sled;
 pub mod store;
 

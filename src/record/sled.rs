@@ -12,14 +12,15 @@
 //! - A full disk leaves it unable to write until it is opened again, and then and when to read: a page's
 //!   split may be finished, with a write, by whoever reads the page next.
 //! - Its default cache is 1 GiB.
-//! - Its threads may hold its lock for a moment after it is dropped.
+//! - Its lock is free once the last copy of its file's handle is closed: one of its threads, or a child
+//!   that is being spawned, may hold one for a moment after it is dropped.
 
 use std::{
     fs::{self, File, TryLockError},
     io::{self, ErrorKind},
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError, RwLock},
 };
 
@@ -30,6 +31,7 @@ use super::{
     data_dir::{DataDir, sync_dir},
     format::{CHUNK, Digest, Record, seal_all},
     high_water::HighWater,
+    safekeeping,
     store::{Draft, Head, PAGE, Store, StoreError},
 };
 
@@ -41,10 +43,8 @@ const HEAD: &[u8] = b"head";
 /// A journal in a data directory that this process has for itself.
 #[derive(Debug)]
 pub struct SledStore {
-    /// None only while it is being dropped.
-    db: Option<Db>,
-    /// sled's own data file, to wait for the disk.
-    file: File,
+    // Dropped in this order: the directory is given up once the database is closed.
+    database: Database,
     writer: Mutex<Writer>,
     /// What is acknowledged; written by the writer, read by everybody.
     head: RwLock<Head>,
@@ -62,30 +62,27 @@ impl SledStore {
     /// Opens the journal in the data directory `path`, or begins one there, and verifies all of it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let dir = DataDir::claim(path)?;
-        let journal = dir.journal();
         let failed = |doing| move |e| StoreError::from_io(path, doing, e);
         prepare(&dir)?;
-        let config = sled::Config::new().path(&journal).cache_capacity(CACHE);
-        let db = guarded(path, "open the database", || config.open())?;
-        let file = File::open(journal.join("db")).map_err(failed("open the database's file"))?;
-        // sled makes its files without waiting for their names to be durable.
-        File::open(journal.join("conf"))
-            .and_then(|conf| conf.sync_all())
-            .and_then(|()| sync_dir(&journal))
-            .and_then(|()| sync_dir(path))
-            .map_err(failed("make the database's files durable"))?;
-        let head = recorded_head(&db, path)?;
-        let high_water = verify(&db, head, &dir)?;
+        safekeeping::keep(&dir).map_err(failed("copy the database's files"))?;
+        let opened = Database::open(&dir).and_then(|database| {
+            let (head, high_water) = verify(&database, &dir)?;
+            safekeeping::discard(&dir).map_err(failed("discard the copy of the files"))?;
+            Ok((database, head, high_water))
+        });
+        let (database, head, high_water) = opened.inspect_err(|_| {
+            // Where this fails the copy stays, and the next to open the directory puts it back.
+            let _ = safekeeping::put_back(&dir);
+        })?;
         let writer = Mutex::new(Writer { high_water, poisoned: None });
-        let mut store = Self { db: Some(db), file, writer, head: RwLock::new(head), dir };
-        if let Some(last) = store.read(head.seq, 1)?.first() {
-            store.head = RwLock::new(Head { epoch: last.epoch, ..head });
-        }
-        Ok(store)
+        Ok(Self { database, writer, head: RwLock::new(head), dir })
     }
 
-    fn db(&self) -> &Db {
-        self.db.as_ref().expect("the database is there until the store is dropped")
+    /// Takes records as they were exported, which the caller has found to follow what is there.
+    pub(super) fn adopt(&self, records: &[Record]) -> Result<(), StoreError> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.commit(&mut writer, records, Head { seq: last.seq, hash: last.hash, ..self.head() })
     }
 
     /// Everything that must have happened before an append is acknowledged.
@@ -95,21 +92,15 @@ impl SledStore {
         records: &[Record],
         head: Head,
     ) -> Result<(), StoreError> {
-        let path = self.dir.path();
-        let mut batch = Batch::default();
-        for record in records {
-            for (chunk, index) in record.to_bytes().chunks(CHUNK).zip(0..) {
-                batch.insert(&key(record.seq, index), chunk);
-            }
+        let failed = |e| StoreError::from_io(self.dir(), "write the high-water mark", e);
+        let committed = self.database.commit(records, head);
+        let committed =
+            committed.and_then(|()| writer.high_water.raise(head.seq, head.hash).map_err(failed));
+        match &committed {
+            Ok(()) => *self.head.write().unwrap_or_else(PoisonError::into_inner) = head,
+            Err(error) => writer.poisoned = Some(with_causes(error)),
         }
-        batch.insert(HEAD, [&head.seq.to_be_bytes()[..], &head.hash.0].concat());
-        guarded(path, "write to the database", || {
-            self.db().apply_batch(batch)?;
-            self.db().flush().map(drop)
-        })?;
-        let failed = |doing| move |e| StoreError::from_io(path, doing, e);
-        self.file.sync_data().map_err(failed("wait for the disk"))?;
-        writer.high_water.raise(head.seq, head.hash).map_err(failed("write the high-water mark"))
+        committed
     }
 }
 
@@ -137,18 +128,14 @@ impl Store for SledStore {
             record.open().map_err(|cause| unwritable((record.seq, cause)))?;
         }
         let head = Head { seq: last.seq, hash: last.hash, epoch };
-        if let Err(error) = self.commit(&mut writer, &records, head) {
-            writer.poisoned = Some(with_causes(&error));
-            return Err(error);
-        }
-        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        self.commit(&mut writer, &records, head)?;
         Ok(first..head.seq + 1)
     }
 
     fn records(&self, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         let from = from.max(1);
         let end = from.saturating_add(limit as u64).min(self.head().seq + 1);
-        stored(self.db(), self.dir.path(), from..end)
+        self.database.records(from..end)
     }
 
     fn head(&self) -> Head {
@@ -157,19 +144,6 @@ impl Store for SledStore {
 
     fn dir(&self) -> &Path {
         self.dir.path()
-    }
-}
-
-impl Drop for SledStore {
-    fn drop(&mut self) {
-        let db = self.db.take();
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(db)));
-        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // Whoever opens the directory next finds sled's lock free, unless sled broke: then its threads
-        // may never let go, and neither would this.
-        if dropped.is_ok() && writer.poisoned.is_none() && self.file.lock().is_ok() {
-            let _ = self.file.unlock();
-        }
     }
 }
 
@@ -208,23 +182,11 @@ fn delete_half_made_snapshots(journal: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The head that the last transaction recorded; its epoch is the last entry's to say.
-fn recorded_head(db: &Db, path: &Path) -> Result<Head, StoreError> {
-    let Some(bytes) = guarded(path, "read the head", || db.get(HEAD))? else {
-        return Ok(Head::EMPTY);
-    };
-    let parse = |bytes: &[u8]| {
-        let (seq, hash) = bytes.split_first_chunk()?;
-        let hash = Digest(hash.try_into().ok()?);
-        Some(Head { seq: u64::from_be_bytes(*seq), hash, epoch: 0 })
-    };
-    parse(&bytes).ok_or_else(|| corrupt(path, "the recorded head is not one".into()))
-}
-
 /// Walks every record: the chain holds from the first to the recorded head, nothing lies behind it, and
 /// it reaches the high-water mark, which is returned open for writing.
-fn verify(db: &Db, head: Head, dir: &DataDir) -> Result<HighWater, StoreError> {
+fn verify(database: &Database, dir: &DataDir) -> Result<(Head, HighWater), StoreError> {
     let path = dir.path();
+    let mut head = database.head()?;
     let unusable = || corrupt(path, "its high-water mark cannot be read".into());
     let (high_water, mark, mark_hash) = match HighWater::open(&dir.high_water()) {
         Ok(opened) => opened.ok_or_else(unusable)?,
@@ -236,13 +198,18 @@ fn verify(db: &Db, head: Head, dir: &DataDir) -> Result<HighWater, StoreError> {
     let mut next = 1;
     while next <= head.seq {
         let end = (next + PAGE as u64).min(head.seq + 1);
-        for record in stored(db, path, next..end)? {
+        for record in database.records(next..end)? {
             chain.follow(&record).map_err(|broken| broken.into_error(path))?;
             if record.seq == mark && record.hash != mark_hash {
                 let detail = format!("entry {mark}: it is not the one that was acknowledged");
                 return Err(corrupt(path, detail));
             }
             last = record.hash;
+            if record.seq == head.seq {
+                let unreadable =
+                    |source| StoreError::Unreadable { dir: path.into(), seq: head.seq, source };
+                head.epoch = record.open().map_err(unreadable)?.epoch;
+            }
         }
         next = end;
     }
@@ -250,8 +217,7 @@ fn verify(db: &Db, head: Head, dir: &DataDir) -> Result<HighWater, StoreError> {
         let detail = format!("entry {}: it is not the recorded head", head.seq);
         return Err(corrupt(path, detail));
     }
-    let behind = key(head.seq + 1, 0)..key(u64::MAX, u32::MAX);
-    if guarded(path, "read the database", || db.range(behind).next().transpose())?.is_some() {
+    if database.goes_beyond(head.seq)? {
         let detail = format!("entry {}: it lies behind the recorded head", head.seq + 1);
         return Err(corrupt(path, detail));
     }
@@ -260,30 +226,111 @@ fn verify(db: &Db, head: Head, dir: &DataDir) -> Result<HighWater, StoreError> {
             format!("entry {}: it was acknowledged (up to {mark}) and is gone", head.seq + 1);
         return Err(corrupt(path, detail));
     }
-    Ok(high_water)
+    Ok((head, high_water))
 }
 
-/// The records of these numbers, each there: what is missing is not intact.
-fn stored(db: &Db, path: &Path, seqs: Range<u64>) -> Result<Vec<Record>, StoreError> {
-    if seqs.is_empty() {
-        return Ok(Vec::new());
+/// sled with its lock, its file and its surprises.
+#[derive(Debug)]
+struct Database {
+    /// None only while it is being dropped.
+    db: Option<Db>,
+    /// sled's own data file, to wait for the disk.
+    file: File,
+    path: PathBuf,
+}
+
+impl Database {
+    fn open(dir: &DataDir) -> Result<Self, StoreError> {
+        let (path, journal) = (dir.path(), dir.journal());
+        let failed = |doing| move |e| StoreError::from_io(path, doing, e);
+        let config = sled::Config::new().path(&journal).cache_capacity(CACHE);
+        let db = guarded(path, "open the database", || config.open())?;
+        let file = File::open(journal.join("db")).map_err(failed("open the database's file"))?;
+        let database = Self { db: Some(db), file, path: path.into() };
+        // sled makes its files without waiting for their names to be durable.
+        File::open(journal.join("conf"))
+            .and_then(|conf| conf.sync_all())
+            .and_then(|()| sync_dir(&journal))
+            .and_then(|()| sync_dir(path))
+            .map_err(failed("make the database's files durable"))?;
+        Ok(database)
     }
-    let mut chunks = db.range(key(seqs.start, 0)..key(seqs.end, 0));
-    guarded(path, "read the database", || {
-        let mut ahead = chunks.next().transpose()?;
-        let mut records = Vec::new();
-        for seq in seqs {
-            let mut bytes = Vec::new();
-            let mut index = 0;
-            while let Some((_, chunk)) = ahead.take_if(|(k, _)| **k == key(seq, index)) {
-                bytes.extend_from_slice(&chunk);
-                index += 1;
-                ahead = chunks.next().transpose()?;
+
+    fn db(&self) -> &Db {
+        self.db.as_ref().expect("the database is there until it is dropped")
+    }
+
+    /// One transaction, durable when this returns.
+    fn commit(&self, records: &[Record], head: Head) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for record in records {
+            for (chunk, index) in record.to_bytes().chunks(CHUNK).zip(0..) {
+                batch.insert(&key(record.seq, index), chunk);
             }
-            records.push(Record::from_bytes(seq, &bytes));
         }
-        Ok(records)
-    })
+        batch.insert(HEAD, [&head.seq.to_be_bytes()[..], &head.hash.0].concat());
+        guarded(&self.path, "write to the database", || {
+            self.db().apply_batch(batch)?;
+            self.db().flush().map(drop)
+        })?;
+        let failed = |e| StoreError::from_io(&self.path, "wait for the disk", e);
+        self.file.sync_data().map_err(failed)
+    }
+
+    /// The head that the last transaction recorded, with the epoch still to be read from its entry.
+    fn head(&self) -> Result<Head, StoreError> {
+        let Some(bytes) = guarded(&self.path, "read the head", || self.db().get(HEAD))? else {
+            return Ok(Head::EMPTY);
+        };
+        let parse = |bytes: &[u8]| {
+            let (seq, hash) = bytes.split_first_chunk()?;
+            let hash = Digest(hash.try_into().ok()?);
+            Some(Head { seq: u64::from_be_bytes(*seq), hash, epoch: 0 })
+        };
+        parse(&bytes).ok_or_else(|| corrupt(&self.path, "the recorded head is not one".into()))
+    }
+
+    /// The records of these numbers, each there: what is missing is not intact.
+    fn records(&self, seqs: Range<u64>) -> Result<Vec<Record>, StoreError> {
+        if seqs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut chunks = self.db().range(key(seqs.start, 0)..key(seqs.end, 0));
+        guarded(&self.path, "read the database", || {
+            let mut ahead = chunks.next().transpose()?;
+            let mut records = Vec::new();
+            for seq in seqs {
+                let mut bytes = Vec::new();
+                let mut index = 0;
+                while let Some((_, chunk)) = ahead.take_if(|(k, _)| **k == key(seq, index)) {
+                    bytes.extend_from_slice(&chunk);
+                    index += 1;
+                    ahead = chunks.next().transpose()?;
+                }
+                records.push(Record::from_bytes(seq, &bytes));
+            }
+            Ok(records)
+        })
+    }
+
+    /// Whether anything is stored behind entry `seq`.
+    fn goes_beyond(&self, seq: u64) -> Result<bool, StoreError> {
+        let beyond = key(seq + 1, 0)..key(u64::MAX, u32::MAX);
+        let next = || self.db().range(beyond).next().transpose();
+        Ok(guarded(&self.path, "read the database", next)?.is_some())
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Some(db) = self.db.take() else { return };
+        let close = || db.flush().map(|_| drop(db));
+        // Waits until sled's lock is free for whoever opens the directory next, unless sled broke: then
+        // its threads may never let go.
+        if guarded(&self.path, "close the database", close).is_ok() && self.file.lock().is_ok() {
+            let _ = self.file.unlock();
+        }
+    }
 }
 
 fn key(seq: u64, chunk: u32) -> [u8; 13] {

@@ -202,8 +202,8 @@ pub enum StoreError {
     },
     /// An earlier append failed, and what the disk holds is unknown until it is read again.
     #[error(
-        "{dir}: nothing is recorded any more since an append failed ({cause}); see to the cause, then \
-         restart ringward", dir = .dir.display()
+        "{dir}: nothing is recorded any more since an append failed; restart ringward once the cause is \
+         gone: {cause}", dir = .dir.display()
     )]
     Poisoned {
         /// The data directory.

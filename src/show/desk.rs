@@ -65,7 +65,8 @@ pub struct Desk {
     clock: Arc<dyn Clock>,
     store: Arc<dyn Store>,
     asks: mpsc::Sender<Ask>,
-    changes: broadcast::Sender<Change>,
+    /// Nobody listens to it: it is what listeners start from, and it lets them end with the loop.
+    changes: broadcast::Receiver<Change>,
     broken: Arc<OnceLock<String>>,
 }
 
@@ -86,9 +87,9 @@ impl Desk {
         store: Arc<dyn Store>,
     ) -> (Self, Clerk) {
         let (asks, taken) = mpsc::channel(WAITING);
-        let (changes, _) = broadcast::channel(CHANGES);
+        let (tell, changes) = broadcast::channel(CHANGES);
         let broken = Arc::new(OnceLock::new());
-        let clerk = Clerk { asks: taken, changes: changes.clone(), broken: broken.clone() };
+        let clerk = Clerk { asks: taken, changes: tell, broken: broken.clone() };
         (Self { world, clock, store, asks, changes, broken }, clerk)
     }
 
@@ -109,9 +110,9 @@ impl Desk {
         &self.clock
     }
 
-    /// What is recorded from now on.
+    /// What is recorded from now on; it ends with the loop.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
-        self.changes.subscribe()
+        self.changes.resubscribe()
     }
 
     /// Asks the core, and returns its answer once that is durable.

@@ -4,9 +4,13 @@
 //! [`desk::Desk`]; a request is authenticated, authorised, put on the desk, and answered once the
 //! answer is durable. Every wording of a hold lives in one file, and no view can hold a secret.
 
+pub mod api;
+pub mod auth;
 pub mod change;
+pub mod cli;
 pub mod desk;
 pub mod exit;
 pub mod schema;
+pub mod telemetry;
 pub mod view;
 pub mod words;

@@ -1,1 +1,7 @@
-//! A fleet that is not there.
+//! A fleet that is not there: one in simulated time for scenarios, and one on loopback ports for the demo.
+
+pub mod fleet;
+pub mod invariants;
+pub mod loopback;
+pub mod notation;
+pub mod scenario;

@@ -60,15 +60,13 @@ pub(super) fn is_stranger(error: &Error) -> bool {
 /// An error of the credentials is not repeated: it may carry what a plugin printed, which is where
 /// plugins print tokens.
 pub(super) fn words(error: &Error) -> String {
-    match error {
-        Error::Api(status) if status.code == 401 => {
-            "the API server does not accept the kubeconfig's credentials (401)".into()
-        }
-        Error::Api(status) => format!("the API server answers {}: {}", status.code, status.message),
-        Error::Auth(_) => CREDENTIALS.into(),
-        Error::Service(inner) => chain(inner.as_ref()),
-        other => chain(other),
+    if is_stranger(error) {
+        return "the API server does not accept the kubeconfig's credentials (401)".into();
     }
+    if let Error::Api(status) = error {
+        return format!("the API server answers {}: {}", status.code, status.message);
+    }
+    if let Error::Service(inner) = error { chain(inner.as_ref()) } else { chain(error) }
 }
 
 const CREDENTIALS: &str = "the kubeconfig's credentials could not be had; see what kubectl says with \

@@ -5,11 +5,11 @@
 //! a rollout looks before it has begun.
 
 use k8s_openapi::api::{
-    apps::v1::{Deployment, DeploymentStatus},
+    apps::v1::{Deployment, DeploymentCondition, DeploymentStatus},
     core::v1::{ContainerStatus, Pod},
 };
 
-use super::annotation;
+use super::{MANAGER, annotation};
 use crate::{
     decide::event::{Status, TargetState},
     model::ring::Artifact,
@@ -73,8 +73,7 @@ fn counted(deployment: &Deployment) -> Counted {
     let unseen = DeploymentStatus::default();
     let status = deployment.status.as_ref().unwrap_or(&unseen);
     let condition = |kind: &str, value: &str| {
-        let all = status.conditions.iter().flatten();
-        all.filter(|c| c.type_ == kind && c.status == value).last()
+        status.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == value)
     };
     if deployment.metadata.deletion_timestamp.is_some() {
         return Counted::Other(Status::Unknown("the Deployment is being deleted".into()));
@@ -87,9 +86,9 @@ fn counted(deployment: &Deployment) -> Counted {
     {
         return Counted::Other(Status::Pending);
     }
-    if let Some(gave_up) =
-        condition("Progressing", "False").filter(|c| c.reason.as_deref() == Some(DEADLINE))
-    {
+    let gave_up = condition("Progressing", "False")
+        .filter(|c| c.reason.as_deref() == Some(DEADLINE) && !is_of_before(c, deployment));
+    if let Some(gave_up) = gave_up {
         let words = gave_up.message.clone().unwrap_or_else(|| DEADLINE.into());
         return Counted::Failed(words);
     }
@@ -123,6 +122,19 @@ fn counted(deployment: &Deployment) -> Counted {
 }
 
 const DEADLINE: &str = "ProgressDeadlineExceeded";
+
+/// Whether the condition was last updated before we wrote.
+///
+/// A missed deadline outlives the generation that missed it: when a Deployment goes back to a
+/// ReplicaSet that it still has, its controller observes the new generation first and clears the
+/// condition only once the rollout moves. Taken for news, that would fail every restore.
+fn is_of_before(condition: &DeploymentCondition, deployment: &Deployment) -> bool {
+    let managers = deployment.metadata.managed_fields.iter().flatten();
+    let ours = managers.filter(|entry| entry.manager.as_deref() == Some(MANAGER));
+    let written = ours.filter_map(|entry| entry.time.as_ref()).max();
+    // Both are in whole seconds, and no deadline is missed in the second in which it begins.
+    matches!((&condition.last_update_time, written), (Some(at), Some(written)) if at <= written)
+}
 
 /// Whether the pod belongs to a ReplicaSet of the Deployment, is there to stay and has not ended.
 ///

@@ -1,1 +1,131 @@
+use serde_json::Value;
 
+use super::*;
+use crate::{
+    ids::ReleaseId,
+    model::ring::{Artifact, TargetKind},
+};
+
+const IMAGE: &str = "registry.test/checkout@sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
+fn a_write() -> Write {
+    Write {
+        key: "checkout@2/beta/eu/1/deploy".into(),
+        release: ReleaseId::new("checkout", "2"),
+        ring: "beta".into(),
+        attempt: 1,
+        cluster: "eu".into(),
+        connection: "eu".into(),
+        target: Target {
+            kind: TargetKind::Deployment,
+            namespace: "shop".into(),
+            name: "checkout".into(),
+            container: "app".into(),
+        },
+        artifact: Artifact(IMAGE.into()),
+    }
+}
+
+fn deployment(annotations: Value) -> Deployment {
+    serde_json::from_value(json!({
+        "metadata": {"name": "checkout", "uid": "u-1", "resourceVersion": "17",
+            "annotations": annotations},
+        "spec": {"selector": {}, "template": {"spec": {"containers": [
+            {"name": "app", "image": IMAGE}]}}},
+    }))
+    .unwrap()
+}
+
+fn judged(annotations: Value, epoch: u64) -> Result<bool, String> {
+    let write = a_write();
+    let request = Request { write: &write, epoch, context: "prod-eu" };
+    request.is_needed(&deployment(annotations)).map_err(|error| match error {
+        WriteError::Refused(why) => why,
+        WriteError::Unreachable(why) => panic!("a judgement of what was read is final: {why}"),
+    })
+}
+
+#[test]
+fn what_carries_our_intent_and_image_is_left_alone() {
+    let ours = json!({"ringward.dev/managed-by": "checkout", "ringward.dev/epoch": "3",
+        "ringward.dev/intent": "checkout@2/beta/eu/1/deploy"});
+    assert_eq!(judged(ours.clone(), 3), Ok(false));
+    let mut older = ours.clone();
+    older["ringward.dev/intent"] = "checkout@2/alpha/eu/1/deploy".into();
+    assert_eq!(judged(older, 3), Ok(true), "the same image under another intent is not ours yet");
+
+    // Our intent with another image: somebody changed it after us, and our write says what it shall be.
+    let mut write = a_write();
+    write.artifact = Artifact("registry.test/checkout:3".into());
+    let request = Request { write: &write, epoch: 3, context: "prod-eu" };
+    assert_eq!(request.is_needed(&deployment(ours)), Ok(true));
+}
+
+#[test]
+fn consent_comes_first_and_then_the_epoch() {
+    assert!(judged(json!({"ringward.dev/epoch": "9"}), 1).unwrap_err().contains("consented"));
+    let consented =
+        |epoch: &str| json!({"ringward.dev/managed-by": "checkout", "ringward.dev/epoch": epoch});
+    assert_eq!(judged(consented("1"), 1), Ok(true));
+    assert_eq!(judged(consented("1"), 2), Ok(true));
+    assert!(judged(consented("3"), 2).unwrap_err().contains("epoch 3"));
+    assert!(judged(consented("three"), 2).unwrap_err().contains("no number"));
+    // Even what we wrote ourselves is not ours any more once a newer writer was there.
+    let mut newer = consented("3");
+    newer["ringward.dev/intent"] = "checkout@2/beta/eu/1/deploy".into();
+    assert!(judged(newer, 2).is_err());
+}
+
+#[test]
+fn the_cure_is_a_command_that_can_be_run_as_it_stands() {
+    let why = judged(json!({}), 1).unwrap_err();
+    let command = "kubectl --context prod-eu --namespace shop annotate deployment/checkout \
+                   ringward.dev/managed-by=checkout";
+    assert!(why.starts_with("Deployment shop/checkout") && why.ends_with(command), "{why}");
+}
+
+#[test]
+fn only_our_fields_are_applied_and_only_to_what_was_read() {
+    let write = a_write();
+    let request = Request { write: &write, epoch: 3, context: "prod-eu" };
+    let fields = request.fields(&deployment(json!({})), false);
+    assert_eq!(fields["metadata"]["resourceVersion"], "17");
+    assert_eq!(fields["metadata"]["uid"], "u-1");
+    assert_eq!(
+        fields["metadata"]["annotations"],
+        json!({
+            "ringward.dev/release": "checkout@2",
+            "ringward.dev/intent": "checkout@2/beta/eu/1/deploy",
+            "ringward.dev/epoch": "3",
+            "ringward.dev/digest": IMAGE.split('@').nth(1),
+        })
+    );
+    let spec = json!({"template": {"spec": {"containers": [{"name": "app", "image": IMAGE}]}}});
+    assert_eq!(fields["spec"], spec);
+}
+
+#[test]
+fn leave_to_take_the_image_covers_the_image_alone() {
+    let conflict = |fields: &[&str]| -> ApiStatus {
+        let cause = |field: &&str| {
+            json!({"reason": "FieldManagerConflict", "field": field,
+            "message": "conflict with \"helm\" using apps/v1"})
+        };
+        serde_json::from_value(json!({"code": 409,
+            "details": {"causes": fields.iter().map(cause).collect::<Vec<_>>()}}))
+        .unwrap()
+    };
+    let image = ".spec.template.spec.containers[name=\"app\"].image";
+    assert!(only_image(&conflict(&[image])));
+    assert!(!only_image(&conflict(&[image, ".metadata.annotations.ringward.dev/epoch"])));
+    assert!(!only_image(&conflict(&[])));
+
+    let write = a_write();
+    let request = Request { write: &write, epoch: 3, context: "prod-eu" };
+    let WriteError::Refused(why) =
+        request.owned_by_others(&conflict(&[".metadata.annotations.ringward.dev/epoch"]))
+    else {
+        panic!("a conflict is final")
+    };
+    assert!(why.contains("`helm`") && !why.contains("take-over"), "{why}");
+}

@@ -1,0 +1,159 @@
+//! The server's own settings: where it listens, keeps its journal, reads declarations, and how it
+//! reaches clusters and metric sources. Never from Git; secrets only as the names of files.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::model::time::Span;
+
+/// Where the API listens unless told otherwise: this machine only.
+pub const LISTEN: &str = "127.0.0.1:7474";
+
+/// The settings of `ringward serve`. A YAML file gives them; flags win over it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Settings {
+    /// The address of the API and the dashboard.
+    pub listen: SocketAddr,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where declarations come from.
+    pub source: SourceSettings,
+    /// By the name that a `Cluster` gives as its connection; any other name is a context of the
+    /// default kubeconfig.
+    pub connections: BTreeMap<String, ConnectionSettings>,
+    /// By the start of a metric source's URL: what it is shown so that it answers.
+    pub metrics: BTreeMap<String, MetricsAuth>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7474)),
+            data: default_data(),
+            source: SourceSettings::default(),
+            connections: BTreeMap::new(),
+            metrics: BTreeMap::new(),
+        }
+    }
+}
+
+/// Where declarations come from: a directory, or a repository by URL.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SourceSettings {
+    /// A directory that holds `rings/` and `policies/`.
+    pub path: Option<PathBuf>,
+    /// A repository's URL.
+    pub url: Option<String>,
+    /// Its branch.
+    pub branch: String,
+    /// The directory inside of the repository that holds `rings/` and `policies/`.
+    pub subpath: Option<String>,
+    /// The time between two looks at a repository.
+    pub interval: Span,
+}
+
+impl Default for SourceSettings {
+    fn default() -> Self {
+        Self {
+            path: None,
+            url: None,
+            branch: "main".into(),
+            subpath: None,
+            interval: Span::seconds(30),
+        }
+    }
+}
+
+/// How a cluster is reached.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConnectionSettings {
+    /// A kubeconfig; the default one where none is named.
+    pub kubeconfig: Option<PathBuf>,
+    /// Its context; the connection's name where none is named.
+    pub context: Option<String>,
+}
+
+/// What a metric source is shown so that it answers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricsAuth {
+    /// A file that holds a bearer token.
+    pub bearer_token_file: Option<PathBuf>,
+    /// A user and the file that holds the password.
+    pub basic: Option<BasicAuth>,
+    /// Further headers, such as a tenant's.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A user and the file that holds the password.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BasicAuth {
+    /// The user.
+    pub username: String,
+    /// The file that holds the password.
+    pub password_file: PathBuf,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("{}: the settings cannot be read", .0.display())]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// The file is not what settings look like.
+    #[error("{}: these are no settings; README.md shows some", .0.display())]
+    Malformed(PathBuf, #[source] serde_yaml::Error),
+    /// Both or neither of a directory and a URL.
+    #[error("the settings give {0} for declarations; give either source.path or source.url")]
+    Source(&'static str),
+}
+
+impl Settings {
+    /// Reads them from a file.
+    ///
+    /// # Errors
+    /// Names the file, and the line and column of what is wrong in it.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text =
+            fs::read_to_string(path).map_err(|e| SettingsError::Unreadable(path.into(), e))?;
+        serde_yaml::from_str(&text).map_err(|e| SettingsError::Malformed(path.into(), e))
+    }
+}
+
+/// `$XDG_DATA_HOME/ringward`, `~/.local/share/ringward`, or `ringward-data` here: the command line
+/// finds the admin token of a server on the same machine there.
+pub fn default_data() -> PathBuf {
+    let home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HOME").map(PathBuf::from)?;
+        Some(home.join(".local/share"))
+    });
+    home.map_or_else(|| PathBuf::from("ringward-data"), |home| home.join("ringward"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_a_default_and_what_is_unknown_is_refused() {
+        let settings: Settings =
+            serde_yaml::from_str("source: {url: 'https://git/x', branch: prod}").expect("settings");
+        assert_eq!(settings.listen.to_string(), LISTEN);
+        assert_eq!(settings.source.branch, "prod");
+        assert_eq!(settings.source.interval, Span::seconds(30));
+        let error = serde_yaml::from_str::<Settings>("listn: 1.2.3.4:5").expect_err("a typo");
+        assert!(error.to_string().contains("listn"), "{error}");
+        assert!(error.to_string().contains("listen"), "{error}");
+    }
+}

@@ -1,0 +1,208 @@
+//! Multi-window burn rates of a service level objective (The Site Reliability Workbook, chapter 5).
+//!
+//! With an objective of 99.9%, the error budget is 0.1% of the requests, and a burn rate of 1 uses it up
+//! exactly at the end of the objective's period. A pair of windows fails when the burn rates over both
+//! are above its limit: the long one shows that it matters, the short one that it still goes on.
+
+use super::{Ruling, figures::Figures};
+use crate::{decide::fact::Verdict, model::time::Span};
+
+/// What is judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// The share of good requests that is promised; between 0 and 1.
+    pub objective: f64,
+    /// The pairs of windows; one that fails is enough.
+    pub pairs: Vec<Pair>,
+    /// Fewer requests than this in a pair's long window make it Insufficient.
+    pub min_samples: f64,
+}
+
+/// Two windows and the burn rate that fails them, when exceeded in both.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    /// The burn rate.
+    pub rate: f64,
+    /// The long window.
+    pub long: Span,
+    /// The short window.
+    pub short: Span,
+}
+
+/// For 99.9% over 30 days: 2% of the budget in an hour, 5% in six.
+pub const USUAL: [Pair; 2] = [
+    Pair { rate: 14.4, long: Span::minutes(60), short: Span::minutes(5) },
+    Pair { rate: 6.0, long: Span::minutes(360), short: Span::minutes(30) },
+];
+
+/// What was counted over a stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// How long it was.
+    pub length: Span,
+    /// Requests in it.
+    pub requests: f64,
+    /// Those that failed.
+    pub errors: f64,
+}
+
+/// What a pair came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Burn {
+    /// The pair.
+    pub pair: Pair,
+    /// The burn rate over the long window; none without requests.
+    pub long: Option<f64>,
+    /// The burn rate over the short window; none without requests.
+    pub short: Option<f64>,
+    /// Requests in the long window.
+    pub requests: f64,
+    /// What follows.
+    pub verdict: Verdict,
+}
+
+/// The verdict, with the burn rates behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The verdict, in words; `against` is the limit of the pair that decided.
+    pub ruling: Ruling,
+    /// Each pair.
+    pub burns: Vec<Burn>,
+}
+
+/// Judges a history, oldest interval first: Fail where a pair fails, else Insufficient where a pair
+/// cannot tell, else Pass.
+///
+/// A window reaches back from the end of the history over as many intervals as lie inside of it as a
+/// whole; one that is longer than the history is judged over what there is.
+pub fn judge(intervals: &[Interval], rules: &Rules) -> Outcome {
+    let budget = 1.0 - rules.objective;
+    let burns: Vec<Burn> = rules
+        .pairs
+        .iter()
+        .map(|pair| {
+            let (requests, errors) = counted(intervals, pair.long);
+            let (recent, recent_errors) = counted(intervals, pair.short);
+            let rate =
+                |errors: f64, requests: f64| (requests > 0.0).then(|| errors / requests / budget);
+            let (long, short) = (rate(errors, requests), rate(recent_errors, recent));
+            let verdict = match (long, short) {
+                (Some(long), Some(short)) if requests >= rules.min_samples => {
+                    let within = long <= pair.rate || short <= pair.rate;
+                    if within { Verdict::Pass } else { Verdict::Fail }
+                }
+                _ => Verdict::Insufficient,
+            };
+            Burn { pair: *pair, long, short, requests, verdict }
+        })
+        .collect();
+    let decided = [Verdict::Fail, Verdict::Insufficient, Verdict::Pass]
+        .into_iter()
+        .find_map(|verdict| burns.iter().find(|burn| burn.verdict == verdict));
+    let ruling = match decided {
+        Some(burn) => {
+            Ruling { verdict: burn.verdict, against: Some(burn.pair.rate), detail: tell(burn) }
+        }
+        None => Ruling {
+            verdict: Verdict::Error,
+            against: None,
+            detail: "no windows to judge: give at least one pair".into(),
+        },
+    };
+    Outcome { ruling, burns }
+}
+
+/// Requests and errors in the last `window` of the history.
+fn counted(intervals: &[Interval], window: Span) -> (f64, f64) {
+    let mut covered = Span::ZERO;
+    let mut sums = (0.0, 0.0);
+    for interval in intervals.iter().rev() {
+        covered = covered + interval.length;
+        if covered > window {
+            break;
+        }
+        sums = (sums.0 + interval.requests, sums.1 + interval.errors);
+    }
+    sums
+}
+
+fn tell(burn: &Burn) -> String {
+    let Pair { long, short, rate } = burn.pair;
+    let (Some(over_long), Some(over_short)) = (burn.long, burn.short) else {
+        return format!("no requests in the last {long} or {short}");
+    };
+    let [over_long, over_short, limit] = Figures::new(None).tell([over_long, over_short, rate]);
+    let rates = format!("burn rate {over_long} over {long} and {over_short} over {short}");
+    match burn.verdict {
+        Verdict::Fail => format!("{rates}, both above {limit}"),
+        Verdict::Pass => format!("{rates}, not both above {limit}"),
+        Verdict::Insufficient | Verdict::Absent | Verdict::Error => {
+            format!("{rates}, on {} requests only", burn.requests)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Five-minute intervals of 1,000 requests with these errors.
+    fn history(errors: &[f64]) -> Vec<Interval> {
+        let interval = |errors: &f64| Interval {
+            length: Span::minutes(5),
+            requests: 1_000.0,
+            errors: *errors,
+        };
+        errors.iter().map(interval).collect()
+    }
+
+    fn rules() -> Rules {
+        Rules { objective: 0.999, pairs: USUAL.to_vec(), min_samples: 1.0 }
+    }
+
+    #[test]
+    fn both_windows_of_a_pair_must_burn() {
+        // An hour at 1.5% of errors burns at 15.
+        let outcome = judge(&history(&[15.0; 12]), &rules());
+        assert_eq!(outcome.ruling.verdict, Verdict::Fail);
+        assert_eq!(outcome.ruling.against, Some(14.4));
+        assert!((outcome.burns[0].long.unwrap() - 15.0).abs() < 1e-9);
+        assert_eq!(outcome.ruling.detail, "burn rate 15 over 1h and 15 over 5m, both above 14.4");
+        // It stopped five minutes ago.
+        let mut over = vec![18.0; 12];
+        over[11] = 0.0;
+        let burns = judge(&history(&over), &rules()).burns;
+        assert!(burns[0].long.unwrap() > 14.4);
+        assert_eq!(burns[0].short, Some(0.0));
+        assert_eq!(burns[0].verdict, Verdict::Pass);
+        // It has just begun: the short window burns, the long one does not yet.
+        let mut begun = vec![0.0; 72];
+        begun[71] = 20.0;
+        assert_eq!(judge(&history(&begun), &rules()).ruling.verdict, Verdict::Pass);
+        // A slow burn is the other pair's.
+        let outcome = judge(&history(&[8.0; 72]), &rules());
+        assert_eq!((outcome.ruling.verdict, outcome.ruling.against), (Verdict::Fail, Some(6.0)));
+    }
+
+    #[test]
+    fn at_the_limit_is_not_above_it() {
+        let pair = Pair { rate: 10.0, ..USUAL[0] };
+        let rules = Rules { objective: 0.875, pairs: vec![pair], min_samples: 1.0 };
+        let exactly = |errors| judge(&history(&[errors; 12]), &rules).ruling.verdict;
+        assert_eq!(exactly(1_250.0), Verdict::Pass);
+        assert_eq!(exactly(1_251.0), Verdict::Fail);
+    }
+
+    #[test]
+    fn too_little_traffic_is_insufficient() {
+        let quiet = Rules { min_samples: 100_000.0, ..rules() };
+        assert_eq!(judge(&history(&[500.0; 12]), &quiet).ruling.verdict, Verdict::Insufficient);
+        assert_eq!(judge(&[], &rules()).ruling.verdict, Verdict::Insufficient);
+        let nothing = Interval { length: Span::minutes(5), requests: 0.0, errors: 0.0 };
+        let mut silent = history(&[0.0; 12]);
+        silent.push(nothing);
+        assert_eq!(judge(&silent, &rules()).ruling.verdict, Verdict::Insufficient);
+        let none = Rules { pairs: Vec::new(), ..rules() };
+        assert_eq!(judge(&history(&[0.0; 12]), &none).ruling.verdict, Verdict::Error);
+    }
+}

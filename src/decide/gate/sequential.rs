@@ -1,0 +1,251 @@
+//! Errors out of requests, canary against stable, judged at every peek without inflating false alarms.
+//!
+//! A grid mixture of e-processes on the rate ratio r = canary rate / stable rate. Given how many errors
+//! an interval has in all, those of the canary are binomial with p(r) = r nc / (r nc + nb) where requests
+//! are nc (canary) and nb (stable); with errors xc and xb,
+//!
+//! ```text
+//! E = sum_j w_j prod_t [p_t(r_j) / p_t(r0)]^(xc/phi) [(1 - p_t(r_j)) / (1 - p_t(r0))]^(xb/phi)
+//! r_j = r0 * 1.1 * (32 / 1.1)^(j/23),  j = 0..23,  w_j = 1/24
+//! ```
+//!
+//! Under r <= r0, E is a supermartingale that starts at 1, so by Ville's inequality the chance that it
+//! ever reaches K / alpha is at most alpha / K, however often one looks. The mirror image tests
+//! r >= margin with r_j = margin / (1.1 * (32 / 1.1)^(j/23)); it is what lets a gate pass.
+//!
+//! `phi` >= 1 is overdispersion, the variance over the mean of errors per interval in the stable side's
+//! history: errors that come in clumps of c need phi = c. The power 1/phi keeps E a supermartingale
+//! (Jensen), and gives up speed.
+//!
+//! Latency works the same way: "errors" are requests slower than the objective.
+//! Lineage: Lindon and Malek 2022 (arXiv 2011.03567), Turner and Grunwald 2023 (arXiv 2302.11401).
+
+use super::{Ruling, figures::Figures};
+use crate::decide::fact::Verdict;
+
+/// Points of the grid.
+const POINTS: usize = 24;
+/// The grid begins this factor away from the ratio that is tested...
+const NEAREST: f64 = 1.1;
+/// ...and ends this factor away from it.
+const FURTHEST: f64 = 32.0;
+/// The mirror test passes at this.
+const ENOUGH_TO_PASS: f64 = 20.0;
+
+/// What is tested, and how surely.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rules {
+    /// The chance of ever failing a healthy release, shared over the ring's gates; between 0 and 1.
+    pub alpha: f64,
+    /// The ratio of rates that is tolerated; above 0.
+    pub r0: f64,
+    /// Overdispersion; at least 1.
+    pub phi: f64,
+    /// The ratio that a release must be shown to stay below before it passes; above `r0`.
+    pub margin: f64,
+    /// The ring's sequential gates.
+    pub gates: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { alpha: 0.01, r0: 1.0, phi: 1.0, margin: 2.0, gates: 1 }
+    }
+}
+
+impl Rules {
+    /// ln(K / alpha): where E fails.
+    fn log_limit(&self) -> f64 {
+        (f64::from(self.gates) / self.alpha).ln()
+    }
+}
+
+/// What was counted between two peeks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Requests to the canary.
+    pub canary_requests: f64,
+    /// Those that failed.
+    pub canary_errors: f64,
+    /// Requests to the stable population in the same time.
+    pub stable_requests: f64,
+    /// Those that failed.
+    pub stable_errors: f64,
+}
+
+impl Interval {
+    /// Whether it says anything: a side without requests has no rate.
+    fn counts(&self) -> bool {
+        self.canary_requests > 0.0 && self.stable_requests > 0.0
+    }
+}
+
+/// What is known after an interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// ln E against r <= r0.
+    pub log_e: f64,
+    /// ln E of the mirror test against r >= margin.
+    pub log_e_mirror: f64,
+    /// What follows from both, and from all that was before.
+    pub verdict: Verdict,
+}
+
+/// An e-process against one ratio: ln of the product so far, for each point of its grid.
+#[derive(Debug, Clone, PartialEq)]
+struct Evidence {
+    tested: f64,
+    grid: [f64; POINTS],
+    logs: [f64; POINTS],
+}
+
+impl Evidence {
+    /// Against ratios up to `tested`.
+    fn against_at_most(tested: f64) -> Self {
+        Self::new(tested, |factor| tested * factor)
+    }
+
+    /// Against ratios from `tested` on.
+    fn against_at_least(tested: f64) -> Self {
+        Self::new(tested, |factor| tested / factor)
+    }
+
+    fn new(tested: f64, ratio: impl Fn(f64) -> f64) -> Self {
+        let factor = |j: usize| NEAREST * (FURTHEST / NEAREST).powf(j as f64 / (POINTS - 1) as f64);
+        let grid = std::array::from_fn(|j| ratio(factor(j)));
+        Self { tested, grid, logs: [0.0; POINTS] }
+    }
+
+    /// Multiplies an interval's likelihood ratios in. In p/p0 and (1-p)/(1-p0) most factors cancel: what
+    /// is left is one logarithm a point.
+    fn observe(&mut self, interval: &Interval, phi: f64) {
+        let Interval { canary_requests: nc, stable_requests: nb, .. } = *interval;
+        let errors = interval.canary_errors + interval.stable_errors;
+        for (r, log) in self.grid.iter().zip(&mut self.logs) {
+            let all = (r * nc + nb).ln() - (self.tested * nc + nb).ln();
+            *log += (interval.canary_errors * (r / self.tested).ln() - errors * all) / phi;
+        }
+    }
+
+    /// ln of the mean over the grid.
+    fn log_e(&self) -> f64 {
+        let most = self.logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = self.logs.iter().map(|log| (log - most).exp()).sum();
+        most + (sum / POINTS as f64).ln()
+    }
+}
+
+/// The test as it goes on, one interval after another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequential {
+    rules: Rules,
+    worse: Evidence,
+    mirror: Evidence,
+    failed: bool,
+}
+
+impl Sequential {
+    /// Nothing seen yet.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            worse: Evidence::against_at_most(rules.r0),
+            mirror: Evidence::against_at_least(rules.margin),
+            failed: false,
+        }
+    }
+
+    /// Takes one more interval in; one without requests on either side changes nothing.
+    ///
+    /// A Fail is for good: the bound on false alarms is for ever having failed, and whoever peeks acts
+    /// on it. A Pass is not: it is what the evidence says now.
+    pub fn observe(&mut self, interval: &Interval) -> Step {
+        if interval.counts() {
+            self.worse.observe(interval, self.rules.phi);
+            self.mirror.observe(interval, self.rules.phi);
+        }
+        let (log_e, log_e_mirror) = (self.worse.log_e(), self.mirror.log_e());
+        self.failed |= log_e >= self.rules.log_limit();
+        let verdict = if self.failed {
+            Verdict::Fail
+        } else if log_e_mirror >= ENOUGH_TO_PASS.ln() {
+            Verdict::Pass
+        } else {
+            Verdict::Insufficient
+        };
+        Step { log_e, log_e_mirror, verdict }
+    }
+}
+
+/// The verdict over a whole history, with every figure on the way to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The verdict, in words; `against` is the tolerated ratio.
+    pub ruling: Ruling,
+    /// After each interval.
+    pub path: Vec<Step>,
+    /// The interval, from 0, that failed it.
+    pub failed_at: Option<usize>,
+    /// With confidence 1 - alpha/K, whenever one looks, the ratio is above this; 0 where nothing is known.
+    pub lower_bound: f64,
+}
+
+/// Judges a history from its start.
+pub fn judge(intervals: &[Interval], rules: Rules) -> Outcome {
+    let mut test = Sequential::new(rules);
+    let path: Vec<Step> = intervals.iter().map(|interval| test.observe(interval)).collect();
+    let failed_at = path.iter().position(|step| step.verdict == Verdict::Fail);
+    let last = path.last().copied().unwrap_or(Step {
+        log_e: 0.0,
+        log_e_mirror: 0.0,
+        verdict: Verdict::Insufficient,
+    });
+    let lower_bound = lower_bound(intervals, rules);
+    let decisive = failed_at.map_or(last, |i| path[i]);
+    let (limit, enough) = (rules.log_limit(), ENOUGH_TO_PASS.ln());
+    let detail = match last.verdict {
+        Verdict::Fail => {
+            let [e, limit, r0] = Figures::new(None).tell([decisive.log_e, limit, rules.r0]);
+            format!("ln E {e} >= {limit}: the ratio of error rates is above {r0}")
+        }
+        Verdict::Pass => {
+            let [e, enough, margin] =
+                Figures::new(None).tell([last.log_e_mirror, enough, rules.margin]);
+            format!("mirror ln E {e} >= {enough}: the ratio of error rates is below {margin}")
+        }
+        Verdict::Insufficient | Verdict::Absent | Verdict::Error => {
+            let [e, limit] = Figures::new(None).tell([last.log_e, limit]);
+            let [mirror, enough] = Figures::new(None).tell([last.log_e_mirror, enough]);
+            format!("ln E {e} < {limit} and mirror ln E {mirror} < {enough}")
+        }
+    };
+    let ruling = Ruling { verdict: last.verdict, against: Some(rules.r0), detail };
+    Outcome { ruling, path, failed_at, lower_bound }
+}
+
+/// The greatest ratio that the whole history speaks against with E >= K / alpha.
+///
+/// E falls as the tested ratio rises: the log-likelihood is concave in ln r, and E compares it at fixed
+/// distances above the tested point. So the ratios spoken against are all those below one point.
+fn lower_bound(intervals: &[Interval], rules: Rules) -> f64 {
+    let spoken_against = |r: f64| {
+        let mut evidence = Evidence::against_at_most(r);
+        for interval in intervals.iter().filter(|i| i.counts()) {
+            evidence.observe(interval, rules.phi);
+        }
+        evidence.log_e() >= rules.log_limit()
+    };
+    // Ratios of error rates beyond these ends say the same as they do.
+    let (mut low, mut high) = (1e-9_f64, 1e9_f64);
+    if !spoken_against(low) {
+        return 0.0;
+    }
+    for _ in 0..60 {
+        let middle = (low * high).sqrt();
+        if spoken_against(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! `Cluster` documents -> clusters.
+
+use super::{At, Diagnostic, Kind, Rule, Unit, Units, World, repeats, territory, typed};
+use crate::{
+    declare::schema::{self, Provider, word},
+    model::ring::{Cluster, MetricSource, ProviderKind},
+};
+
+/// A cluster, and where it is declared.
+#[derive(Debug)]
+pub(super) struct Placed<'a> {
+    pub cluster: Cluster,
+    pub name: At<'a>,
+}
+
+pub(super) fn lower<'a>(world: &World<'a>) -> Units<Placed<'a>> {
+    world
+        .of(Kind::Cluster)
+        .map(|(name, doc, mut problems)| {
+            let value = doc.spec_as::<schema::Cluster>().and_then(|spec| {
+                let cluster = one(world, name, &doc.head.metadata, spec, doc.spec(), &mut problems);
+                Some(Placed { cluster: cluster?, name: doc.name() })
+            });
+            (name.to_owned(), Unit { value, problems })
+        })
+        .collect()
+}
+
+fn one(
+    world: &World<'_>,
+    name: &str,
+    metadata: &schema::Metadata,
+    spec: &schema::Cluster,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Cluster> {
+    let region = at.require(spec.region.as_deref(), "region", problems);
+    let jurisdiction = at.require(spec.jurisdiction.as_deref(), "jurisdiction", problems);
+    if let Some(code) = jurisdiction {
+        territory::country(code, at.field("jurisdiction"), problems);
+    }
+    if let Some(pair) = &spec.failover_pair {
+        let place = at.field("failoverPair");
+        if pair == name {
+            let message = format!("cluster `{name}` cannot take over from itself");
+            problems.push(place.problem(Rule::Sch007, message).help("name another cluster"));
+        } else if !world.names.contains_key(&(Kind::Cluster, pair)) {
+            problems.push(world.undeclared(Kind::Cluster, pair, place));
+        }
+    }
+    let sources = at.field("metrics");
+    let names = spec.metrics.iter().map(|m| m.name.as_deref().unwrap_or_default());
+    for (i, source) in repeats(names).into_iter().filter(|(_, name)| !name.is_empty()) {
+        let message = format!("metric source `{source}` is declared twice");
+        let place = sources.item(i).field("name");
+        problems.push(place.problem(Rule::Ref002, message).help("give each a name of its own"));
+    }
+    let metrics: Vec<_> = spec
+        .metrics
+        .iter()
+        .enumerate()
+        .filter_map(|(i, source)| metric_source(source, sources.item(i), problems))
+        .collect();
+    Some(Cluster {
+        name: name.into(),
+        labels: metadata.labels.clone(),
+        region: region?.into(),
+        jurisdiction: jurisdiction?.into(),
+        data_classes: typed(&spec.data_classes),
+        failover_pair: spec.failover_pair.as_deref().map(Into::into),
+        connection: spec.connection.clone().unwrap_or_else(|| name.into()),
+        metrics,
+    })
+}
+
+fn metric_source(
+    spec: &schema::MetricSource,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<MetricSource> {
+    let name = at.require(spec.name.as_deref(), "name", problems);
+    let kind = at.require(spec.kind, "type", problems);
+    let url = at.require(spec.url.as_deref(), "url", problems);
+    if let Some(why) = url.and_then(wrong_with_url) {
+        let problem = at.field("url").problem(Rule::Sch004, why);
+        problems.push(problem.help("such as http://prometheus.monitoring.eu-west-1:9090"));
+    }
+    if let Some(code) = &spec.jurisdiction {
+        territory::country(code, at.field("jurisdiction"), problems);
+    }
+    let kind = kind?;
+    let Provider::Prometheus = kind else {
+        let message = format!("this version cannot ask metric sources of type {}", word(&kind));
+        let problem = at.field("type").problem(Rule::Sch008, message);
+        problems.push(problem.help("use prometheus, which Thanos, Mimir and others speak too"));
+        return None;
+    };
+    let kind = ProviderKind::Prometheus;
+    let jurisdiction = spec.jurisdiction.as_deref().map(Into::into);
+    Some(MetricSource { name: name?.into(), kind, url: url?.into(), jurisdiction })
+}
+
+/// Why a metric source's URL is refused. The adapter refuses link-local addresses again when it
+/// connects, by what the name resolves to.
+fn wrong_with_url(url: &str) -> Option<&'static str> {
+    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
+        return Some("the URL of a metric source begins with http:// or https://");
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Some(
+            "the URL of a metric source holds no user or password: secrets are no business of Git",
+        );
+    }
+    if rest.contains(['?', '#']) || rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Some("the URL of a metric source has no query, fragment or space");
+    }
+    if authority.is_empty() || authority.starts_with(':') {
+        return Some("the URL of a metric source names a host");
+    }
+    if authority.starts_with("169.254.") || authority.to_ascii_lowercase().starts_with("[fe80:") {
+        return Some("the URL of a metric source is link-local: metadata services live there");
+    }
+    None
+}

@@ -1,0 +1,184 @@
+//! `ResidencyPolicy` documents -> rules. What they say of a plan is for the model's checks.
+
+use super::{At, Diagnostic, Kind, Rule, Unit, Units, World, repeats, territory, typed};
+use crate::{
+    declare::schema,
+    model::residency::{self, Demand, Territory},
+};
+
+/// A rule, and where it is declared.
+#[derive(Debug)]
+pub(super) struct Placed<'a> {
+    pub rule: residency::Rule,
+    pub id: At<'a>,
+}
+
+pub(super) fn lower<'a>(world: &World<'a>) -> Units<Vec<Placed<'a>>> {
+    world
+        .of(Kind::ResidencyPolicy)
+        .map(|(name, doc, mut problems)| {
+            let mut placed = Vec::new();
+            if let Some(spec) = doc.spec_as::<schema::ResidencyPolicy>() {
+                let list = doc.spec().field("rules");
+                let rules = doc.spec().require(spec.rules.as_deref(), "rules", &mut problems);
+                let rules = rules.unwrap_or_default();
+                let ids = rules.iter().map(|r| r.id.as_deref().unwrap_or_default());
+                for (i, id) in repeats(ids).into_iter().filter(|(_, id)| !id.is_empty()) {
+                    let message = format!("residency rule `{id}` is declared twice");
+                    let place = list.item(i).field("id");
+                    let help = "people read and waive rules by their ids: give each its own";
+                    problems.push(place.problem(Rule::Ref002, message).help(help));
+                }
+                for (i, rule) in rules.iter().enumerate() {
+                    let at = list.item(i);
+                    if let Some(rule) = one(world, rule, at, &mut problems) {
+                        placed.push(Placed { rule, id: at.field("id") });
+                    }
+                }
+            }
+            (name.to_owned(), Unit { value: Some(placed), problems })
+        })
+        .collect()
+}
+
+fn one(
+    world: &World<'_>,
+    spec: &schema::ResidencyRule,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<residency::Rule> {
+    let id = at.require(spec.id.as_deref(), "id", problems);
+    let enforcement = at.require(spec.enforcement, "enforcement", problems);
+    let mut demands = demands(world, spec, at, problems);
+    match demands.len() {
+        1 => {}
+        0 => {
+            let message = "a residency rule without a demand";
+            let help = "say what it demands, such as classWithin: {class: ..., jurisdiction: EU}";
+            problems.push(at.field("id").problem(Rule::Sch003, message).help(help));
+        }
+        _ => {
+            let names: Vec<_> = demands.iter().map(|(name, _)| *name).collect();
+            let message = format!("a residency rule with {} demands", names.join(", "));
+            let help = "make a rule of each, with an id of its own";
+            problems.push(at.field("id").problem(Rule::Sch007, message).help(help));
+            return None;
+        }
+    }
+    let (_, demand) = demands.pop()?;
+    Some(residency::Rule {
+        id: id?.into(),
+        enforcement: enforcement?.into(),
+        demand: demand?,
+        allow_empty: spec.allow_empty.unwrap_or(false),
+        declared_at: at.field("id").location(),
+    })
+}
+
+/// The demands that are there, by name; empty where a problem keeps one from being read.
+fn demands(
+    world: &World<'_>,
+    spec: &schema::ResidencyRule,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<(&'static str, Option<Demand>)> {
+    let mut found = Vec::new();
+    let within = |name: &str, jurisdiction: &Option<String>, problems: &mut Vec<_>| {
+        territory_of(world, at.field(name), jurisdiction.as_deref(), problems)
+    };
+    if let Some(d) = &spec.class_within {
+        let place = at.field("classWithin");
+        let class = place.require(d.class.as_deref(), "class", problems);
+        let jurisdiction = within("classWithin", &d.jurisdiction, problems);
+        let demand = class
+            .zip(jurisdiction)
+            .map(|(class, jurisdiction)| Demand::ClassWithin { class: class.into(), jurisdiction });
+        found.push(("classWithin", demand));
+    }
+    if let Some(d) = &spec.targets_within {
+        let jurisdiction = within("targetsWithin", &d.jurisdiction, problems);
+        let rings = typed(&d.rings);
+        let demand = jurisdiction.map(|jurisdiction| Demand::TargetsWithin { rings, jurisdiction });
+        found.push(("targetsWithin", demand));
+    }
+    if let Some(d) = &spec.targets_outside {
+        let jurisdiction = within("targetsOutside", &d.jurisdiction, problems);
+        let rings = typed(&d.rings);
+        let demand =
+            jurisdiction.map(|jurisdiction| Demand::TargetsOutside { rings, jurisdiction });
+        found.push(("targetsOutside", demand));
+    }
+    if let Some(d) = &spec.homogeneous {
+        found.push(("homogeneous", Some(Demand::Homogeneous { rings: typed(&d.rings) })));
+    }
+    if let Some(d) = &spec.not_first_in {
+        let jurisdiction = within("notFirstIn", &d.jurisdiction, problems);
+        let demand = jurisdiction.map(|jurisdiction| Demand::NotFirstIn { jurisdiction });
+        found.push(("notFirstIn", demand));
+    }
+    if let Some(d) = &spec.independent {
+        let place = at.field("independent");
+        let a = place.require(d.a.as_deref(), "a", problems);
+        let b = place.require(d.b.as_deref(), "b", problems);
+        if a.is_some() && a == b {
+            let problem = place.field("b").problem(Rule::Sch007, "a ring depends on itself");
+            problems.push(problem.help("name two rings"));
+        }
+        let demand = a.zip(b).map(|(a, b)| Demand::Independent { a: a.into(), b: b.into() });
+        found.push(("independent", demand));
+    }
+    if let Some(d) = &spec.max_in_flight {
+        let jurisdiction = within("maxInFlight", &d.jurisdiction, problems);
+        let place = at.field("maxInFlight");
+        let rings = place.require(d.rings, "rings", problems).map(|n| n.0);
+        if rings == Some(0) {
+            let problem = place.field("rings").problem(Rule::Sch004, "a cap of no rings");
+            problems
+                .push(problem.help("allow one at the least, or take the rings out of the plan"));
+        }
+        let demand = jurisdiction
+            .zip(rings)
+            .map(|(jurisdiction, rings)| Demand::MaxInFlight { jurisdiction, rings });
+        found.push(("maxInFlight", demand));
+    }
+    if spec.pair_exclusive.is_some() {
+        found.push(("pairExclusive", Some(Demand::PairExclusive)));
+    }
+    if let Some(d) = &spec.evidence_within {
+        let place = at.field("evidenceWithin");
+        let jurisdiction = within("evidenceWithin", &d.jurisdiction, problems);
+        let disclose = place.require(d.disclose, "disclose", problems);
+        let demand = jurisdiction.zip(disclose).map(|(jurisdiction, disclose)| {
+            Demand::EvidenceWithin { jurisdiction, disclose: disclose.into() }
+        });
+        found.push(("evidenceWithin", demand));
+    }
+    for (name, there) in [
+        ("pullWithin", spec.pull_within.is_some()),
+        ("approverWithin", spec.approver_within.is_some()),
+        ("stateWithin", spec.state_within.is_some()),
+    ] {
+        if there {
+            let message = format!("this version does not enforce `{name}`");
+            let help = match name {
+                "approverWithin" => "name the jurisdiction in the policy's approvals instead",
+                _ => {
+                    "take the rule out, and keep it by other means: unenforced, it would only reassure"
+                }
+            };
+            problems.push(at.field(name).key().problem(Rule::Sch008, message).help(help));
+            found.push((name, None));
+        }
+    }
+    found
+}
+
+fn territory_of(
+    world: &World<'_>,
+    demand: At<'_>,
+    name: Option<&str>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Territory> {
+    let name = demand.require(name, "jurisdiction", problems)?;
+    territory::find(world, name, demand.field("jurisdiction"), problems)
+}

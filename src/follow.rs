@@ -1,0 +1,104 @@
+//! Follows the source of declarations: what a new commit says of each plan becomes an event.
+//!
+//! Architecture invariant: nothing is decided here. A commit that is not accepted, or cannot be had,
+//! leaves everything as it is; what is wrong with a document is told to the core plan by plan.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    clock::Clock,
+    declare::{
+        Compiled, Diagnostic, compile,
+        report,
+        source::{Polled, Source},
+    },
+    decide::{
+        event::{Declared, Event, Problem},
+        world::World,
+    },
+    ids::PlanName,
+    model::time::Span,
+};
+
+/// The pause after the source could not be had.
+const RETRY: Span = Span::seconds(5);
+
+/// Polls `source` every `interval` until nobody takes its events any more.
+pub async fn follow(
+    mut source: Source,
+    interval: Span,
+    world: Arc<RwLock<World>>,
+    clock: Arc<dyn Clock>,
+    events: mpsc::Sender<Event>,
+) {
+    loop {
+        let (told, pause) = match source.poll().await {
+            Polled::Unchanged => (Vec::new(), interval),
+            Polled::New(snapshot) => {
+                let commit = snapshot.commit.clone();
+                match tokio::task::spawn_blocking(move || compile(&snapshot)).await {
+                    Ok(compiled) => (news(compiled, &world), interval),
+                    Err(error) => {
+                        tracing::error!(%commit, %error, "the declarations could not be compiled");
+                        (Vec::new(), interval)
+                    }
+                }
+            }
+            Polled::Refused { commit, why } => {
+                tracing::warn!(%commit, why, "the head of the source is not accepted");
+                (vec![Event::Source { commit, refused: Some(why) }], interval)
+            }
+            Polled::Unreachable(why) => {
+                tracing::warn!(why, "the source cannot be had; what was accepted last stays in force");
+                (Vec::new(), RETRY.min(interval))
+            }
+        };
+        for event in told {
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            () = clock.sleep(pause) => {}
+            () = events.closed() => return,
+        }
+    }
+}
+
+/// What an accepted commit says, the commit itself first.
+fn news(compiled: Compiled, world: &RwLock<World>) -> Vec<Event> {
+    if !compiled.diagnostics.is_empty() {
+        let text = report::text(&compiled.diagnostics, false);
+        tracing::warn!(commit = %compiled.commit, "problems in the declarations:\n{text}");
+    }
+    let known: BTreeSet<PlanName> = {
+        let world = world.read().unwrap_or_else(PoisonError::into_inner);
+        world.plans.keys().cloned().collect()
+    };
+    let gone = known.into_iter().filter(|plan| !compiled.plans.contains_key(plan));
+    let gone: Vec<_> =
+        gone.map(|plan| Event::Declared { plan, declared: Declared::Withdrawn }).collect();
+    let mut news = vec![Event::Source { commit: compiled.commit, refused: None }];
+    news.extend(compiled.plans.into_iter().map(|(plan, result)| {
+        let declared = match result {
+            Ok(plan) => Declared::Valid(plan),
+            Err(diagnostics) => Declared::Invalid(diagnostics.iter().map(problem).collect()),
+        };
+        Event::Declared { plan, declared }
+    }));
+    news.extend(gone);
+    news
+}
+
+fn problem(diagnostic: &Diagnostic) -> Problem {
+    Problem {
+        rule: diagnostic.rule.to_string(),
+        place: diagnostic.location(),
+        message: diagnostic.message.clone(),
+    }
+}

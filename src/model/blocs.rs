@@ -1,0 +1,74 @@
+//! Countries and their blocs: a dated table. What it does not know, `Jurisdiction` documents add.
+//!
+//! Country codes are those officially assigned in ISO 3166-1 alpha-2, as of January 2026. Members of the
+//! blocs are as of the same month: the EU's 27 after the withdrawal of the United Kingdom (Treaty on
+//! European Union, article 52), the EEA by its Agreement (the EU with Iceland, Liechtenstein and
+//! Norway), EFTA by the Vaduz Convention.
+//!
+//! Deliberately absent: judgements. Whether a country's law is "adequate" under another's changes by
+//! decision and by court, and is for a document under version control to say.
+
+/// The day that the table was last compared with its sources.
+pub const AS_OF: &str = "2026-01-15";
+
+const COUNTRIES: &str = "\
+AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV \
+BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES \
+ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE \
+IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY \
+MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU \
+NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM \
+SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE \
+VG VI VN VU WF WS YE YT ZA ZM ZW";
+
+const BLOCS: [(&str, &str); 3] = [
+    ("EU", "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"),
+    (
+        "EEA",
+        "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IS IT LI LT LU LV MT NL NO PL PT RO SE SI SK",
+    ),
+    ("EFTA", "CH IS LI NO"),
+];
+
+/// Every country code.
+pub fn countries() -> impl Iterator<Item = &'static str> {
+    COUNTRIES.split(' ')
+}
+
+/// Whether it is the code of a country.
+pub fn is_country(code: &str) -> bool {
+    code.len() == 2 && countries().any(|c| c == code)
+}
+
+/// The blocs and the codes of their members.
+pub fn blocs() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static str>)> {
+    BLOCS.iter().map(|(name, members)| (*name, members.split(' ')))
+}
+
+/// Whether a country belongs to a bloc of the table.
+pub fn contains(bloc: &str, country: &str) -> bool {
+    blocs().any(|(name, mut members)| name == bloc && members.any(|member| member == country))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_have_the_sizes_of_their_sources() {
+        let sizes: Vec<_> = blocs().map(|(name, members)| (name, members.count())).collect();
+        assert_eq!(sizes, [("EU", 27), ("EEA", 30), ("EFTA", 4)]);
+        assert_eq!(countries().count(), 249);
+    }
+
+    #[test]
+    fn members_are_countries_in_order() {
+        assert!(countries().is_sorted());
+        for (name, members) in blocs() {
+            let members: Vec<_> = members.collect();
+            assert!(members.iter().all(|m| is_country(m)), "{name}");
+            assert!(members.is_sorted(), "{name}");
+        }
+        assert!(!is_country("UK") && !is_country("EU") && is_country("NO"));
+    }
+}

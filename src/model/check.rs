@@ -1,0 +1,166 @@
+//! Notes on a whole plan, by severity. Repairs nothing.
+//!
+//! A note names what it is about, not where that stands: places in text are for the room that read
+//! it. Each family of rules is one pass over the plan, and [`notes`] is the list of them.
+
+use std::collections::BTreeSet;
+
+use super::{plan::Plan, policy::Policy, time::Span};
+use crate::ids::{CalendarName, ClusterName, GateName, PolicyName, RingName};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The plan is out of service.
+    Error,
+    /// It works, and is probably not what was meant.
+    Warning,
+    /// Advice.
+    Note,
+}
+
+macro_rules! rules {
+    ($($variant:ident $id:literal $severity:ident $summary:literal,)*) => {
+        /// The rules of a plan as a whole. Their ids are stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Rule {
+            $(#[doc = $summary] $variant,)*
+        }
+
+        impl Rule {
+            /// Every rule, in the order of the ids.
+            pub const ALL: &[Rule] = &[$(Rule::$variant),*];
+
+            /// The stable id, such as `ADV001`.
+            pub fn id(self) -> &'static str {
+                match self { $(Rule::$variant => $id),* }
+            }
+
+            /// What the rule is about, in one line.
+            pub fn summary(self) -> &'static str {
+                match self { $(Rule::$variant => $summary),* }
+            }
+
+            /// How bad a breach is.
+            pub fn severity(self) -> Severity {
+                match self { $(Rule::$variant => Severity::$severity),* }
+            }
+        }
+    };
+}
+
+rules! {
+    Adv001 "ADV001" Note "a policy with fewer than three kinds of signal",
+    Adv002 "ADV002" Note "a soak that is shorter than a gate's noDataDeadline",
+    Adv003 "ADV003" Warning "a first ring without soak",
+}
+
+/// What a note is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The plan itself.
+    Plan,
+    /// One of its rings.
+    Ring(RingName),
+    /// A cluster of one of its rings.
+    Cluster(ClusterName),
+    /// The soak of a policy.
+    Soak(PolicyName),
+    /// The gates of a policy.
+    Gates(PolicyName),
+    /// One gate of a policy.
+    Gate(PolicyName, GateName),
+    /// The approvals of a policy.
+    Approvals(PolicyName),
+    /// A calendar.
+    Calendar(CalendarName),
+    /// The residency rule that is declared there, as `Rule::declared_at` has it.
+    Residency(String),
+}
+
+/// Something to say about a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The rule that says it.
+    pub rule: Rule,
+    /// What it is about.
+    pub subject: Subject,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What is said of the subject itself; may be empty.
+    pub label: String,
+    /// What else belongs to it.
+    pub facts: Vec<String>,
+    /// What to do; may be empty.
+    pub help: String,
+}
+
+/// Everything there is to say about a plan.
+pub fn notes(plan: &Plan) -> Vec<Note> {
+    advice(plan)
+}
+
+/// The least kinds of signal that a production ring is expected to be judged by.
+const SIGNALS: usize = 3;
+
+fn advice(plan: &Plan) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let mut seen = BTreeSet::new();
+    for ring in &plan.rings {
+        if plan.graph.after(&ring.name).rings.is_empty() && ring.policy.soak.duration == Span::ZERO
+        {
+            notes.push(Note {
+                rule: Rule::Adv003,
+                subject: Subject::Ring(ring.name.clone()),
+                message: format!("first ring `{}` does not soak", ring.name),
+                label: "the next ring follows at once".into(),
+                facts: Vec::new(),
+                help:
+                    "give its policy a soak: what the first ring does not show, the next one meets"
+                        .into(),
+            });
+        }
+        if seen.insert(&ring.policy.name) {
+            notes.extend(of_policy(&ring.policy));
+        }
+    }
+    notes
+}
+
+fn of_policy(policy: &Policy) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let required = || policy.gates.iter().filter(|g| g.required);
+    let signals: BTreeSet<_> = required().map(|g| g.signal).collect();
+    // `gates: none` was said in so many words; there is nothing to add.
+    if !policy.gates.is_empty() && signals.len() < SIGNALS {
+        let named: Vec<_> = signals.iter().map(ToString::to_string).collect();
+        notes.push(Note {
+            rule: Rule::Adv001,
+            subject: Subject::Gates(policy.name.clone()),
+            message: format!(
+                "policy `{}` is judged by {} kind{} of signal: {}",
+                policy.name,
+                signals.len(),
+                if signals.len() == 1 { "" } else { "s" },
+                named.join(", "),
+            ),
+            label: String::new(),
+            facts: Vec::new(),
+            help: "a production ring is expected to watch errors, latency and business".into(),
+        });
+    }
+    for gate in required().filter(|g| policy.soak.duration < g.no_data_deadline) {
+        notes.push(Note {
+            rule: Rule::Adv002,
+            subject: Subject::Gate(policy.name.clone(), gate.name.clone()),
+            message: format!(
+                "policy `{}` soaks for {}, and gate `{}` may be silent for {}",
+                policy.name, policy.soak.duration, gate.name, gate.no_data_deadline,
+            ),
+            label: String::new(),
+            facts: Vec::new(),
+            help: "shorten noDataDeadline, or lengthen the soak".into(),
+        });
+    }
+    notes
+}

@@ -1,0 +1,67 @@
+//! The journal, and whether it holds.
+
+use axum::{Json, response::Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{caller::Visit, extract::Asked, problem::Problem};
+use crate::{
+    record,
+    show::{
+        auth::{Reach, Verb},
+        view::{self, AuditPage, VerificationView},
+    },
+};
+
+/// Which entries are shown.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// Those behind this number; from the first where it is missing.
+    since: Option<u64>,
+    /// At most so many, 1 to 1000; 100 where it is missing.
+    limit: Option<usize>,
+}
+
+/// The entries of the journal, oldest first.
+#[utoipa::path(get, path = "/v1/audit", tag = "audit", params(AuditQuery),
+    responses((status = 200, body = AuditPage),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub async fn since(visit: Visit, Asked(query): Asked<AuditQuery>) -> Result<Response, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    let limit = query.limit.unwrap_or(100);
+    if !(1..=1000).contains(&limit) {
+        return Err(Problem::bad_request("limit is 1 to 1000"));
+    }
+    let since = query.since.unwrap_or(0);
+    let store = visit.api.desk.store().clone();
+    let read = blocking(move || store.read(since.saturating_add(1), limit)).await;
+    let entries = read.map_err(|error| Problem::journal(&error))?;
+    let head = visit.api.desk.store().head().seq;
+    let next = entries.last().map(|last| last.seq).filter(|last| *last < head);
+    let page = visit
+        .look(|world, _| view::audit_page(world, &entries, next, |plan| visit.sees(world, plan)));
+    Ok(visit.list(&page))
+}
+
+/// Walks the whole journal and says whether every entry is as it was recorded and follows the one
+/// before it.
+#[utoipa::path(get, path = "/v1/audit/verify", tag = "audit",
+    responses((status = 200, body = VerificationView),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub async fn verify(visit: Visit) -> Result<Json<VerificationView>, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    let store = visit.api.desk.store().clone();
+    let found = blocking(move || record::audit::verify(&*store)).await;
+    found.map(|found| Json(found.into())).map_err(|error| Problem::journal(&error))
+}
+
+/// Reads the disk where that holds up no other request.
+pub async fn blocking<R: Send + 'static>(read: impl FnOnce() -> R + Send + 'static) -> R {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read,
+        // Nobody cancels it, so it can only have panicked.
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}

@@ -1,0 +1,174 @@
+//! Stopping the line, and who must agree before it moves.
+
+use axum::{
+    Json,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::sync::PoisonError;
+use utoipa::ToSchema;
+
+use super::{
+    Answers, Done,
+    caller::Visit,
+    extract::{ActionHeaders, At, Body, FreezePath, ReadHeaders},
+    problem::{Problem, Violation},
+    wrong_text,
+};
+use crate::{
+    decide::event::{Action, Scope},
+    ids::{FreezeId, IdempotencyKey},
+    show::{
+        auth::{Reach, Verb},
+        view::{self, ApprovalView, FreezeView, Page, ScopeView},
+    },
+};
+
+/// A stop of the line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FreezeBody {
+    /// What stops: `{}` is everything, or a jurisdiction, or a plan.
+    pub scope: ScopeView,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+}
+
+/// The line is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Frozen {
+    /// What the freeze is lifted by.
+    pub id: FreezeId,
+    /// Forward effects of the scope that were on their way already and cannot be called back.
+    pub in_flight: Vec<IdempotencyKey>,
+}
+
+/// The approvals that releases need, and those that were given.
+#[utoipa::path(get, path = "/v1/approvals", tag = "line", params(ReadHeaders),
+    responses((status = 200, body = Page<ApprovalView>)))]
+pub async fn approvals(visit: Visit) -> Result<Response, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    let approvals =
+        visit.look(|world, now| view::approvals(world, now, |plan| visit.sees(world, plan)));
+    Ok(visit.list(&Page::whole(approvals)))
+}
+
+/// The freezes that were not lifted.
+#[utoipa::path(get, path = "/v1/freezes", tag = "line", params(ReadHeaders),
+    responses((status = 200, body = Page<FreezeView>)))]
+pub async fn freezes(visit: Visit) -> Result<Response, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    // What stops everything concerns everybody; a freeze of a plan, those who see the plan.
+    let freezes = visit.look(|world, now| {
+        view::freezes(world, now, |scope| match scope {
+            Scope::Everything | Scope::Jurisdiction(_) => true,
+            Scope::Plan(plan) | Scope::Ring(plan, _) => visit.sees(world, plan),
+            Scope::Release(id) | Scope::ReleaseRing(id, _) => visit.sees(world, &id.plan),
+        })
+    });
+    Ok(visit.list(&Page::whole(freezes)))
+}
+
+/// Stops the line: everything, a jurisdiction or a plan.
+#[utoipa::path(post, path = "/v1/freezes", tag = "line", params(ActionHeaders),
+    request_body = FreezeBody,
+    responses((status = 201, body = Frozen, headers(("Location" = String))),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub async fn freeze(visit: Visit, Body(body): Body<FreezeBody>) -> Result<Response, Problem> {
+    // Who may stop nothing at all is told nothing about their body.
+    visit.may(Verb::Stop, &Reach::Common)?;
+    let now = visit.look(|_, now| now);
+    let mut wrong = Vec::new();
+    let scope = scope(body.scope).map_err(|violation| wrong.push(violation)).ok();
+    wrong.extend(wrong_text("/reason", Some(&body.reason)));
+    if body.until.is_some_and(|until| until <= now.wall) {
+        let detail = "it is over before it begins: give an instant to come".into();
+        wrong.push(Violation { pointer: "/until".into(), detail });
+    }
+    let Some(scope) = scope.filter(|_| wrong.is_empty()) else {
+        return Err(Problem::invalid(wrong));
+    };
+    let id = freeze_id(&visit)?;
+    let reach = reach(&visit, &scope);
+    let (until, reason) = (body.until, body.reason);
+    let action = Action::Freeze { id: id.clone(), scope, until, reason };
+    let in_flight = visit.ask(Verb::Stop, reach, action).await?;
+    let place = format!("/v1/freezes/{id}");
+    let frozen = Json(Frozen { id, in_flight });
+    Ok((StatusCode::CREATED, [(header::LOCATION, place)], frozen).into_response())
+}
+
+/// Ends a freeze.
+#[utoipa::path(
+    delete,
+    path = "/v1/freezes/{id}",
+    tag = "line",
+    params(FreezePath, ActionHeaders),
+    responses(Answers)
+)]
+pub async fn lift(
+    visit: Visit,
+    At(FreezePath { id }): At<FreezePath>,
+) -> Result<Json<Done>, Problem> {
+    let scope = visit.look(|world, _| world.shared.freezes.get(&id).map(|f| f.scope.clone()));
+    // One that is gone reaches nothing: the core says so, or repeats its answer to the same key.
+    let reach = scope.map_or(Reach::Common, |scope| reach(&visit, &scope));
+    visit.done(Verb::Go, reach, Action::Lift { id }).await
+}
+
+fn scope(view: ScopeView) -> Result<Scope, Violation> {
+    match view {
+        ScopeView { release: None, ring: None, jurisdiction: None, plan: None } => {
+            Ok(Scope::Everything)
+        }
+        ScopeView { release: None, ring: None, jurisdiction: Some(place), plan: None } => {
+            Ok(Scope::Jurisdiction(place))
+        }
+        ScopeView { release: None, ring: None, jurisdiction: None, plan: Some(plan) } => {
+            Ok(Scope::Plan(plan))
+        }
+        ScopeView { .. } => Err(Violation {
+            pointer: "/scope".into(),
+            detail:
+                "a freeze stops everything ({}), one jurisdiction or one plan; pause a release \
+                     or a ring"
+                    .into(),
+        }),
+    }
+}
+
+fn reach(visit: &Visit, scope: &Scope) -> Reach {
+    match scope {
+        Scope::Everything => Reach::Everything,
+        Scope::Jurisdiction(place) => Reach::Place(place.clone()),
+        Scope::Plan(plan) => visit.reach(plan, None, None),
+        Scope::Ring(plan, ring) => visit.reach(plan, None, Some(ring)),
+        Scope::Release(id) => visit.reach(&id.plan, Some(&id.version), None),
+        Scope::ReleaseRing(id, ring) => visit.reach(&id.plan, Some(&id.version), Some(ring)),
+    }
+}
+
+/// A repeat under the same key names the same freeze; otherwise nobody can guess it.
+fn freeze_id(visit: &Visit) -> Result<FreezeId, Problem> {
+    Ok(match visit.conditions()?.key {
+        Some(key) => {
+            let digest = Sha256::digest(key.as_str().as_bytes());
+            let digest: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+            format!("f-{digest}").into()
+        }
+        None => {
+            let mut mint = visit.api.mint.lock().unwrap_or_else(PoisonError::into_inner);
+            mint.short("f").into()
+        }
+    })
+}

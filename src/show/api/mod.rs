@@ -1,0 +1,217 @@
+//! The HTTP API: axum routes over the views; what operators ask for goes to the core as a request.
+//!
+//! Every route under `/v1` knows its caller before it looks at anything, and asks [`auth::may`] what
+//! they may do; a test walks the OpenAPI document and tries every route with every role.
+//!
+//! Architecture invariant: a handler changes nothing itself. It reads the world, or it puts a request
+//! on the desk and waits until the answer is durable.
+
+mod audit;
+mod caller;
+mod events;
+pub mod extract;
+mod fleet;
+mod limit;
+mod line;
+mod plans;
+pub mod problem;
+mod releases;
+mod rings;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use line::{FreezeBody, Frozen};
+pub use releases::{AbortBody, ArtifactBody, Created, SubmitBody};
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use axum::{Router, extract::DefaultBodyLimit, middleware};
+use serde::{Deserialize, Serialize};
+use utoipa::{
+    Modify, OpenApi, ToSchema,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{auth::Tokens, desk::Desk, telemetry::Telemetry};
+use crate::ids::{IdempotencyKey, Mint};
+use problem::{Problem, Violation};
+
+/// The longest body, in bytes.
+const BODY: usize = 64 * 1024;
+
+/// The longest reason, in characters.
+const REASON: usize = 1_000;
+
+/// What every handler works with.
+pub struct Api {
+    desk: Arc<Desk>,
+    tokens: Arc<Tokens>,
+    telemetry: Arc<Telemetry>,
+    limit: limit::Limit,
+    mint: Mutex<Mint>,
+    /// Generated from the routes, once they are all there.
+    document: OnceLock<String>,
+}
+
+/// An action was done, and that is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Done {
+    /// Forward effects of the scope that were on their way already and cannot be called back.
+    pub in_flight: Vec<IdempotencyKey>,
+}
+
+/// Why something is done, for the audit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Reason {
+    /// In words; up to 1000 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A body that has nothing to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+impl Reason {
+    fn checked(self) -> Result<Option<String>, Problem> {
+        let wrong: Vec<_> = wrong_text("/reason", self.reason.as_deref()).into_iter().collect();
+        if wrong.is_empty() { Ok(self.reason) } else { Err(Problem::invalid(wrong)) }
+    }
+}
+
+/// What is wrong with a text for people, if something is.
+fn wrong_text(pointer: &str, text: Option<&str>) -> Option<Violation> {
+    let text = text?;
+    let odd = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let detail = if text.trim().is_empty() {
+        "it is empty: say it in words, or leave it out".into()
+    } else if text.chars().count() > REASON {
+        format!("it is longer than {REASON} characters")
+    } else if text.chars().any(odd) {
+        "it has control characters".into()
+    } else {
+        return None;
+    };
+    Some(Violation { pointer: pointer.into(), detail })
+}
+
+/// What an action may be answered with.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it stands in the OpenAPI document for what handlers return")]
+enum Answers {
+    /// It is done, and that is durable.
+    #[response(status = 200)]
+    Done(Done),
+    /// No such plan, release or ring.
+    #[response(status = 404, content_type = "application/problem+json")]
+    Unknown(Problem),
+    /// It cannot be done as things are.
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(Problem),
+    /// What was seen (`If-Match`) is no longer so.
+    #[response(status = 412, content_type = "application/problem+json")]
+    Stale(Problem),
+    /// The body, or the key with another body, cannot be.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(Problem),
+    /// It could not be recorded, and nothing was done.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "ringward",
+        description = "A multi-region ring deployment scheduler. Errors are \
+                       `application/problem+json` (RFC 9457) with a stable `type`."
+    ),
+    security(("token" = [])),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("`rw_` and 64 hexadecimal digits; see `ringward token`"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// All routes: the API, the probes, the metrics, and the OpenAPI document that is generated from them.
+pub fn router(desk: Arc<Desk>, tokens: Arc<Tokens>, telemetry: Arc<Telemetry>) -> Router {
+    let api = Arc::new(Api {
+        desk,
+        tokens,
+        telemetry,
+        limit: limit::Limit::default(),
+        mint: Mutex::new(Mint::system()),
+        document: OnceLock::new(),
+    });
+    let (routes, document) = open()
+        .merge(known().route_layer(middleware::from_fn_with_state(api.clone(), caller::identify)))
+        .split_for_parts();
+    // It is set here and nowhere else.
+    let _ = api.document.set(document.to_json().unwrap_or_default());
+    routes
+        .with_state(api)
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn(problem::finish))
+}
+
+/// What anybody may ask: whether it lives, and how to ask for more.
+fn open() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(service::livez))
+        .routes(routes!(service::readyz))
+        .routes(routes!(service::openapi))
+}
+
+/// What only somebody who is known may ask.
+fn known() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::default()
+        .routes(routes!(service::metrics))
+        .routes(routes!(plans::list))
+        .routes(routes!(plans::show))
+        .routes(routes!(plans::pause))
+        .routes(routes!(plans::resume))
+        .routes(routes!(plans::show_ring))
+        .routes(routes!(plans::pause_ring))
+        .routes(routes!(plans::resume_ring))
+        .routes(routes!(releases::create))
+        .routes(routes!(releases::list))
+        .routes(routes!(releases::show))
+        .routes(routes!(releases::explain))
+        .routes(routes!(releases::pause))
+        .routes(routes!(releases::resume))
+        .routes(routes!(releases::abort))
+        .routes(routes!(releases::rollback))
+        .routes(routes!(releases::retry))
+        .routes(routes!(rings::pause))
+        .routes(routes!(rings::resume))
+        .routes(routes!(rings::approve))
+        .routes(routes!(rings::reject))
+        .routes(routes!(rings::advance))
+        .routes(routes!(rings::retry))
+        .routes(routes!(rings::rollback))
+        .routes(routes!(fleet::clusters))
+        .routes(routes!(fleet::gates))
+        .routes(routes!(fleet::source))
+        .routes(routes!(line::approvals))
+        .routes(routes!(line::freezes, line::freeze))
+        .routes(routes!(line::lift))
+        .routes(routes!(audit::since))
+        .routes(routes!(audit::verify))
+        .routes(routes!(events::listen))
+}

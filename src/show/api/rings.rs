@@ -1,0 +1,123 @@
+//! A release on a ring.
+
+use axum::Json;
+
+use super::{
+    Answers, Done, Nothing, Reason,
+    caller::Visit,
+    extract::{ActionHeaders, At, Body, ReleaseRingPath},
+    problem::Problem,
+};
+use crate::{
+    decide::event::{Action, Scope},
+    show::auth::{Reach, Verb},
+};
+
+fn reach(visit: &Visit, path: &ReleaseRingPath) -> Reach {
+    visit.reach(&path.plan, Some(&path.version), Some(&path.ring))
+}
+
+/// Pauses a release on a ring.
+#[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/pause",
+    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Reason,
+    responses(Answers))]
+pub async fn pause(
+    visit: Visit,
+    At(path): At<ReleaseRingPath>,
+    Body(body): Body<Reason>,
+) -> Result<Json<Done>, Problem> {
+    let reach = reach(&visit, &path);
+    let scope = Scope::ReleaseRing(path.id(), path.ring);
+    let action = Action::Pause { scope, reason: body.checked()? };
+    visit.done(Verb::Stop, reach, action).await
+}
+
+/// Takes the pause of a release on a ring away.
+#[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/resume",
+    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Reason,
+    responses(Answers))]
+pub async fn resume(
+    visit: Visit,
+    At(path): At<ReleaseRingPath>,
+    Body(body): Body<Reason>,
+) -> Result<Json<Done>, Problem> {
+    let reach = reach(&visit, &path);
+    let scope = Scope::ReleaseRing(path.id(), path.ring);
+    let action = Action::Resume { scope, reason: body.checked()? };
+    visit.done(Verb::Go, reach, action).await
+}
+
+/// Agrees that a release enters a ring: exactly the digest, policy, clusters and attempt that the ETag
+/// in `If-Match` was shown with.
+#[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/approve",
+    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Nothing,
+    responses(Answers))]
+pub async fn approve(
+    visit: Visit,
+    At(path): At<ReleaseRingPath>,
+    Body(Nothing {}): Body<Nothing>,
+) -> Result<Json<Done>, Problem> {
+    let reach = reach(&visit, &path);
+    let action = Action::Approve { release: path.id(), ring: path.ring };
+    visit.done(Verb::Agree, reach, action).await
+}
+
+/// Refuses that a release enters a ring; it needs a new attempt then.
+#[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/reject",
+    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Reason,
+    responses(Answers))]
+pub async fn reject(
+    visit: Visit,
+    At(path): At<ReleaseRingPath>,
+    Body(body): Body<Reason>,
+) -> Result<Json<Done>, Problem> {
+    let reach = reach(&visit, &path);
+    let reason = body.checked()?;
+    let action = Action::Reject { release: path.id(), ring: path.ring, reason };
+    visit.done(Verb::Agree, reach, action).await
+}
+
+/// Lets a newer release take a ring, where the plan leaves that to an operator.
+#[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/advance",
+    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Reason,
+    responses(Answers))]
+pub async fn advance(
+    visit: Visit,
+    At(path): At<ReleaseRingPath>,
+    Body(body): Body<Reason>,
+) -> Result<Json<Done>, Problem> {
+    let reach = reach(&visit, &path);
+    let reason = body.checked()?;
+    let action = Action::Advance { release: path.id(), ring: path.ring, reason };
+    visit.done(Verb::Go, reach, action).await
+}
+
+/// A new attempt on a ring that failed or was rolled back.
+#[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/retry",
+    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Reason,
+    responses(Answers))]
+pub async fn retry(
+    visit: Visit,
+    At(path): At<ReleaseRingPath>,
+    Body(body): Body<Reason>,
+) -> Result<Json<Done>, Problem> {
+    let reach = reach(&visit, &path);
+    let reason = body.checked()?;
+    let action = Action::Retry { release: path.id(), ring: Some(path.ring), reason };
+    visit.done(Verb::Go, reach, action).await
+}
+
+/// Takes a release back from a ring.
+#[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/rollback",
+    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Reason,
+    responses(Answers))]
+pub async fn rollback(
+    visit: Visit,
+    At(path): At<ReleaseRingPath>,
+    Body(body): Body<Reason>,
+) -> Result<Json<Done>, Problem> {
+    let reach = reach(&visit, &path);
+    let reason = body.checked()?;
+    let action = Action::Rollback { release: path.id(), ring: Some(path.ring), reason };
+    visit.done(Verb::Go, reach, action).await
+}

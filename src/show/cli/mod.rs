@@ -1,0 +1,3 @@
+//! Commands over the API, and the offline ones.
+
+pub mod judge;

@@ -1,0 +1,398 @@
+//! The figures at `/metrics`: what is true is read from the world when it is asked for, what happens is
+//! counted from facts as they are recorded.
+//!
+//! Labels are names of declarations and words of our own, never a version, a digest or a text of
+//! somebody else's: their number is bounded by what is declared.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, Counter, Histogram, Meter, MeterProvider as _},
+};
+use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
+use prometheus::{Registry, TextEncoder};
+
+use super::{desk::Desk, words};
+use crate::{
+    decide::{
+        command::Command,
+        event::Outcome,
+        fact::{Fact, Verdict},
+        phase::{self, RingPhase},
+        waiting::waiting_on,
+        world::{Phase, PlanState, Release, RingRun, World},
+    },
+    ids::{IdempotencyKey, PlanName, ReleaseId, RingName},
+    model::{ring::Ring, time::Now},
+    show::words::Ender,
+};
+
+/// The most series of one name; the default of 2000 is too few for thousands of plans.
+const SERIES: usize = 100_000;
+
+/// Who a transition is attributed to where ringward itself decided it.
+const ITSELF: &str = "ringward";
+
+/// Seconds of what takes moments.
+const MOMENTS: [f64; 12] =
+    [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+/// Seconds of what takes minutes to days.
+const LONG: [f64; 10] =
+    [60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 172_800.0, 604_800.0, 1_209_600.0];
+
+/// Counts, and renders what was counted.
+pub struct Telemetry {
+    registry: Registry,
+    /// Instruments live as long as it does.
+    _provider: SdkMeterProvider,
+    evaluations: Counter<u64>,
+    transitions: Counter<u64>,
+    effects: Counter<u64>,
+    ring_duration: Histogram<f64>,
+    decide: Histogram<f64>,
+    append: Histogram<f64>,
+}
+
+/// The figures cannot be set up or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The meters.
+    #[error("the meters cannot be set up")]
+    Meters(#[from] opentelemetry_sdk::error::OTelSdkError),
+    /// The text.
+    #[error("the figures cannot be written")]
+    Render(#[from] prometheus::Error),
+}
+
+impl Telemetry {
+    /// Sets the meters up over the world behind `desk`.
+    ///
+    /// # Errors
+    /// The meters cannot be registered.
+    pub fn new(desk: &Arc<Desk>) -> Result<Self, TelemetryError> {
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .without_target_info()
+            .without_counter_suffixes()
+            .build()?;
+        let roomy = |_: &Instrument| Stream::builder().with_cardinality_limit(SERIES).build().ok();
+        let provider = SdkMeterProvider::builder().with_reader(exporter).with_view(roomy).build();
+        let meter = provider.meter("ringward");
+        watch(&meter, desk);
+        let counter = |name, about| meter.u64_counter(name).with_description(about).build();
+        let histogram = |name, about, bounds: &[f64]| {
+            let histogram = meter.f64_histogram(name).with_description(about);
+            histogram.with_boundaries(bounds.to_vec()).build()
+        };
+        Ok(Self {
+            evaluations: counter(
+                "ringward_gate_evaluations_total",
+                "Measurements judged, by verdict",
+            ),
+            transitions: counter(
+                "ringward_transitions_total",
+                "Transitions of rings, by phase and by who decided",
+            ),
+            effects: counter("ringward_effects_total", "Effects that ended, by how"),
+            ring_duration: histogram(
+                "ringward_ring_duration_seconds",
+                "From the start of an attempt on a ring to its end",
+                &LONG,
+            ),
+            decide: histogram("ringward_decide_seconds", "One decision of the core", &MOMENTS),
+            append: histogram(
+                "ringward_append_seconds",
+                "One append to the journal, until it was durable",
+                &MOMENTS,
+            ),
+            registry,
+            _provider: provider,
+        })
+    }
+
+    /// Prometheus' text format.
+    ///
+    /// # Errors
+    /// A figure cannot be written.
+    pub fn render(&self) -> Result<String, TelemetryError> {
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+
+    /// A decision took that long.
+    pub fn decided(&self, took: Duration) {
+        self.decide.record(took.as_secs_f64(), &[]);
+    }
+
+    /// An append took that long.
+    pub fn appended(&self, took: Duration) {
+        self.append.record(took.as_secs_f64(), &[]);
+    }
+
+    /// Counts what an entry says. `before` is the world that it was not yet made true in.
+    pub fn recorded(&self, before: &World, at: Now, facts: &[Fact]) {
+        let mut phases = BTreeMap::new();
+        for fact in facts {
+            self.count(before, fact);
+            if let Some(step) = Step::of(fact) {
+                let place = (step.release.clone(), step.ring.clone());
+                let run = before.run(step.release, step.ring);
+                let known = phases.get(&place).copied();
+                let from = known.or_else(|| run.map(|run| run.phase)).unwrap_or_default();
+                phases.insert(place, step.to);
+                self.moved(run, from, &step, at);
+            }
+        }
+    }
+
+    fn moved(&self, run: Option<&RingRun>, from: Phase, step: &Step<'_>, at: Now) {
+        let label = |key: &'static str, phase| KeyValue::new(key, name(phase));
+        let actor = KeyValue::new("actor", step.actor);
+        self.transitions.add(1, &[label("from", from), label("to", step.to), actor]);
+        let over = !step.to.in_motion() && from.in_motion();
+        if let Some(started) = run.and_then(|run| run.started).filter(|_| over) {
+            let took = at.mono.since(started.mono).as_seconds();
+            self.ring_duration.record(took, &[KeyValue::new("phase", name(step.to))]);
+        }
+    }
+
+    fn count(&self, before: &World, fact: &Fact) {
+        if let Fact::Measured { release, key, judged, .. } = fact {
+            let verdict = KeyValue::new("verdict", judged.verdict.to_string());
+            self.evaluations.add(1, &[verdict]);
+            let outcome = match judged.verdict {
+                Verdict::Error => "error",
+                Verdict::Pass | Verdict::Fail | Verdict::Insufficient | Verdict::Absent => "done",
+            };
+            self.effect(before, &release.plan, key, outcome);
+        }
+        if let Fact::EffectSettled { plan, key, outcome } = fact {
+            let outcome = match outcome {
+                Outcome::Done => "done",
+                Outcome::Refused(_) => "refused",
+            };
+            self.effect(before, plan, key, outcome);
+        }
+        if let Fact::EffectSuperseded { plan, key } | Fact::MeasureDropped { plan, key } = fact {
+            self.effect(before, plan, key, "superseded");
+        }
+    }
+
+    fn effect(&self, before: &World, plan: &PlanName, key: &IdempotencyKey, outcome: &'static str) {
+        let state = before.plans.get(plan);
+        let Some(command) = state.and_then(|state| state.in_flight.get(key)) else { return };
+        let adapter = match &**command {
+            Command::Deploy(write) | Command::Restore(write) => write.target.kind.to_string(),
+            Command::Measure(_) => "Prometheus".into(),
+        };
+        let cluster = command.cluster().to_string();
+        let labels = [
+            KeyValue::new("adapter", adapter),
+            KeyValue::new("cluster", cluster),
+            KeyValue::new("outcome", outcome),
+        ];
+        self.effects.add(1, &labels);
+    }
+}
+
+/// A ring that goes from one phase to another.
+struct Step<'a> {
+    release: &'a ReleaseId,
+    ring: &'a RingName,
+    to: Phase,
+    actor: &'static str,
+}
+
+impl<'a> Step<'a> {
+    fn of(fact: &'a Fact) -> Option<Self> {
+        const OPERATOR: &str = "operator";
+        let (release, ring, to, actor) = match fact {
+            Fact::RingStarted { release, ring, .. } => (release, ring, Phase::Deploying, ITSELF),
+            Fact::SoakStarted { release, ring } => (release, ring, Phase::Soaking, ITSELF),
+            Fact::RingPassed { release, ring } => (release, ring, Phase::Passed, ITSELF),
+            Fact::RingFailed { release, ring, .. } => (release, ring, Phase::Failed, ITSELF),
+            Fact::Rejected { release, ring, .. } => (release, ring, Phase::Failed, OPERATOR),
+            Fact::RollbackStarted { release, ring, by, .. } => {
+                let actor = if by.as_str() == ITSELF { ITSELF } else { OPERATOR };
+                (release, ring, Phase::RollingBack, actor)
+            }
+            Fact::RingRolledBack { release, ring } => (release, ring, Phase::RolledBack, ITSELF),
+            Fact::RingSuperseded { release, ring, .. } => {
+                (release, ring, Phase::Superseded, ITSELF)
+            }
+            Fact::RingAborted { release, ring } => (release, ring, Phase::Aborted, OPERATOR),
+            Fact::Retried { release, ring, .. } => (release, ring, Phase::Waiting, OPERATOR),
+            Fact::TookOver { .. }
+            | Fact::SourceAccepted { .. }
+            | Fact::SourceRefused { .. }
+            | Fact::PlanDeclared { .. }
+            | Fact::PlanInError { .. }
+            | Fact::PlanWithdrawn { .. }
+            | Fact::Submitted { .. }
+            | Fact::Refused { .. }
+            | Fact::Answered { .. }
+            | Fact::Paused { .. }
+            | Fact::Resumed { .. }
+            | Fact::Frozen { .. }
+            | Fact::Lifted { .. }
+            | Fact::Approved { .. }
+            | Fact::Advanced { .. }
+            | Fact::Adopted { .. }
+            | Fact::TargetSeen { .. }
+            | Fact::EffectSettled { .. }
+            | Fact::EffectSuperseded { .. }
+            | Fact::ClusterReady { .. }
+            | Fact::ClusterFailed { .. }
+            | Fact::SoakRunning { .. }
+            | Fact::SoakCredited { .. }
+            | Fact::SoakReset { .. }
+            | Fact::Measured { .. }
+            | Fact::MeasureDropped { .. }
+            | Fact::BaselineTaken { .. }
+            | Fact::ClusterRestored { .. }
+            | Fact::ClusterStuck { .. }
+            | Fact::Aborted { .. } => return None,
+        };
+        Some(Self { release, ring, to, actor })
+    }
+}
+
+fn name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "Waiting",
+        Phase::Deploying => "Deploying",
+        Phase::Soaking => "Soaking",
+        Phase::Passed => "Passed",
+        Phase::Failed => "Failed",
+        Phase::RollingBack => "RollingBack",
+        Phase::RolledBack => "RolledBack",
+        Phase::Aborted => "Aborted",
+        Phase::Superseded => "Superseded",
+    }
+}
+
+/// What is true, read when it is asked for.
+fn watch(meter: &Meter, desk: &Arc<Desk>) {
+    type Tell<'a> = &'a dyn Fn(f64, &[KeyValue]);
+    let gauge = |name, about, look: fn(&World, Now, Tell<'_>)| {
+        let desk = desk.clone();
+        let tell = move |observer: &dyn AsyncInstrument<f64>| {
+            desk.read(|world, now| {
+                look(world, now, &|value, labels| observer.observe(value, labels))
+            });
+        };
+        meter.f64_observable_gauge(name).with_description(about).with_callback(tell).build();
+    };
+    gauge("ringward_ring_phase", "1 for the phase that a ring is in", |world, now, tell| {
+        for place in places(world) {
+            let phase = phase::of_ring(world, place.release, &place.ring.name, now);
+            tell(1.0, &place.labels([KeyValue::new("phase", phase.name())]));
+        }
+    });
+    gauge("ringward_ring_soak_seconds", "Healthy time credited", |world, _, tell| {
+        for place in places(world).filter(Place::has_begun) {
+            tell(place.run.soak.credited.as_seconds(), &place.labels([]));
+        }
+    });
+    gauge("ringward_ring_soak_required_seconds", "Healthy time needed", |world, _, tell| {
+        for place in places(world) {
+            tell(place.ring.policy.soak.duration.as_seconds(), &place.labels([]));
+        }
+    });
+    gauge("ringward_gate_value", "The latest measurement of a gate", |world, _, tell| {
+        for place in places(world).filter(Place::has_begun) {
+            for ((cluster, gate), run) in &place.run.gates {
+                let value = run.latest.as_ref().and_then(|(judged, _)| judged.value);
+                let shown = value.filter(|_| !words::withheld(&place.release.plan, cluster));
+                let labels = || {
+                    place.labels([
+                        KeyValue::new("cluster", cluster.to_string()),
+                        KeyValue::new("gate", gate.to_string()),
+                    ])
+                };
+                shown.iter().for_each(|value| tell(*value, &labels()));
+            }
+        }
+    });
+    gauge(
+        "ringward_human_wait_seconds",
+        "How long a ring has waited for a person",
+        |w, now, tell| {
+            for place in places(w) {
+                place.human_wait(w, now).iter().for_each(|waited| tell(*waited, &place.labels([])));
+            }
+        },
+    );
+    gauge("ringward_source_age_seconds", "Since a commit was accepted", |world, now, tell| {
+        if let Some(accepted) = world.source.accepted {
+            tell(now.wall.duration_since(accepted).as_secs_f64(), &[]);
+        }
+    });
+    gauge("ringward_writer", "1 where this process writes", |world, _, tell| {
+        if world.epoch > 0 {
+            tell(1.0, &[KeyValue::new("epoch", world.epoch.to_string())]);
+        }
+    });
+    gauge("ringward_build_info", "1, by version", |_, _, tell| {
+        tell(1.0, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
+    });
+}
+
+/// A ring with the release that matters on it now.
+struct Place<'a> {
+    plan: &'a PlanName,
+    release: &'a Release,
+    ring: &'a Ring,
+    run: &'a RingRun,
+}
+
+/// Every ring of every plan that has a release.
+fn places(world: &World) -> impl Iterator<Item = Place<'_>> {
+    world.plans.iter().flat_map(|(plan, state)| {
+        let rings = state.declared.iter().flat_map(|declared| &declared.rings);
+        rings.filter_map(move |ring| {
+            let release = current(state, &ring.name)?;
+            Some(Place { plan, release, ring, run: release.ring(&ring.name)? })
+        })
+    })
+}
+
+/// The release in motion on the ring, or else the newest that knows it.
+fn current<'a>(state: &'a PlanState, ring: &RingName) -> Option<&'a Release> {
+    let newest = || state.in_order().rev().find(|release| release.ring(ring).is_some());
+    state.in_motion(ring).or_else(newest).map(Arc::as_ref)
+}
+
+impl Place<'_> {
+    fn labels<const N: usize>(&self, more: [KeyValue; N]) -> Vec<KeyValue> {
+        let own = [
+            KeyValue::new("plan", self.plan.to_string()),
+            KeyValue::new("ring", self.ring.name.to_string()),
+        ];
+        own.into_iter().chain(more).collect()
+    }
+
+    fn has_begun(&self) -> bool {
+        self.run.phase != Phase::Waiting && self.run.started.is_some()
+    }
+
+    /// How long the ring could have started but for a person, in seconds.
+    fn human_wait(&self, world: &World, now: Now) -> Option<f64> {
+        let (release, ring) = (self.release, &self.ring.name);
+        if phase::of_ring(world, release, ring, now) != RingPhase::Held {
+            return None;
+        }
+        let waiting = waiting_on(world, release, ring, now);
+        let person = |w| words::of(w, world, release, ring, now).ender == Ender::Person;
+        if !waiting.iter().all(person) {
+            return None;
+        }
+        let before = release.plan.graph.after(ring).rings.iter();
+        let passed = before.filter_map(|before| release.ring(before)).map(|run| run.entered.mono);
+        let free = passed.chain([release.submitted.mono, self.run.entered.mono]).max()?;
+        Some(now.mono.since(free).as_seconds())
+    }
+}

@@ -1,0 +1,60 @@
+use super::{Invariant, Step};
+use crate::{
+    decide::{
+        event::{Event, Reading},
+        fact::{Fact, Verdict},
+    },
+    model::time::Span,
+};
+
+/// Holds every Pass against the answer that it was given for.
+#[derive(Debug, Default)]
+pub(super) struct Passes;
+
+impl Invariant for Passes {
+    fn number(&self) -> u8 {
+        5
+    }
+
+    fn says(&self) -> &'static str {
+        "a gate passes only on samples taken after the deploy and within their maximum age"
+    }
+
+    fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
+        for fact in &step.decision.facts {
+            let Fact::Measured { release, ring, cluster, gate, judged, .. } = fact else {
+                continue;
+            };
+            if judged.verdict != Verdict::Pass {
+                continue;
+            }
+            let what = format!("{gate} passed on {cluster} of {ring}");
+            let Event::Measured { answer, .. } = step.event else {
+                return Err(format!("{what} and nothing was measured"));
+            };
+            let Reading::Value { at, .. } = answer.value else {
+                return Err(format!("{what} on {:?}", answer.value));
+            };
+            let on = step.on(release, ring)?;
+            let deployed = on.run.clusters.get(cluster).and_then(|here| here.deployed);
+            if deployed.is_none_or(|deployed| at < deployed.wall) {
+                return Err(format!("{what} on a sample of {at}, deployed {deployed:?}"));
+            }
+            let age = step.now.wall.duration_since(at).as_millis();
+            let age = Span(u64::try_from(age).unwrap_or(0));
+            let gate = on.ring.policy.gates.iter().find(|g| g.name == *gate);
+            if gate.is_none_or(|gate| age > gate.max_age) {
+                return Err(format!("{what} on a sample that is {age} old"));
+            }
+            let samples = match &answer.samples {
+                Some(Reading::Value { value, .. }) => Some(*value),
+                Some(Reading::Absent | Reading::Error(_)) | None => None,
+            };
+            let needed = gate.and_then(|gate| gate.min_samples);
+            if needed.is_some_and(|needed| samples.is_none_or(|have| have < needed)) {
+                return Err(format!("{what} on {samples:?} samples of {needed:?}"));
+            }
+        }
+        Ok(())
+    }
+}

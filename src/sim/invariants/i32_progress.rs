@@ -1,0 +1,31 @@
+use super::{Violation, is_open};
+use crate::{
+    decide::{phase, waiting::waiting_on, wake::Wake, world::World},
+    ids::PlanName,
+    model::time::Now,
+};
+
+/// Whether everything that is unfinished in a plan has something to wait for: a command in flight, a
+/// wake, or a typed reason.
+///
+/// # Errors
+/// A ring that nothing will ever move.
+pub fn progress(world: &World, plan: &PlanName, wake: Wake, now: Now) -> Result<(), Violation> {
+    let Some(state) = world.plans.get(plan) else { return Ok(()) };
+    if wake.at.is_some() || wake.shared {
+        return Ok(());
+    }
+    for release in state.in_order().filter(|release| !phase::is_settled(release)) {
+        for (ring, _) in release.rings.iter().filter(|(_, run)| is_open(run.phase)) {
+            let sent = state.in_flight.keys();
+            let prefix = format!("{}/{ring}/", release.id);
+            let in_flight = sent.into_iter().any(|key| key.as_str().starts_with(&prefix));
+            if !in_flight && waiting_on(world, release, ring, now).is_empty() {
+                let detail = format!("{} on {ring} waits for nothing", release.id);
+                let says = "every unfinished ring has a command in flight, a wake or a typed reason to wait";
+                return Err(Violation { number: 32, says, detail });
+            }
+        }
+    }
+    Ok(())
+}

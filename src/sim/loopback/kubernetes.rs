@@ -1,0 +1,245 @@
+//! A server that speaks as much of the Kubernetes API as driving and watching Deployments takes.
+//!
+//! What it is: `apps/v1` Deployments and their Pods, to be read, listed, watched and patched
+//! (server-side apply with ownership and conflicts, merge and strategic merge patches), behind a bearer
+//! token, with a Deployment controller that works in the injected clock's time. What it says, and when
+//! it changes a generation or a resourceVersion, was compared with a real API server.
+//!
+//! What it is not: there are no ReplicaSets, nodes, namespaces or events, nothing can be created or
+//! deleted, nothing is defaulted, and only the fields that a Deployment needs are known to be keyed
+//! lists. The controllers' own writes of a status leave no trace in `managedFields`.
+
+mod cluster;
+mod controller;
+mod failure;
+mod ownership;
+mod patch;
+mod selector;
+mod store;
+mod watching;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Query, Request, State},
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::{Value, json};
+
+pub(super) use self::cluster::Cluster;
+use self::{
+    failure::Failure,
+    patch::{Patch, Style},
+    selector::Selector,
+    store::{Id, Kind},
+    watching::{Watch, version},
+};
+
+/// What this server says it is.
+const VERSION: &str = "v1.33.0+ringward-demo";
+
+type Queried = Query<BTreeMap<String, String>>;
+
+/// What every route is handed.
+#[derive(Clone)]
+struct Server {
+    cluster: Arc<Cluster>,
+    /// The one bearer token that is accepted.
+    token: Arc<str>,
+}
+
+/// The API of one cluster.
+pub(super) fn router(cluster: Arc<Cluster>, token: &str) -> Router {
+    let server = Server { cluster, token: token.into() };
+    let health = || async { "ok" };
+    let mut routes = Router::new()
+        .route("/livez", get(health))
+        .route("/readyz", get(health))
+        .route("/version", get(|| async { Json(about()) }))
+        .route("/api", get(|| async { Json(json!({"kind": "APIVersions", "versions": ["v1"]})) }))
+        .route("/apis", get(|| async { Json(groups()) }))
+        .route("/api/v1", get(|| async { Json(resources(Kind::Pod)) }))
+        .route("/apis/apps/v1", get(|| async { Json(resources(Kind::Deployment)) }));
+    for kind in [Kind::Deployment, Kind::Pod] {
+        let base = match kind {
+            Kind::Deployment => "/apis/apps/v1",
+            Kind::Pod => "/api/v1",
+        };
+        let plural = kind.plural();
+        let one = format!("{base}/namespaces/{{namespace}}/{plural}/{{name}}");
+        let everywhere = get(move |server, query| list(kind, server, None, query));
+        let within = get(move |server, Path(namespace): Path<String>, query| {
+            list(kind, server, Some(namespace), query)
+        });
+        let object = get(move |server, Path(at)| read(kind, server, at));
+        let object = match kind {
+            Kind::Deployment => object.patch(write),
+            Kind::Pod => object,
+        };
+        routes = routes
+            .route(&format!("{base}/{plural}"), everywhere)
+            .route(&format!("{base}/namespaces/{{namespace}}/{plural}"), within)
+            .route(&one, object);
+    }
+    routes
+        .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
+        .layer(middleware::from_fn_with_state(server.clone(), authenticate))
+        .with_state(server)
+}
+
+async fn authenticate(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let open = ["/livez", "/readyz", "/version"].contains(&request.uri().path());
+    let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    if open || token == Some(&*server.token) {
+        next.run(request).await
+    } else {
+        Failure::unauthorized().into_response()
+    }
+}
+
+async fn read(
+    kind: Kind,
+    State(server): State<Server>,
+    (namespace, name): (String, String),
+) -> Result<Json<Arc<Value>>, Failure> {
+    server.cluster.get(&Id { kind, namespace, name }).map(Json)
+}
+
+async fn list(
+    kind: Kind,
+    State(server): State<Server>,
+    namespace: Option<String>,
+    Query(query): Queried,
+) -> Result<Response, Failure> {
+    let said = |name: &str| query.get(name).map(String::as_str);
+    let yes = |name: &str| matches!(said(name), Some("true" | "1"));
+    let selector = Selector::new(said("labelSelector"), said("fieldSelector"))?;
+    let from = version(said("resourceVersion").unwrap_or_default())?;
+    if yes("watch") {
+        let watch = Watch {
+            kind,
+            namespace,
+            selector,
+            from,
+            initial_events: yes("sendInitialEvents"),
+            bookmarks: yes("allowWatchBookmarks"),
+            timeout: said("timeoutSeconds").and_then(|text| text.parse().ok()),
+        };
+        return Ok(watch.open(server.cluster));
+    }
+    // One page holds everything: a server may ignore `limit`, and there is little here.
+    let (version, mut objects) = server.cluster.list(kind, namespace.as_deref());
+    objects.retain(|object| selector.matches(object));
+    let list = json!({
+        "kind": format!("{}List", kind.name()),
+        "apiVersion": kind.api_version(),
+        "metadata": {"resourceVersion": version.to_string()},
+        "items": objects,
+    });
+    Ok(Json(list).into_response())
+}
+
+async fn write(
+    State(server): State<Server>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(query): Queried,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Arc<Value>>, Failure> {
+    let said = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
+    let form = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let style = match form.split(';').next().unwrap_or_default().trim() {
+        "application/apply-patch+yaml" => Style::Apply,
+        "application/merge-patch+json" => Style::Merge,
+        "application/strategic-merge-patch+json" => Style::Strategic,
+        _ => return Err(Failure::unsupported_media_type()),
+    };
+    let body = if style == Style::Apply {
+        let required = "Required value: is required for apply patch";
+        if said("fieldManager").is_empty() {
+            let options = ("meta.k8s.io", "PatchOptions", "");
+            return Err(Failure::invalid(options, "fieldManager", required));
+        }
+        configuration(&body)?
+    } else {
+        let read: Result<Value, _> = serde_json::from_slice(&body);
+        read.map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?
+    };
+    if !body.is_object() {
+        return Err(Failure::bad_request("the patch is not an object"));
+    }
+    let manager = match said("fieldManager") {
+        "" => agent(&headers),
+        name => name.into(),
+    };
+    let patch = Patch { style, manager, force: said("force") == "true", body };
+    let id = Id { kind: Kind::Deployment, namespace, name };
+    server.cluster.patch(&id, &patch, said("dryRun") == "All").map(Json)
+}
+
+/// Reads an apply's body, YAML or JSON, and that it is meant for a Deployment.
+fn configuration(body: &[u8]) -> Result<Value, Failure> {
+    let read: Result<Value, _> = serde_yaml::from_slice(body);
+    let body =
+        read.map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?;
+    let said = body["apiVersion"].as_str().unwrap_or_default();
+    if said != Kind::Deployment.api_version() {
+        return Err(Failure::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {said}, \
+             expected: {}",
+            Kind::Deployment.api_version()
+        )));
+    }
+    Ok(body)
+}
+
+/// Who wrote, where the query does not say: the client's name up to its version.
+fn agent(headers: &HeaderMap) -> String {
+    let agent = headers.get("user-agent").and_then(|value| value.to_str().ok());
+    let name = agent.and_then(|text| text.split(['/', ' ']).next()).filter(|name| !name.is_empty());
+    name.unwrap_or("unknown").into()
+}
+
+fn about() -> Value {
+    json!({"major": "1", "minor": "33", "gitVersion": VERSION, "platform": "loopback"})
+}
+
+fn groups() -> Value {
+    let version = json!({"groupVersion": "apps/v1", "version": "v1"});
+    json!({
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": [{"name": "apps", "versions": [version], "preferredVersion": version}],
+    })
+}
+
+/// What discovery tells, so that `kubectl get` and `kubectl set image` work too.
+fn resources(kind: Kind) -> Value {
+    let (short, verbs) = match kind {
+        Kind::Deployment => ("deploy", json!(["get", "list", "patch", "watch"])),
+        Kind::Pod => ("po", json!(["get", "list", "watch"])),
+    };
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": kind.api_version(),
+        "resources": [{
+            "name": kind.plural(),
+            "singularName": kind.name().to_lowercase(),
+            "namespaced": true,
+            "kind": kind.name(),
+            "verbs": verbs,
+            "shortNames": [short],
+        }],
+    })
+}

@@ -1,0 +1,296 @@
+//! One simulated cluster: its objects, the controllers that move them, and the clock they live by.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+
+use super::{
+    controller::{Conditions, Controller, rfc3339, uid},
+    failure::Failure,
+    ownership::{Fields, Manager},
+    patch::Patch,
+    store::{Change, Id, Kind, Store},
+};
+use crate::{
+    clock::Clock,
+    ids::Mint,
+    model::{
+        ring::{Artifact, Target},
+        time::{Mono, Now, Span},
+    },
+    sim::loopback::Workload,
+};
+
+/// Rollouts of one Deployment that are remembered.
+const REMEMBERED: usize = 4_096;
+
+/// Which images served from when on, each with how many replicas.
+type Serving = Vec<(Artifact, usize)>;
+
+/// A simulated cluster. Whatever is asked of it first does all that was due by then, so that no answer
+/// depends on how late a task was woken.
+pub(in crate::sim::loopback) struct Cluster {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// The version of the last change.
+    changed: watch::Sender<u64>,
+    written: Notify,
+}
+
+struct State {
+    store: Store,
+    controllers: Vec<Controller>,
+    mint: Mint,
+    deploy_time: Span,
+    /// Digests that fall over at their start.
+    crashing: BTreeSet<String>,
+    history: BTreeMap<Id, Vec<(Timestamp, Serving)>>,
+}
+
+impl Cluster {
+    /// A cluster in which `workloads` have been running for long.
+    pub(in crate::sim::loopback) fn new(
+        workloads: &[Workload],
+        deploy_time: Span,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+    ) -> Self {
+        let now = clock.now();
+        let mut state = State {
+            store: Store::default(),
+            controllers: Vec::new(),
+            mint: Mint::seeded(seed),
+            deploy_time,
+            crashing: BTreeSet::new(),
+            history: BTreeMap::new(),
+        };
+        for workload in workloads {
+            state.seed(workload, now);
+        }
+        let changed = watch::Sender::new(state.store.version());
+        Self { clock, state: Mutex::new(state), changed, written: Notify::new() }
+    }
+
+    /// Moves the cluster on, for as long as it is polled.
+    pub(in crate::sim::loopback) async fn run(self: Arc<Self>) {
+        loop {
+            let (next, now) = self.locked(|state, now| (state.next(), now));
+            let due = async {
+                match next {
+                    Some(at) => self.clock.sleep(at.since(now.mono)).await,
+                    None => futures::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = self.written.notified() => {}
+            }
+        }
+    }
+
+    /// Gives what an image holds a start that it does not survive.
+    pub(in crate::sim::loopback) fn crash(&self, artifact: &Artifact) {
+        let key = artifact.digest().unwrap_or(&artifact.0).to_owned();
+        self.locked(|state, _| state.crashing.insert(key));
+    }
+
+    /// Rollouts that begin from now on take this long.
+    pub(in crate::sim::loopback) fn set_deploy_time(&self, span: Span) {
+        self.locked(|state, _| state.deploy_time = span);
+    }
+
+    /// What served a Deployment's requests between two instants: each stretch with its length in
+    /// seconds. Nothing where there is no such Deployment.
+    pub(in crate::sim::loopback) fn served(
+        &self,
+        target: &Target,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Vec<(f64, Serving)> {
+        let id = id_of(target);
+        self.locked(|state, _| {
+            let history = state.history.get(&id).map(Vec::as_slice).unwrap_or_default();
+            let mut found = Vec::new();
+            for (at, (since, serving)) in history.iter().enumerate() {
+                // What ran first had been running for long.
+                let begins = if at == 0 { from } else { (*since).max(from) };
+                let ends = history.get(at + 1).map_or(to, |(next, _)| (*next).min(to));
+                let length = ends.duration_since(begins).as_secs_f64();
+                if length > 0.0 || (from == to && begins <= to && ends >= to) {
+                    found.push((length.max(f64::EPSILON), serving.clone()));
+                }
+            }
+            found
+        })
+    }
+
+    /// The images that a Deployment's ready replicas run now.
+    pub(in crate::sim::loopback) fn serving(&self, target: &Target) -> Serving {
+        let id = id_of(target);
+        self.locked(|state, _| {
+            let controller = state.controllers.iter().find(|c| *c.id() == id);
+            controller.map(Controller::serving).unwrap_or_default()
+        })
+    }
+
+    pub(super) fn get(&self, id: &Id) -> Result<Arc<Value>, Failure> {
+        let found = self.locked(|state, _| state.store.get(id).map(|s| s.object.clone()));
+        found.ok_or_else(|| Failure::not_found(id.kind, &id.name))
+    }
+
+    /// The objects of a kind, and the version that they are all at.
+    pub(super) fn list(&self, kind: Kind, namespace: Option<&str>) -> (u64, Vec<Arc<Value>>) {
+        self.locked(|state, _| {
+            let objects = state.store.list(kind, namespace).cloned().collect();
+            (state.store.version(), objects)
+        })
+    }
+
+    pub(super) fn since(&self, version: u64) -> Result<Vec<Change>, Failure> {
+        self.locked(|state, _| state.store.since(version))
+    }
+
+    /// Tells of every change from now on.
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn patch(&self, id: &Id, patch: &Patch, dry: bool) -> Result<Arc<Value>, Failure> {
+        let patched = self.locked(|state, now| {
+            let patched = state.store.patch(id, patch, &rfc3339(now.wall), dry);
+            for controller in &mut state.controllers {
+                controller.notice(&state.store, now.mono);
+            }
+            patched
+        });
+        self.written.notify_one();
+        patched
+    }
+
+    fn locked<T>(&self, act: impl FnOnce(&mut State, Now) -> T) -> T {
+        // Nothing panics while it holds the lock, so a poisoned state is whole.
+        let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let now = self.clock.now();
+        state.catch_up(now);
+        let answer = act(&mut state, now);
+        let version = state.store.version();
+        self.changed.send_if_modified(|seen| std::mem::replace(seen, version) != version);
+        answer
+    }
+}
+
+impl State {
+    fn seed(&mut self, workload: &Workload, now: Now) {
+        let target = &workload.target;
+        let id = id_of(target);
+        let (mut object, managers) = deployment(workload, &mut self.mint, now.wall);
+        object["metadata"]["managedFields"] = managers.iter().map(Manager::to_json).collect();
+        self.store.put(id.clone(), object, managers);
+        let controller = Controller::settled(
+            id.clone(),
+            &target.container,
+            &mut self.store,
+            &mut self.mint,
+            now,
+        );
+        self.history.insert(id, vec![(now.wall, controller.serving())]);
+        self.controllers.push(controller);
+    }
+
+    fn next(&self) -> Option<Mono> {
+        self.controllers.iter().filter_map(Controller::next).min()
+    }
+
+    /// Does everything that was due by now, each thing at its time.
+    fn catch_up(&mut self, now: Now) {
+        while let Some(at) = self.next().filter(|at| *at <= now.mono) {
+            let late = now.mono.since(at).to_signed();
+            let wall = now.wall.checked_sub(late).unwrap_or(now.wall);
+            let crashing = &self.crashing;
+            let crashes = |image: &Artifact| crashing.contains(image.digest().unwrap_or(&image.0));
+            let world = Conditions { deploy_time: self.deploy_time, crashes: &crashes };
+            for controller in &mut self.controllers {
+                if controller.next().is_some_and(|due| due <= at) {
+                    controller.step(
+                        &mut self.store,
+                        &mut self.mint,
+                        &world,
+                        Now { wall, mono: at },
+                    );
+                    let serving = controller.serving();
+                    let history = self.history.entry(controller.id().clone()).or_default();
+                    if history.last().is_none_or(|(_, last)| *last != serving) {
+                        history.push((wall, serving));
+                    }
+                    if history.len() > REMEMBERED {
+                        history.remove(0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn id_of(target: &Target) -> Id {
+    let (namespace, name) = (target.namespace.clone(), target.name.clone());
+    Id { kind: Kind::Deployment, namespace, name }
+}
+
+/// A Deployment as its owners would have written it: they own all of it but the image, which was
+/// handed over to ringward, and they consented.
+fn deployment(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, Vec<Manager>) {
+    let Workload { plan, target, image, replicas } = workload;
+    let labels = json!({"app": target.name});
+    let mut applied = json!({
+        "metadata": {
+            "labels": labels,
+            "annotations": {"ringward.dev/managed-by": plan},
+        },
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 10,
+            "progressDeadlineSeconds": 600,
+            "selector": {"matchLabels": labels},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "restartPolicy": "Always",
+                    "terminationGracePeriodSeconds": 30,
+                    "containers": [{
+                        "name": target.container,
+                        "imagePullPolicy": "IfNotPresent",
+                        "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+                    }],
+                },
+            },
+        },
+    });
+    let image_only = json!({"spec": {"template": {"spec": {
+        "containers": [{"name": target.container, "image": image}],
+    }}}});
+    let manager = |name: &str, fields: &Value| Manager {
+        name: name.into(),
+        applied: true,
+        time: rfc3339(wall),
+        fields: Fields::of(fields),
+    };
+    let managers = vec![manager("ringward", &image_only), manager("platform", &applied)];
+    applied["kind"] = json!("Deployment");
+    applied["apiVersion"] = json!("apps/v1");
+    applied["metadata"]["name"] = json!(target.name);
+    applied["metadata"]["namespace"] = json!(target.namespace);
+    applied["metadata"]["uid"] = json!(uid(mint));
+    applied["metadata"]["generation"] = json!(1);
+    applied["metadata"]["creationTimestamp"] = json!(rfc3339(wall));
+    applied["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+    (applied, managers)
+}

@@ -1,0 +1,237 @@
+//! The objects of one simulated cluster, their versions, and what changed lately.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    failure::Failure,
+    ownership::Manager,
+    patch::{Patch, Style},
+};
+
+/// Changes that a watch may still ask for; before that it is told that they are gone.
+const REMEMBERED: usize = 512;
+
+/// The kinds of object that a simulated cluster has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Deployment,
+    Pod,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Deployment => "Deployment",
+            Kind::Pod => "Pod",
+        }
+    }
+
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Kind::Deployment => "deployments",
+            Kind::Pod => "pods",
+        }
+    }
+
+    pub(super) fn group(self) -> &'static str {
+        match self {
+            Kind::Deployment => "apps",
+            Kind::Pod => "",
+        }
+    }
+
+    pub(super) fn api_version(self) -> &'static str {
+        match self {
+            Kind::Deployment => "apps/v1",
+            Kind::Pod => "v1",
+        }
+    }
+
+    /// As messages name it: `deployments.apps`.
+    pub(super) fn qualified(self) -> String {
+        match self.group() {
+            "" => self.plural().into(),
+            group => format!("{}.{group}", self.plural()),
+        }
+    }
+}
+
+/// Names one object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id {
+    pub(super) kind: Kind,
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+/// An object and who owns its fields.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) object: Arc<Value>,
+    pub(super) managers: Vec<Manager>,
+}
+
+/// One change; `before` and `after` are the object as it was and as it is.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    pub(super) version: u64,
+    pub(super) id: Id,
+    pub(super) before: Option<Arc<Value>>,
+    pub(super) after: Option<Arc<Value>>,
+}
+
+/// The objects.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    version: u64,
+    objects: BTreeMap<Id, Stored>,
+    changes: VecDeque<Change>,
+    /// The last change that is no longer remembered.
+    forgotten: u64,
+}
+
+impl Store {
+    /// The version of the last change.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn get(&self, id: &Id) -> Option<&Stored> {
+        self.objects.get(id)
+    }
+
+    /// The objects of a kind, in one namespace or in all.
+    pub(super) fn list(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+    ) -> impl Iterator<Item = &Arc<Value>> {
+        let objects = self.objects.iter().filter(move |(id, _)| {
+            id.kind == kind && namespace.is_none_or(|namespace| id.namespace == namespace)
+        });
+        objects.map(|(_, stored)| &stored.object)
+    }
+
+    /// The changes after `version`.
+    pub(super) fn since(&self, version: u64) -> Result<Vec<Change>, Failure> {
+        if version < self.forgotten {
+            return Err(Failure::expired(version, self.forgotten));
+        }
+        let from = self.changes.partition_point(|change| change.version <= version);
+        Ok(self.changes.range(from..).cloned().collect())
+    }
+
+    /// Stores an object as it is, under a version of its own.
+    pub(super) fn put(&mut self, id: Id, mut object: Value, managers: Vec<Manager>) {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let object = Arc::new(object);
+        let stored = Stored { object: object.clone(), managers };
+        let before = self.objects.insert(id.clone(), stored).map(|old| old.object);
+        self.remember(Change { version: self.version, id, before, after: Some(object) });
+    }
+
+    /// Writes a status; nothing happens where it is the same.
+    pub(super) fn put_status(&mut self, id: &Id, status: Value) {
+        let Some(stored) = self.objects.get(id).filter(|s| s.object["status"] != status) else {
+            return;
+        };
+        let mut object = (*stored.object).clone();
+        object["status"] = status;
+        let managers = stored.managers.clone();
+        self.put(id.clone(), object, managers);
+    }
+
+    pub(super) fn delete(&mut self, id: &Id) {
+        if let Some(stored) = self.objects.remove(id) {
+            self.version += 1;
+            let mut last = (*stored.object).clone();
+            last["metadata"]["resourceVersion"] = json!(self.version.to_string());
+            // What a deletion shows is the object as it last was, under the deletion's version.
+            let before = Some(Arc::new(last));
+            self.remember(Change { version: self.version, id: id.clone(), before, after: None });
+        }
+    }
+
+    /// Patches an object, and stores it unless `dry`. A patch that changes nothing leaves its version.
+    pub(super) fn patch(
+        &mut self,
+        id: &Id,
+        patch: &Patch,
+        time: &str,
+        dry: bool,
+    ) -> Result<Arc<Value>, Failure> {
+        let Some(live) = self.objects.get(id) else {
+            return Err(match patch.style {
+                Style::Apply => Failure::no_creation(id.kind, &id.name),
+                Style::Merge | Style::Strategic => Failure::not_found(id.kind, &id.name),
+            });
+        };
+        let (mut object, managers) = patch.apply(id.kind, live, time)?;
+        let same = |field: &str| object[field] == live.object[field];
+        if same("spec") && same("metadata") && managers == live.managers {
+            return Ok(live.object.clone());
+        }
+        validate(id, &live.object, &object)?;
+        // Kubernetes counts a Deployment's annotations as part of what its controller must look at.
+        let annotations = "/metadata/annotations";
+        if !same("spec") || object.pointer(annotations) != live.object.pointer(annotations) {
+            let generation = live.object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+            object["metadata"]["generation"] = json!(generation);
+        }
+        object["metadata"]["managedFields"] = managers.iter().map(Manager::to_json).collect();
+        if dry {
+            return Ok(Arc::new(object));
+        }
+        self.put(id.clone(), object, managers);
+        self.objects
+            .get(id)
+            .map(|stored| stored.object.clone())
+            .ok_or_else(|| Failure::not_found(id.kind, &id.name))
+    }
+
+    fn remember(&mut self, change: Change) {
+        self.changes.push_back(change);
+        while self.changes.len() > REMEMBERED {
+            self.forgotten = self.changes.pop_front().map_or(self.forgotten, |c| c.version);
+        }
+    }
+}
+
+/// The little of a Deployment's validation that a client of ours could run into.
+fn validate(id: &Id, live: &Value, new: &Value) -> Result<(), Failure> {
+    let invalid = |field: &str, why: &str| {
+        Err(Failure::invalid((id.kind.group(), id.kind.name(), &id.name), field, why))
+    };
+    if id.kind != Kind::Deployment {
+        return Ok(());
+    }
+    if live["spec"]["selector"] != new["spec"]["selector"] {
+        return invalid("spec.selector", "Invalid value: field is immutable");
+    }
+    let replicas = &new["spec"]["replicas"];
+    if replicas.as_u64().is_none() {
+        return invalid(
+            "spec.replicas",
+            &format!("Invalid value: {replicas}: must be greater than or equal to 0"),
+        );
+    }
+    let containers = new.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let Some(containers) = containers.filter(|list| !list.is_empty()) else {
+        return invalid("spec.template.spec.containers", "Required value");
+    };
+    for (at, container) in containers.iter().enumerate() {
+        for field in ["name", "image"] {
+            if container[field].as_str().is_none_or(str::is_empty) {
+                let field = format!("spec.template.spec.containers[{at}].{field}");
+                return invalid(&field, "Required value");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! What has happened, from the journal: every phase that a ring was in, and the timeline that a
+//! failure is shown with. It folds the journal by itself, and only when somebody asks.
+
+use std::collections::BTreeMap;
+
+use super::run::Entry;
+use crate::{
+    decide::{
+        fact::{Fact, Verdict},
+        phase::{self, ReleasePhase, RingPhase},
+        waiting::HoldKind,
+        world::World,
+    },
+    ids::{ClusterName, GateName, PlanName, ReleaseId, RingName},
+    model::time::Span,
+};
+
+/// Something worth a line.
+#[derive(Debug)]
+struct Line {
+    at: Span,
+    /// Whose it is; everybody's where nobody is named.
+    release: Option<ReleaseId>,
+    text: String,
+}
+
+/// A phase that a ring came to.
+#[derive(Debug)]
+struct Reached {
+    release: ReleaseId,
+    ring: RingName,
+    phase: RingPhase,
+}
+
+/// The journal, read so far.
+#[derive(Debug, Default)]
+pub struct History {
+    world: World,
+    read: usize,
+    reached: Vec<Reached>,
+    release_phases: Vec<(ReleaseId, ReleasePhase)>,
+    lines: Vec<Line>,
+    last: BTreeMap<(ReleaseId, RingName), (RingPhase, Vec<HoldKind>)>,
+    verdicts: BTreeMap<(ReleaseId, RingName, ClusterName, GateName), Verdict>,
+    last_release: BTreeMap<ReleaseId, ReleasePhase>,
+}
+
+impl History {
+    /// Reads what is new in the journal.
+    pub fn read(&mut self, journal: &[Entry]) {
+        for entry in &journal[self.read..] {
+            for fact in &entry.facts {
+                self.fact(entry.at, fact);
+            }
+            // The run has folded the same entry before; what it refused never came here.
+            let folded = self.world.fold(entry.now, &entry.facts, &entry.commands);
+            debug_assert!(folded.is_ok(), "the journal folds");
+            self.sample(entry);
+        }
+        self.read = journal.len();
+    }
+
+    /// Whether the ring was ever in the phase.
+    pub fn was(&self, release: &ReleaseId, ring: &RingName, phase: RingPhase) -> bool {
+        self.first(release, ring, phase).is_some()
+    }
+
+    /// Whether the release was ever in the phase.
+    pub fn release_was(&self, release: &ReleaseId, phase: ReleasePhase) -> bool {
+        self.release_phases.iter().any(|(r, p)| r == release && *p == phase)
+    }
+
+    /// The place in the order of events at which the ring first came to the phase.
+    pub fn first(&self, release: &ReleaseId, ring: &RingName, phase: RingPhase) -> Option<usize> {
+        self.reached
+            .iter()
+            .position(|r| r.phase == phase && r.ring == *ring && r.release == *release)
+    }
+
+    /// The last `count` lines up to `at` that concern `release`, or anybody where none is named.
+    pub fn timeline(&self, release: Option<&ReleaseId>, at: Span, count: usize) -> String {
+        let concerns = |line: &&Line| match (&line.release, release) {
+            (Some(whose), Some(asked)) => whose == asked,
+            (None, _) | (_, None) => true,
+        };
+        let lines = self.lines.iter().filter(|line| line.at <= at).filter(concerns);
+        let lines: Vec<_> = lines.collect();
+        let mut text = String::new();
+        for line in &lines[lines.len().saturating_sub(count)..] {
+            let at = line.at.to_string();
+            text.push_str(&format!("    {at:>8}  {}\n", line.text));
+        }
+        text
+    }
+
+    fn line(&mut self, at: Span, release: Option<&ReleaseId>, text: String) {
+        self.lines.push(Line { at, release: release.cloned(), text });
+    }
+
+    fn reach(&mut self, release: &ReleaseId, ring: &RingName, phase: RingPhase) {
+        let (release, ring) = (release.clone(), ring.clone());
+        self.reached.push(Reached { release, ring, phase });
+    }
+
+    /// Phases that a ring only passes through inside one decision are told by the facts.
+    fn fact(&mut self, at: Span, fact: &Fact) {
+        let who = |actor: &crate::decide::event::Actor| actor.name.clone();
+        match fact {
+            Fact::TookOver { epoch } => {
+                self.line(at, None, format!("ringward starts, epoch {epoch}"));
+            }
+            Fact::PlanInError { plan, problems, .. } => {
+                let first = problems.first().map_or("", |p| p.message.as_str());
+                self.line(at, None, format!("plan {plan} is in error: {first}"));
+            }
+            Fact::PlanDeclared { plan } => {
+                self.line(at, None, format!("plan {} is declared", plan.name));
+            }
+            Fact::PlanWithdrawn { plan, .. } => {
+                self.line(at, None, format!("plan {plan} is withdrawn"));
+            }
+            Fact::Submitted { release, author, .. } => {
+                self.line(at, Some(release), format!("{release} is released by {author}"));
+            }
+            Fact::Refused { by, kind, detail, .. } => {
+                let text = format!("{} is refused: {}, {detail}", who(by), kind.name());
+                self.line(at, None, text);
+            }
+            Fact::Paused { scope, by, .. } => {
+                self.line(at, None, format!("{} pauses {scope:?}", who(by)));
+            }
+            Fact::Resumed { scope, by, .. } => {
+                self.line(at, None, format!("{} resumes {scope:?}", who(by)));
+            }
+            Fact::Frozen { id, scope, by, .. } => {
+                self.line(at, None, format!("{} freezes {scope:?} ({id})", who(by)));
+            }
+            Fact::Lifted { id, by } => {
+                self.line(at, None, format!("{} lifts the freeze {id}", who(by)));
+            }
+            Fact::Approved { release, ring, by, .. } => {
+                self.line(at, Some(release), format!("{ring}: {} approves", who(by)));
+            }
+            Fact::Advanced { release, ring, by, .. } => {
+                self.line(at, Some(release), format!("{ring}: {} advances it", who(by)));
+            }
+            Fact::Aborted { release, by, .. } => {
+                self.line(at, Some(release), format!("{} aborts it", who(by)));
+            }
+            Fact::RingStarted { release, ring, .. } => {
+                self.reach(release, ring, RingPhase::Deploying);
+            }
+            Fact::SoakStarted { release, ring } => self.reach(release, ring, RingPhase::Soaking),
+            Fact::RingPassed { release, ring } => self.reach(release, ring, RingPhase::Passed),
+            Fact::RingFailed { release, ring, cause } => {
+                self.reach(release, ring, RingPhase::Failed);
+                self.line(at, Some(release), format!("{ring} fails: {cause}"));
+            }
+            Fact::Rejected { release, ring, by, .. } => {
+                self.reach(release, ring, RingPhase::Failed);
+                self.line(at, Some(release), format!("{ring}: {} rejects it", who(by)));
+            }
+            Fact::RollbackStarted { release, ring, by, .. } => {
+                self.reach(release, ring, RingPhase::RollingBack);
+                self.line(at, Some(release), format!("{ring} goes back, says {by}"));
+            }
+            Fact::RingRolledBack { release, ring } => {
+                self.reach(release, ring, RingPhase::RolledBack);
+            }
+            Fact::RingAborted { release, ring } => self.reach(release, ring, RingPhase::Aborted),
+            Fact::RingSuperseded { release, ring, .. } => {
+                self.reach(release, ring, RingPhase::Superseded);
+            }
+            Fact::Retried { release, ring, by, .. } => {
+                self.reach(release, ring, RingPhase::Waiting);
+                self.line(at, Some(release), format!("{ring}: {} retries it", who(by)));
+            }
+            Fact::SoakReset { release, ring, why } => {
+                self.line(at, Some(release), format!("{ring}: back to zero: {why}"));
+            }
+            Fact::ClusterFailed { release, ring, cluster, cause } => {
+                self.line(at, Some(release), format!("{ring}: {cluster} failed: {cause}"));
+            }
+            Fact::ClusterStuck { release, ring, cluster, cause } => {
+                self.line(at, Some(release), format!("{ring}: {cluster} is stuck: {cause}"));
+            }
+            Fact::Measured { release, ring, cluster, gate, judged, .. } => {
+                let key = (release.clone(), ring.clone(), cluster.clone(), gate.clone());
+                if self.verdicts.insert(key, judged.verdict) != Some(judged.verdict) {
+                    let (verdict, detail) = (judged.verdict, &judged.detail);
+                    let text = format!("{ring}: {gate} on {cluster} says {verdict} ({detail})");
+                    self.line(at, Some(release), text);
+                }
+            }
+            Fact::SourceAccepted { .. }
+            | Fact::SourceRefused { .. }
+            | Fact::Answered { .. }
+            | Fact::Adopted { .. }
+            | Fact::TargetSeen { .. }
+            | Fact::EffectSettled { .. }
+            | Fact::EffectSuperseded { .. }
+            | Fact::ClusterReady { .. }
+            | Fact::SoakRunning { .. }
+            | Fact::SoakCredited { .. }
+            | Fact::MeasureDropped { .. }
+            | Fact::BaselineTaken { .. }
+            | Fact::ClusterRestored { .. } => {}
+        }
+    }
+
+    /// What a look at the world after the entry shows that it did not show before.
+    fn sample(&mut self, entry: &Entry) {
+        let mut seen = Vec::new();
+        let plans: Vec<&PlanName> = match &entry.plan {
+            Some(plan) => vec![plan],
+            None => self.world.plans.keys().collect(),
+        };
+        for state in plans.into_iter().filter_map(|plan| self.world.plans.get(plan)) {
+            for release in state.in_order() {
+                let id = &release.id;
+                let phase = phase::of_release(&self.world, release);
+                if self.last_release.get(id) != Some(&phase) {
+                    seen.push((id.clone(), None, format!("{id} is {phase}"), phase));
+                }
+                for ring in release.plan.graph.order() {
+                    let now = phase::of_ring(&self.world, release, ring, entry.now);
+                    let holds = phase::holds(&self.world, release, ring, entry.now);
+                    let known = self.last.get(&(id.clone(), ring.clone()));
+                    if known == Some(&(now, holds.clone())) {
+                        continue;
+                    }
+                    let by: Vec<_> = holds.iter().map(|hold| hold.name()).collect();
+                    let by = by.join(", ");
+                    let text = match known.filter(|(before, _)| *before == now) {
+                        None if holds.is_empty() => format!("{ring} is {now}"),
+                        None => format!("{ring} is {now}, held by {by}"),
+                        Some(_) if holds.is_empty() => format!("{ring} is held no more"),
+                        Some(_) => format!("{ring} is held by {by}"),
+                    };
+                    seen.push((id.clone(), Some((ring.clone(), now, holds)), text, phase));
+                }
+            }
+        }
+        for (release, ring, text, phase) in seen {
+            self.line(entry.at, Some(&release), text);
+            match ring {
+                Some((ring, now, holds)) => {
+                    let key = (release.clone(), ring.clone());
+                    let before = self.last.insert(key, (now, holds));
+                    // All others are told by the facts, in the order in which they came.
+                    let derived = matches!(now, RingPhase::Waiting | RingPhase::Held);
+                    if derived && before.is_none_or(|(before, _)| before != now) {
+                        self.reach(&release, &ring, now);
+                    }
+                }
+                None => {
+                    self.last_release.insert(release.clone(), phase);
+                    self.release_phases.push((release, phase));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A scenario as it is run.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::wire::Range;
+use crate::{
+    decide::{
+        event::Action,
+        fact::{Refusal, Verdict},
+        phase::{ReleasePhase, RingPhase},
+        waiting::HoldKind,
+    },
+    ids::{ClusterName, GateName, Jurisdiction, PlanName, Principal, ReleaseId, RingName, Version},
+    model::time::Span,
+    sim::fleet::{Series, Stretch},
+};
+
+/// What happens, and what must come of it.
+#[derive(Debug)]
+pub struct Scenario {
+    /// What it shows.
+    pub name: String,
+    /// The file that it stands in.
+    pub file: String,
+    /// The directory of its declarations.
+    pub source: PathBuf,
+    /// What the wall clock says at the beginning.
+    pub start: Timestamp,
+    /// What runs everywhere, fully soaked.
+    pub known: BTreeMap<PlanName, Version>,
+    /// What the metric sources answer, and the line of each.
+    pub series: Vec<(Series, usize)>,
+    /// Clusters that behave otherwise than usual.
+    pub sites: Vec<Site>,
+    /// By time; steps of the same time in their order.
+    pub steps: Vec<Step>,
+}
+
+/// How a cluster behaves otherwise than usual.
+#[derive(Debug)]
+pub struct Site {
+    /// Which.
+    pub name: ClusterName,
+    /// Where in the file.
+    pub line: usize,
+    /// How long a target takes to be ready.
+    pub deploy_time: Option<Span>,
+    /// When it cannot be reached.
+    pub unreachable: Vec<Stretch>,
+    /// When not all is ready there.
+    pub unready: Vec<Stretch>,
+    /// What never becomes ready there.
+    pub never_ready: Vec<Version>,
+}
+
+/// Something at a time.
+#[derive(Debug)]
+pub struct Step {
+    /// When, from the start.
+    pub at: Span,
+    /// Where in the file.
+    pub line: usize,
+    /// What.
+    pub what: What,
+}
+
+/// What happens, or is looked at.
+#[derive(Debug)]
+pub enum What {
+    /// Somebody asks for something.
+    Ask(Asking),
+    /// A file of the source says something else.
+    EditFile {
+        /// Its path in the source.
+        file: String,
+        /// All that it says.
+        content: String,
+    },
+    /// A document of the source is replaced, or added.
+    EditDocument(serde_yaml::Value),
+    /// ringward is killed, and comes back later.
+    Restart {
+        /// How long it is away.
+        down: Span,
+    },
+    /// The wall clock jumps.
+    Jump(SignedDuration),
+    /// Somebody else changes what a cluster runs.
+    Drift {
+        /// Where.
+        cluster: ClusterName,
+        /// Whose target, where there are several.
+        plan: Option<PlanName>,
+        /// What it runs now.
+        running: Version,
+    },
+    /// What must be so.
+    Expect(Box<Expect>),
+}
+
+/// A request, but for what only the run knows.
+#[derive(Debug)]
+pub struct Asking {
+    /// Who asks.
+    pub by: Principal,
+    /// Their roles.
+    pub roles: Vec<String>,
+    /// Where they belong to.
+    pub jurisdiction: Option<Jurisdiction>,
+    /// What they ask for.
+    pub action: Action,
+}
+
+/// What must be so.
+#[derive(Debug, Default)]
+pub struct Expect {
+    /// Of which release.
+    pub release: Option<ReleaseId>,
+    /// On which ring.
+    pub ring: Option<RingName>,
+    /// Its phase there.
+    pub phase: Option<RingPhase>,
+    /// What is credited.
+    pub soak: Option<Range>,
+    /// The kinds of its holds, all of them.
+    pub held_by: Option<Vec<HoldKind>>,
+    /// What a gate said last; on every cluster where none is named.
+    pub verdict: Option<(GateName, Option<ClusterName>, Verdict)>,
+    /// What a cluster runs, and for which plan where there are several.
+    pub running: Option<(ClusterName, Option<PlanName>, Version)>,
+    /// How the last request was refused.
+    pub refused: Option<Refusal>,
+    /// The release's phase.
+    pub release_phase: Option<ReleasePhase>,
+    /// Phases that the ring was never in.
+    pub never: Vec<RingPhase>,
+    /// Phases that the release was never in.
+    pub release_never: Vec<ReleasePhase>,
+    /// The ring that started only after this one had reached `phase` (its start, where none is given).
+    pub before: Option<RingName>,
+    /// What stands in the journal.
+    pub audit: Option<String>,
+}

@@ -1,0 +1,368 @@
+//! A scenario as it is written: exactly what may stand there, and nothing of what it means.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt::Display, str::FromStr};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_yaml::Value;
+
+use crate::{
+    decide::{
+        command::Lane,
+        fact::{Refusal, Verdict},
+        phase::RingPhase,
+        waiting::HoldKind,
+    },
+    ids::{
+        ClusterName, FreezeId, GateName, Jurisdiction, PlanName, Principal, ReleaseId, RingName,
+        Version,
+    },
+    model::time::Span,
+    sim::notation::Values,
+};
+
+/// What reads itself from text, such as a phase.
+#[derive(Debug, Clone)]
+pub struct Parsed<T>(pub T);
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(d)?;
+        text.parse().map(Parsed).map_err(D::Error::custom)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Document {
+    /// Checked before.
+    #[serde(rename = "apiVersion")]
+    pub _api_version: Value,
+    /// Checked before.
+    #[serde(rename = "kind")]
+    pub _kind: Value,
+    pub metadata: Metadata,
+    pub spec: Spec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// What it shows, in words.
+    pub name: String,
+    #[serde(rename = "labels", default)]
+    pub _labels: BTreeMap<String, String>,
+    #[serde(rename = "annotations", default)]
+    pub _annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// The directory with rings/ and policies/ beneath it, from the scenario's own.
+    pub source: String,
+    /// What the wall clock says at the beginning.
+    pub start: Timestamp,
+    /// What runs everywhere, fully soaked.
+    #[serde(default)]
+    pub known: BTreeMap<PlanName, Version>,
+    #[serde(default)]
+    pub metrics: Vec<Metric>,
+    #[serde(default)]
+    pub clusters: Vec<Cluster>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metric {
+    pub gate: GateName,
+    pub cluster: Option<ClusterName>,
+    pub plan: Option<PlanName>,
+    pub values: Values,
+    pub samples: Option<Values>,
+    #[serde(default)]
+    pub from: Span,
+    pub every: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cluster {
+    pub name: ClusterName,
+    pub deploy_time: Option<Span>,
+    #[serde(default)]
+    pub unreachable: Vec<Stretch>,
+    /// When its targets are not all ready, though nobody deploys.
+    #[serde(default)]
+    pub unready: Vec<Stretch>,
+    /// Versions that never become ready there.
+    #[serde(default)]
+    pub never_ready: Vec<Version>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Stretch {
+    pub from: Span,
+    #[serde(rename = "for")]
+    pub length: Span,
+}
+
+/// One step: when, and one of what follows.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Step {
+    pub at: Span,
+    pub release: Option<Submit>,
+    pub pause: Option<Pause>,
+    pub resume: Option<Pause>,
+    pub approve: Option<Approve>,
+    pub reject: Option<Approve>,
+    pub abort: Option<Abort>,
+    pub retry: Option<Override>,
+    pub rollback: Option<Override>,
+    pub advance: Option<Override>,
+    pub freeze: Option<Freeze>,
+    pub lift: Option<Lift>,
+    pub edit: Option<Edit>,
+    pub restart: Option<Restart>,
+    pub clock: Option<ClockStep>,
+    pub drift: Option<Drift>,
+    pub expect: Option<Expect>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Submit {
+    pub plan: PlanName,
+    pub version: Version,
+    pub author: Option<Principal>,
+    pub by: Option<Principal>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    #[serde(default)]
+    pub lane: Lane,
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub irreversible: bool,
+    pub requires: Option<Requires>,
+}
+
+/// `2.13.0`, or `{release: 2.13.0, rings: all}`.
+#[derive(Debug)]
+pub struct Requires(pub Version);
+
+impl<'de> Deserialize<'de> for Requires {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Long {
+            release: Version,
+            #[serde(rename = "rings")]
+            _rings: Option<All>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        enum All {
+            All,
+        }
+        match Value::deserialize(d)? {
+            Value::String(version) => Ok(Self(version.into())),
+            other => {
+                let Long { release, .. } = Long::deserialize(other).map_err(D::Error::custom)?;
+                Ok(Self(release))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pause {
+    pub plan: Option<PlanName>,
+    pub ring: Option<RingName>,
+    pub release: Option<ReleaseId>,
+    pub jurisdiction: Option<Jurisdiction>,
+    #[serde(default)]
+    pub everything: bool,
+    pub by: Option<Principal>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Approve {
+    pub release: ReleaseId,
+    pub ring: RingName,
+    pub by: Principal,
+    pub jurisdiction: Option<Jurisdiction>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Abort {
+    pub release: ReleaseId,
+    #[serde(default)]
+    pub hold: bool,
+    pub by: Option<Principal>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Override {
+    pub release: ReleaseId,
+    pub ring: Option<RingName>,
+    pub by: Option<Principal>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Freeze {
+    pub id: Option<FreezeId>,
+    pub plan: Option<PlanName>,
+    pub jurisdiction: Option<Jurisdiction>,
+    #[serde(default)]
+    pub everything: bool,
+    /// An instant, or a time of the scenario such as `3h`.
+    pub until: Option<String>,
+    pub by: Option<Principal>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lift {
+    pub id: FreezeId,
+    pub by: Option<Principal>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Edit {
+    /// A file of the source, and all that it now says.
+    pub file: Option<String>,
+    pub content: Option<String>,
+    /// A whole document, in the place of the one of its kind and name.
+    pub document: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Restart {
+    #[serde(default)]
+    pub down: Span,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClockStep {
+    pub jump: Parsed<Jump>,
+}
+
+/// A length of time with a sign.
+#[derive(Debug, Clone, Copy)]
+pub struct Jump(pub SignedDuration);
+
+impl FromStr for Jump {
+    type Err = crate::model::time::NotASpan;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix('-') {
+            Some(back) => back.parse::<Span>().map(|span| Self(-span.to_signed())),
+            None => text.trim_start_matches('+').parse::<Span>().map(|s| Self(s.to_signed())),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Drift {
+    pub cluster: ClusterName,
+    pub plan: Option<PlanName>,
+    pub running: Option<Version>,
+    /// Recognised, and refused in so many words.
+    pub region: Option<Value>,
+    pub jurisdiction: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Expect {
+    pub release: Option<ReleaseId>,
+    pub ring: Option<RingName>,
+    pub phase: Option<Parsed<RingPhase>>,
+    pub soak: Option<Parsed<Range>>,
+    pub held_by: Option<Vec<HoldKind>>,
+    pub verdict: Option<ExpectVerdict>,
+    pub cluster: Option<ClusterName>,
+    pub plan: Option<PlanName>,
+    pub running: Option<Version>,
+    pub refused: Option<Refusal>,
+    pub release_phase: Option<Parsed<crate::decide::phase::ReleasePhase>>,
+    /// Phases of the ring, or of the release where no ring is named.
+    pub never: Option<Vec<String>>,
+    pub before: Option<Before>,
+    pub audit: Option<Audit>,
+}
+
+/// A length of time, or the least and the greatest of them, both included.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    pub least: Span,
+    pub most: Span,
+}
+
+impl FromStr for Range {
+    type Err = crate::model::time::NotASpan;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (least, most) = text.split_once("..").unwrap_or((text, text));
+        Ok(Self { least: least.trim().parse()?, most: most.trim().parse()? })
+    }
+}
+
+impl Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.least == self.most {
+            write!(f, "{}", self.least)
+        } else {
+            write!(f, "{}..{}", self.least, self.most)
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExpectVerdict {
+    pub gate: GateName,
+    pub cluster: Option<ClusterName>,
+    pub is: Verdict,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Before {
+    pub ring: RingName,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Audit {
+    pub contains: String,
+}

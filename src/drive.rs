@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     act::dispatch::Dispatch,
-    clock::Clock,
+    clock::{Clock, timed},
     decide::{
         Decision, decide,
         event::Event,
@@ -166,10 +166,13 @@ impl Drive {
             let now = self.clock.now();
             touched.extend(plan_of(&event));
             let before = world.shared.clone();
-            let decided = self.telemetry.time_decision(|| decide(&world, &event, now));
-            match decided.and_then(|decision| {
+            let (decided, took) = timed(|| decide(&world, &event, now));
+            self.telemetry.decided(took);
+            let folded = decided.and_then(|decision| {
+                self.telemetry.recorded(&world, now, &decision.facts);
                 world.fold(now, &decision.facts, &decision.commands).map(|()| decision)
-            }) {
+            });
+            match folded {
                 Ok(decision) => batch.push(Decided { at: now, decision, answer }),
                 Err(illegal) => {
                     // A defect of ours: the event has no effect, and somebody must hear of it.
@@ -218,8 +221,10 @@ impl Drive {
         let mut numbers = if drafts.is_empty() {
             0..0
         } else {
-            self.telemetry
-                .time_append(|| tokio::task::block_in_place(|| self.store.append(epoch, &drafts)))?
+            let append = || self.store.append(epoch, &drafts);
+            let (numbers, took) = timed(|| tokio::task::block_in_place(append));
+            self.telemetry.appended(took);
+            numbers?
         };
         Ok(batch
             .iter()
@@ -237,14 +242,14 @@ impl Drive {
         answer: Option<oneshot::Sender<Result<Reply, Unavailable>>>,
     ) {
         for fact in &decision.facts {
-            match fact {
-                Fact::EffectSuperseded { key, .. } => self.dispatch.cancel(key),
-                Fact::PlanDeclared { plan } => self.dispatch.watch(plan),
-                Fact::PlanWithdrawn { plan, .. } => self.dispatch.unwatch(plan),
-                _ => {}
+            if let Fact::EffectSuperseded { key, .. } = fact {
+                self.dispatch.cancel(key);
+            } else if let Fact::PlanDeclared { plan } = fact {
+                self.dispatch.watch(plan);
+            } else if let Fact::PlanWithdrawn { plan, .. } = fact {
+                self.dispatch.unwatch(plan);
             }
         }
-        self.telemetry.recorded(at, &decision.facts);
         self.dispatch.dispatch(epoch, decision.commands);
         if let (Some(answer), Some(reply)) = (answer, decision.reply) {
             // It fails where whoever asked has gone; what was decided stands.

@@ -123,7 +123,8 @@ impl GitSource {
 
     async fn look(&mut self) -> Result<Polled, String> {
         self.fetch().await?;
-        let head = self.git(&["rev-parse", "--verify", "--quiet", &format!("{HEAD}^{{commit}}")]).await?;
+        let head =
+            self.git(&["rev-parse", "--verify", "--quiet", &format!("{HEAD}^{{commit}}")]).await?;
         let head = String::from_utf8_lossy(&head.out).trim().to_owned();
         if !is_object(&head) {
             return Err(format!("branch {} has no commit", self.settings.branch));
@@ -133,7 +134,8 @@ impl GitSource {
             return Ok(Polled::Unchanged);
         }
         if let Some(accepted) = self.accepted.as_ref().filter(|a| **a != commit) {
-            let step = self.run(&["merge-base", "--is-ancestor", accepted.as_str(), &head], b"").await?;
+            let step =
+                self.run(&["merge-base", "--is-ancestor", accepted.as_str(), &head], b"").await?;
             match step.code {
                 Some(0) => {}
                 // 1: not an ancestor. 128: the accepted commit is not among what the head brought along.
@@ -160,7 +162,9 @@ impl GitSource {
     async fn fetch(&self) -> Result<(), String> {
         let store = &self.settings.store;
         if !store.join("HEAD").is_file() {
-            tokio::fs::create_dir_all(store).await.map_err(|e| format!("{}: {e}", store.display()))?;
+            tokio::fs::create_dir_all(store)
+                .await
+                .map_err(|e| format!("{}: {e}", store.display()))?;
             // A template could bring hooks along.
             self.git(&["init", "--bare", "--quiet", "--template="]).await?;
         }
@@ -199,7 +203,9 @@ impl GitSource {
             wanted.push((path.to_owned(), object.to_owned()));
         }
         if wanted.len() > MAX_FILES || total > MAX_TOTAL {
-            return refuse(format!("more than {MAX_FILES} files or {MAX_TOTAL} bytes of declarations"));
+            return refuse(format!(
+                "more than {MAX_FILES} files or {MAX_TOTAL} bytes of declarations"
+            ));
         }
         if wanted.is_empty() {
             // Taken for an empty source, a wrong path would withdraw every plan.
@@ -211,7 +217,8 @@ impl GitSource {
         let mut rest = batch.out.as_slice();
         let mut files = BTreeMap::new();
         for (path, object) in wanted {
-            let (bytes, after) = blob(rest, &object).ok_or("git gave an object in no known form")?;
+            let (bytes, after) =
+                blob(rest, &object).ok_or("git gave an object in no known form")?;
             rest = after;
             files.insert(path, bytes[..bytes.len().min(MAX_READ)].to_vec());
         }
@@ -229,7 +236,14 @@ impl GitSource {
             command.arg("-c").arg(format!("protocol.{scheme}.allow=always"));
         }
         command
-            .args(["-c", "transfer.fsckObjects=true", "-c", "gc.auto=0", "-c", "maintenance.auto=false"])
+            .args([
+                "-c",
+                "transfer.fsckObjects=true",
+                "-c",
+                "gc.auto=0",
+                "-c",
+                "maintenance.auto=false",
+            ])
             .args(["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"])
             .arg("--git-dir")
             .arg(&self.settings.store)
@@ -305,7 +319,8 @@ fn is_object(name: &str) -> bool {
 }
 
 fn is_url(url: &str) -> bool {
-    if url.starts_with('-') || url.contains("::") || url.chars().any(|c| c.is_control() || c == ' ') {
+    if url.starts_with('-') || url.contains("::") || url.chars().any(|c| c.is_control() || c == ' ')
+    {
         return false;
     }
     match url.split_once("://") {

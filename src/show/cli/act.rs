@@ -177,7 +177,8 @@ pub async fn run(context: &Context, act: &Act) -> Result<Exit, Failure> {
         }
         Act::Rollback(OfRelease { which, ring, reason }) => {
             let release = which.release(&client).await?;
-            let from = ring.as_ref().map_or("everywhere it is out".into(), |ring| format!("{ring}"));
+            let from =
+                ring.as_ref().map_or("everywhere it is out".into(), |ring| format!("{ring}"));
             context.confirm(&format!("Take {release} back from {from}?"))?;
             let words = ("rollback", "goes back");
             of_release(context, &client, &release, ring.as_ref(), reason.as_ref(), words).await
@@ -214,7 +215,8 @@ async fn scoped(
     path.extend(version.iter().flat_map(|version| ["releases", version.as_str()]));
     path.extend(args.ring.iter().flat_map(|ring| ["rings", ring.as_str()]));
     path.push(verb);
-    let answer = client.ask(Method::POST, &path, Some(&because(args.reason.as_ref())?), None).await?;
+    let answer =
+        client.ask(Method::POST, &path, Some(&because(args.reason.as_ref())?), None).await?;
     said(context, &answer, &named(&args.which.to_string(), args.ring.as_ref()), done)
 }
 
@@ -273,7 +275,9 @@ async fn approve(
     for _ in 0..TRIES {
         let asked = client.ask(Method::POST, &action, Some(&json!({})), etag.as_deref()).await;
         let stale = match asked {
-            Ok(answer) => return said(context, &answer, &named(&release.to_string(), Some(name)), "approved"),
+            Ok(answer) => {
+                return said(context, &answer, &named(&release.to_string(), Some(name)), "approved");
+            }
             Err(failure) if failure.is_refusal("stale-state") => failure,
             Err(failure) => return Err(failure),
         };

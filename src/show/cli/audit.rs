@@ -8,12 +8,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{
-    client::Answer,
-    context::Context,
-    failure::Failure,
-    table::Table,
-};
+use super::{client::Answer, context::Context, failure::Failure, table::Table};
 use crate::{
     ids::PlanName,
     record::{SledStore, audit},
@@ -103,7 +98,7 @@ pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
             let journal = journal(data)?;
             let mut out = io::BufWriter::new(io::stdout().lock());
             let exported = audit::export(&journal, since.saturating_add(1), &mut out);
-            let lines = exported.map_err(|error| match error {
+            let audit::ExportEnd { entries, .. } = exported.map_err(|error| match error {
                 audit::ExportError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                     Failure::nobody_reads()
                 }
@@ -112,7 +107,7 @@ pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
                 }
             })?;
             out.flush().map_err(|_| Failure::nobody_reads())?;
-            context.progress(&format!("{lines} entries"));
+            context.progress(&format!("{entries} entries"));
             Ok(Exit::Done)
         }
         Audit::Export(Export { since, data: None }) => export(context, *since).await,
@@ -122,8 +117,9 @@ pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
 /// Opens the journal of a server that is stopped; none is begun.
 fn journal(data: &Path) -> Result<SledStore, Failure> {
     if !data.join("format").exists() {
-        return Err(Failure::new(format!("{} holds no journal", data.display()))
-            .help("--data names the data directory of a server; leave it out to ask a running one"));
+        return Err(Failure::new(format!("{} holds no journal", data.display())).help(
+            "--data names the data directory of a server; leave it out to ask a running one",
+        ));
     }
     SledStore::open(data).map_err(|error| {
         Failure::of(&error).help("stop the server first, or leave --data out to ask it")
@@ -188,8 +184,11 @@ fn verified(context: &Context, answer: &Answer) -> Result<Exit, Failure> {
     context.answer(answer, || vec![found.head.to_string()], people)?;
     match &found.broken {
         None => Ok(Exit::Done),
-        Some(broken) => Err(Failure::new(format!("entry {} does not hold: {}", broken.seq, broken.why))
-            .help("compare with an export or a backup; what stands behind it cannot be trusted")),
+        Some(broken) => {
+            Err(Failure::new(format!("entry {} does not hold: {}", broken.seq, broken.why)).help(
+                "compare with an export or a backup; what stands behind it cannot be trusted",
+            ))
+        }
     }
 }
 

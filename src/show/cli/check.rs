@@ -76,8 +76,9 @@ pub async fn read(path: &Path) -> Result<Compiled, Failure> {
     match DirSource::new(path).poll().await {
         Polled::New(snapshot) => Ok(compile(&snapshot)),
         // A directory is never refused, and its first look finds it changed.
-        Polled::Unreachable(why) | Polled::Refused { why, .. } => Err(Failure::usage(why)
-            .help("name the directory that holds rings/ and policies/")),
+        Polled::Unreachable(why) | Polled::Refused { why, .. } => {
+            Err(Failure::usage(why).help("name the directory that holds rings/ and policies/"))
+        }
         Polled::Unchanged => Err(Failure::new(format!("{} could not be read", path.display()))),
     }
 }
@@ -94,11 +95,13 @@ pub fn place(diagnostics: &mut [Diagnostic], path: &Path) {
 
 /// How a command ends that met these.
 pub fn verdict(diagnostics: &[Diagnostic]) -> Exit {
-    let mut errors = diagnostics.iter().filter(|found| found.is_error()).peekable();
-    match errors.peek() {
-        None => Exit::Done,
-        Some(_) if errors.any(|error| error.rule.starts_with("RES")) => Exit::Violation,
-        Some(_) => Exit::Error,
+    let errors = || diagnostics.iter().filter(|found| found.is_error());
+    if errors().any(|error| error.rule.starts_with("RES")) {
+        Exit::Violation
+    } else if errors().next().is_some() {
+        Exit::Error
+    } else {
+        Exit::Done
     }
 }
 
@@ -113,8 +116,13 @@ fn summary(diagnostics: &[Diagnostic], counts: Counts) -> String {
     let Counts { documents, clusters, plans, policies, .. } = counts;
     if !diagnostics.iter().any(Diagnostic::is_error) {
         let rest: String = found.iter().map(|found| format!(", {found}")).collect();
-        let policies = if policies == 1 { "1 policy".into() } else { format!("{policies} policies") };
-        return format!("ok: {}, {}, {policies}{rest}", many(plans, "plan"), many(clusters, "cluster"));
+        let policies =
+            if policies == 1 { "1 policy".into() } else { format!("{policies} policies") };
+        return format!(
+            "ok: {}, {}, {policies}{rest}",
+            many(plans, "plan"),
+            many(clusters, "cluster")
+        );
     }
     format!("{} in {}", found.join(", "), many(documents, "document"))
 }
@@ -150,14 +158,18 @@ mod tests {
         assert_eq!(summary(&[], counts), "ok: 2 plans, 6 clusters, 1 policy");
         let note = found("ADV001", Severity::Note);
         let error = found("DAG001", Severity::Error);
-        assert_eq!(summary(std::slice::from_ref(&note), counts), "ok: 2 plans, 6 clusters, 1 policy, 1 note");
+        assert_eq!(
+            summary(std::slice::from_ref(&note), counts),
+            "ok: 2 plans, 6 clusters, 1 policy, 1 note"
+        );
         let all = [error.clone(), error, found("ADV003", Severity::Warning), note];
         assert_eq!(summary(&all, counts), "2 errors, 1 warning, 1 note in 14 documents");
     }
 
     #[test]
     fn files_are_named_from_where_we_were_called() {
-        let mut all = [Diagnostic { file: "rings/a.yaml".into(), ..found("DAG001", Severity::Error) }];
+        let mut all =
+            [Diagnostic { file: "rings/a.yaml".into(), ..found("DAG001", Severity::Error) }];
         place(&mut all, Path::new("."));
         assert_eq!(all[0].file, "rings/a.yaml");
         place(&mut all, Path::new("deploy/"));

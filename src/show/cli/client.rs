@@ -362,6 +362,9 @@ mod tests {
         let json = answer.json().unwrap();
         let flat: String = json.split_whitespace().collect();
         assert_eq!(flat, r#"{"b":1.1,"a":[true,null,"x"],"c":18446744073709551615}"#);
-        assert_eq!(answer.yaml().unwrap(), "b: 1.1\na:\n- true\n- null\n- x\nc: 18446744073709551615\n");
+        assert_eq!(
+            answer.yaml().unwrap(),
+            "b: 1.1\na:\n- true\n- null\n- x\nc: 18446744073709551615\n"
+        );
     }
 }

@@ -59,7 +59,9 @@ fn text(view: &ExplainView, style: Style) -> String {
         for hold in &ring.holds {
             let kind = style.paint(Tone::Held, &format!("{:<13}", hold.kind.name()));
             text.push_str(&format!("  {kind}{}\n", hold.message));
-            let when = hold.ends.map_or_else(String::new, |at| format!(" (at {})", super::get::instant(at)));
+            let when = hold
+                .ends
+                .map_or_else(String::new, |at| format!(" (at {})", super::get::instant(at)));
             text.push_str(&format!("  {:<13}ended by: {}{when}\n", "", hold.ended_by));
         }
         for wait in &ring.waits {

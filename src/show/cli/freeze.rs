@@ -90,8 +90,13 @@ pub async fn run(context: &Context, command: &Freezes) -> Result<Exit, Failure> 
             let body = serde_json::to_value(&body).map_err(|error| Failure::of(&error))?;
             let answer = client.ask(Method::POST, &["freezes"], Some(&body), None).await?;
             let Frozen { id, in_flight } = answer.read()?;
-            let until = until.map_or("until it is lifted".into(), |at| format!("until {}", get::instant(at)));
-            context.answer(&answer, || vec![id.to_string()], || format!("{id}: frozen {until}\n"))?;
+            let until = until
+                .map_or("until it is lifted".into(), |at| format!("until {}", get::instant(at)));
+            context.answer(
+                &answer,
+                || vec![id.to_string()],
+                || format!("{id}: frozen {until}\n"),
+            )?;
             if !in_flight.is_empty() && !context.is_document() {
                 context.progress("on their way already, and not to be called back:");
                 in_flight.iter().for_each(|effect| context.progress(&format!("  {effect}")));

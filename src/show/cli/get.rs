@@ -161,7 +161,11 @@ async fn some<T: Listed>(
 }
 
 /// A ring is a document of its own: one for each that the plans declare.
-async fn rings(context: &Context, client: &Client, only: Option<&PlanName>) -> Result<Exit, Failure> {
+async fn rings(
+    context: &Context,
+    client: &Client,
+    only: Option<&PlanName>,
+) -> Result<Exit, Failure> {
     let all = Answer::of(&All { items: pages(client, &["plans"], &[]).await? })?;
     let plans: Page<PlanView> = all.read()?;
     let mut items = Vec::new();
@@ -248,7 +252,8 @@ impl Listed for PlanView {
 }
 
 impl Listed for PlanRingView {
-    const COLUMNS: &'static [&'static str] = &["PLAN", "RING", "RELEASE", "STATUS", "WHERE", "SOAK"];
+    const COLUMNS: &'static [&'static str] =
+        &["PLAN", "RING", "RELEASE", "STATUS", "WHERE", "SOAK"];
     const WIDE: &'static [&'static str] = &["AFTER", "POLICY", "CLUSTERS"];
 
     fn names(&self) -> String {
@@ -324,7 +329,8 @@ impl Listed for ClusterRow {
 }
 
 impl Listed for GateSpecView {
-    const COLUMNS: &'static [&'static str] = &["PLAN", "RING", "GATE", "SIGNAL", "PASSES", "EVERY", "REQUIRED"];
+    const COLUMNS: &'static [&'static str] =
+        &["PLAN", "RING", "GATE", "SIGNAL", "PASSES", "EVERY", "REQUIRED"];
     const WIDE: &'static [&'static str] = &["PROVIDER", "FAILURES", "NO DATA", "QUERY"];
 
     fn names(&self) -> String {
@@ -363,7 +369,8 @@ impl Listed for GateSpecView {
 }
 
 impl Listed for ApprovalView {
-    const COLUMNS: &'static [&'static str] = &["RELEASE", "RING", "STATUS", "GIVEN", "WHO MAY", "BY"];
+    const COLUMNS: &'static [&'static str] =
+        &["RELEASE", "RING", "STATUS", "GIVEN", "WHO MAY", "BY"];
     const WIDE: &'static [&'static str] = &["AUTHOR", "POLICY"];
 
     fn names(&self) -> String {

@@ -84,9 +84,10 @@ fn release(view: &ReleaseView, wanted: ReleasePhase) -> Progress {
             true
         }
         (Pending, InProgress) => true,
-        (_, Pending | InProgress | Paused | Succeeded | Failed | RolledBack | Aborted | Superseded) => {
-            view.settled
-        }
+        (
+            _,
+            Pending | InProgress | Paused | Succeeded | Failed | RolledBack | Aborted | Superseded,
+        ) => view.settled,
     };
     if lost {
         return Progress::Never {
@@ -190,10 +191,18 @@ fn moving(view: &ReleaseView, concerned: &[&RingView]) -> Progress {
             }
             RingPhase::Held | RingPhase::Deploying | RingPhase::Soaking => {
                 by.extend(stuck.iter().map(|hold| {
-                    format!("{}: {} ({}); ended by: {}", ring.name, hold.message, hold.kind.name(), hold.ended_by)
+                    format!(
+                        "{}: {} ({}); ended by: {}",
+                        ring.name,
+                        hold.message,
+                        hold.kind.name(),
+                        hold.ended_by
+                    )
                 }));
             }
-            RingPhase::Waiting if !is_lost(view, ring) && is_free(view, ring) => doing.push(on(ring)),
+            RingPhase::Waiting if !is_lost(view, ring) && is_free(view, ring) => {
+                doing.push(on(ring))
+            }
             RingPhase::Waiting
             | RingPhase::Passed
             | RingPhase::Failed
@@ -318,11 +327,16 @@ mod tests {
 
     #[test]
     fn what_is_there_is_reached_and_what_was_passed_through_was_reached() {
-        let mut view = release(&[ring("a", &[], RingPhase::Passed), ring("b", &["a"], RingPhase::Soaking)]);
-        for goal in ["ring=a:passed", "ring=a:soaking", "ring=b:soaking", "ring=b:deploying", "inprogress"] {
+        let mut view =
+            release(&[ring("a", &[], RingPhase::Passed), ring("b", &["a"], RingPhase::Soaking)]);
+        for goal in
+            ["ring=a:passed", "ring=a:soaking", "ring=b:soaking", "ring=b:deploying", "inprogress"]
+        {
             assert_eq!(progress(goal, &view), Progress::Reached, "{goal}");
         }
-        assert!(matches!(progress("succeeded", &view), Progress::Moving { doing } if doing == "b Soaking"));
+        assert!(
+            matches!(progress("succeeded", &view), Progress::Moving { doing } if doing == "b Soaking")
+        );
         view.phase = ReleasePhase::Succeeded;
         assert_eq!(progress("succeeded", &view), Progress::Reached);
     }

@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn the_sample_of_the_manual() {
-        let rings = "internal; beta < internal; us-east < beta; eu-west < beta; eu-central < eu-west";
+        let rings =
+            "internal; beta < internal; us-east < beta; eu-west < beta; eu-central < eu-west";
         drawn(rings, &["internal", "beta", "├─ us-east", "└─ eu-west", "   └─ eu-central"]);
     }
 
@@ -224,8 +225,10 @@ mod tests {
                 })
                 .collect();
             let found = draw(&rings.join(";"), true);
-            let mut names: Vec<&str> =
-                found.lines().map(|line| line.trim_start_matches(['├', '└', '─', '│', ' '])).collect();
+            let mut names: Vec<&str> = found
+                .lines()
+                .map(|line| line.trim_start_matches(['├', '└', '─', '│', ' ']))
+                .collect();
             assert_eq!(names.len() as u64, size, "{rings:?}\n{found}");
             names.sort_unstable();
             names.dedup();

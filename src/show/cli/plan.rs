@@ -79,7 +79,8 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     let from = args.at.unwrap_or_else(|| context.clock.now().wall);
     let course = Course::of(plan, from);
     let names = || plan.graph.order().iter().map(ToString::to_string).collect();
-    context.answer(&Answer::of(&document(plan, &course))?, names, || text(plan, &course, context))?;
+    context
+        .answer(&Answer::of(&document(plan, &course))?, names, || text(plan, &course, context))?;
     Ok(Exit::Done)
 }
 
@@ -149,9 +150,9 @@ fn opening(calendars: &[Calendar], at: Timestamp) -> Option<Timestamp> {
     let mut at = at;
     for _ in 0..TURNS {
         let starts = calendars.iter().filter(|c| c.applies_to.contains(&AppliesTo::Start));
-        let open = starts.map(|calendar| calendar.opens_after(at)).try_fold(at, |latest, opens| {
-            Some(latest.max(opens?))
-        })?;
+        let open = starts
+            .map(|calendar| calendar.opens_after(at))
+            .try_fold(at, |latest, opens| Some(latest.max(opens?)))?;
         if open == at {
             return Some(at);
         }
@@ -167,7 +168,8 @@ fn text(plan: &Plan, course: &Course, context: &Context) -> String {
         .iter()
         .map(|name| (name, plan.graph.after(name).rings.as_slice()))
         .collect();
-    let columns = ["RING", "STARTS", "SOAK", "GATES", "APPROVALS", "CALENDARS", "WHERE", "CLUSTERS"];
+    let columns =
+        ["RING", "STARTS", "SOAK", "GATES", "APPROVALS", "CALENDARS", "WHERE", "CLUSTERS"];
     let mut table = Table::new(&columns);
     for (index, prefix) in layout(&rings, context.style.unicode) {
         let (name, after) = rings[index];
@@ -178,8 +180,10 @@ fn text(plan: &Plan, course: &Course, context: &Context) -> String {
             clusters.push_str(&format!("  ({gathers})"));
         }
         let gates: Vec<_> = ring.policy.gates.iter().map(|gate| &gate.name).collect();
-        let calendars: Vec<_> = ring.policy.calendars.iter().map(|calendar| &calendar.name).collect();
-        let mut places: Vec<_> = ring.clusters.iter().map(|cluster| &cluster.jurisdiction).collect();
+        let calendars: Vec<_> =
+            ring.policy.calendars.iter().map(|calendar| &calendar.name).collect();
+        let mut places: Vec<_> =
+            ring.clusters.iter().map(|cluster| &cluster.jurisdiction).collect();
         places.dedup();
         let cells = [
             format!("{prefix}{name}"),
@@ -204,7 +208,10 @@ fn text(plan: &Plan, course: &Course, context: &Context) -> String {
         Some(end) => format!("{}, at {}", since(course.from, Some(end)), instant(end)),
         None => "never: a calendar does not open".into(),
     };
-    text.push_str(&format!("\nthrough    {} at the earliest\n", through(Course::end(&course.early))));
+    text.push_str(&format!(
+        "\nthrough    {} at the earliest\n",
+        through(Course::end(&course.early))
+    ));
     text.push_str(&format!(
         "           {} if every deploy takes its whole deadline\n",
         through(Course::end(&course.late))

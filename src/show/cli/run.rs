@@ -8,10 +8,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{context::Context, failure::Failure};
 use crate::{
-    app,
-    clock::SystemClock,
-    config::Settings,
-    declare::source::looks_like_a_repository,
+    app, clock::SystemClock, config::Settings, declare::source::looks_like_a_repository,
     show::exit::Exit,
 };
 
@@ -86,7 +83,8 @@ fn log() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let lines = tracing_subscriber::fmt().with_env_filter(filter.from_env_lossy());
     // It fails where somebody has set up another before, and then that one is told.
-    let _ = lines.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).try_init();
+    let _ =
+        lines.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).try_init();
 }
 
 async fn stopped() -> Result<(), Failure> {

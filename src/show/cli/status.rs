@@ -68,9 +68,12 @@ pub async fn run(context: &Context, args: &Status) -> Result<Exit, Failure> {
     let patience = context.shared.timeout;
     match patience {
         None => watching.await,
-        Some(patience) => tokio::time::timeout(patience.to_std(), watching).await.unwrap_or_else(|_| {
-            Err(Failure::new(format!("{release} is not settled after {patience}")).exit(Exit::TimedOut))
-        }),
+        Some(patience) => {
+            tokio::time::timeout(patience.to_std(), watching).await.unwrap_or_else(|_| {
+                Err(Failure::new(format!("{release} is not settled after {patience}"))
+                    .exit(Exit::TimedOut))
+            })
+        }
     }
 }
 

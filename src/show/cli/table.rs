@@ -60,7 +60,8 @@ impl Table {
 
     /// The headings and the rows, each on a line of its own, without spaces at its end.
     pub fn lines(&self, style: Style) -> Vec<String> {
-        let heading = |(name, _): &(&str, usize)| Cell { text: (*name).into(), tone: Some(Tone::Strong) };
+        let heading =
+            |(name, _): &(&str, usize)| Cell { text: (*name).into(), tone: Some(Tone::Strong) };
         let headings: Vec<Cell> = self.columns.iter().map(heading).collect();
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|n| {

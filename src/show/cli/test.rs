@@ -35,7 +35,9 @@ pub fn run(context: &Context, args: &Test) -> Result<Exit, Failure> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for path in &args.paths {
         outcomes.extend(scenario::run(path).map_err(|error| match error {
-            Error::Nothing { .. } | Error::Unreadable { .. } => Failure::of(&error).exit(Exit::Usage),
+            Error::Nothing { .. } | Error::Unreadable { .. } => {
+                Failure::of(&error).exit(Exit::Usage)
+            }
         })?);
     }
     let items: Vec<_> = outcomes

@@ -131,7 +131,9 @@ fn create(context: &Context, args: &Create) -> Result<Exit, Failure> {
     let mut document = shown(&token);
     document["token"] = text.clone().into();
     context.answer(&Answer::of(&document)?, || vec![token.id.clone()], || format!("{text}\n"))?;
-    let until = token.expires.map_or("until it is revoked".into(), |at| format!("until {}", get::instant(at)));
+    let until = token
+        .expires
+        .map_or("until it is revoked".into(), |at| format!("until {}", get::instant(at)));
     context.progress(&format!(
         "{} for {}, good {until}. Keep it in a file; it is shown only now.",
         token.id, token.name

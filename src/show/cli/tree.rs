@@ -270,8 +270,7 @@ beta              + Passed     4h/4h         3/3     DE US
         shown(&view, &expected);
         view.rings[3].phase = RingPhase::Failed;
         view.rings[3].info = "errors 0.9 < 0.995".into();
-        expected[4] =
-            "all             ✖ Failed     -             -       DE      after us, eu; errors 0.9 < 0.995";
+        expected[4] = "all             ✖ Failed     -             -       DE      after us, eu; errors 0.9 < 0.995";
         shown(&view, &expected);
         view.rings[3].phase = RingPhase::Passed;
         view.rings[3].info = String::new();

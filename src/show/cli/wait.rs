@@ -70,15 +70,20 @@ pub async fn run(context: &Context, args: &Wait) -> Result<Exit, Failure> {
     };
     match tokio::time::timeout(patience.to_std(), waiting).await {
         Ok(ended) => ended,
-        Err(_) => Err(Failure::new(format!("{goal} is not reached after {patience}, and it still moves"))
-            .help(format!("wait longer with --timeout, or look with `ringward status {release}`"))
-            .exit(Exit::TimedOut)),
+        Err(_) => {
+            Err(Failure::new(format!("{goal} is not reached after {patience}, and it still moves"))
+                .help(format!(
+                    "wait longer with --timeout, or look with `ringward status {release}`"
+                ))
+                .exit(Exit::TimedOut))
+        }
     }
 }
 
 fn held(release: &ReleaseId, goal: &Goal, by: Vec<String>) -> Failure {
-    let failure = Failure::new(format!("{goal} waits for a person or a window, and nothing else moves"))
-        .help(format!("`ringward explain {release}` says all of it"))
-        .exit(Exit::Held);
+    let failure =
+        Failure::new(format!("{goal} waits for a person or a window, and nothing else moves"))
+            .help(format!("`ringward explain {release}` says all of it"))
+            .exit(Exit::Held);
     by.into_iter().fold(failure, Failure::note)
 }

@@ -72,7 +72,8 @@ fn of_ring(
         if actual != wanted {
             let holds = phase::holds(&run.world, release, ring, now);
             let holds: Vec<_> = holds.iter().map(|hold| hold.name()).collect();
-            let held = if holds.is_empty() { String::new() } else { format!(" ({})", holds.join(", ")) };
+            let held =
+                if holds.is_empty() { String::new() } else { format!(" ({})", holds.join(", ")) };
             let cause = here.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
             wrong.push(format!("expected {ring} to be {wanted}, it is {actual}{held}{cause}"));
         }
@@ -90,7 +91,8 @@ fn of_ring(
             if names.is_empty() { "nothing".into() } else { names.join(", ") }
         };
         let wanted: BTreeSet<_> = wanted.iter().copied().collect();
-        let actual: BTreeSet<_> = phase::holds(&run.world, release, ring, now).into_iter().collect();
+        let actual: BTreeSet<_> =
+            phase::holds(&run.world, release, ring, now).into_iter().collect();
         if actual != wanted {
             let (wanted, actual) = (names(wanted), names(actual));
             wrong.push(format!("expected {ring} to be held by {wanted}, it is held by {actual}"));
@@ -128,10 +130,14 @@ fn of_ring(
             (Some(first), Some(started)) if first < started => {}
             (Some(_), None) => {}
             (Some(_), Some(_)) => {
-                wrong.push(format!("expected {ring} to {verb} before {other} starts, it came after"));
+                wrong.push(format!(
+                    "expected {ring} to {verb} before {other} starts, it came after"
+                ));
             }
             (None, _) => {
-                wrong.push(format!("expected {ring} to {verb} before {other} starts, it never was {reached}"));
+                wrong.push(format!(
+                    "expected {ring} to {verb} before {other} starts, it never was {reached}"
+                ));
             }
         }
     }
@@ -139,9 +145,10 @@ fn of_ring(
 
 fn of_clusters(run: &Run<'_>, expect: &Expect, wrong: &mut Vec<String>) {
     let Some((cluster, plan, wanted)) = &expect.running else { return };
-    let there = run.fleet.targets().filter(|(p, c)| {
-        c == cluster && plan.as_ref().is_none_or(|plan| plan == p)
-    });
+    let there = run
+        .fleet
+        .targets()
+        .filter(|(p, c)| c == cluster && plan.as_ref().is_none_or(|plan| plan == p));
     let there: Vec<_> = there.collect();
     let [(plan, _)] = there.as_slice() else {
         wrong.push(match there.len() {
@@ -171,7 +178,9 @@ fn of_requests(run: &Run<'_>, expect: &Expect, wrong: &mut Vec<String>) {
             None if run.asked => {
                 wrong.push(format!("expected a refusal as {wanted}, the last request was granted"));
             }
-            None => wrong.push(format!("expected a refusal as {wanted}, nothing was asked for yet")),
+            None => {
+                wrong.push(format!("expected a refusal as {wanted}, nothing was asked for yet"))
+            }
         }
     }
     if let Some(text) = &expect.audit {

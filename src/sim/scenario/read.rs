@@ -123,18 +123,18 @@ impl Reader<'_> {
         found.extend(reject.map(|reject| Some(judge(reject, false))));
         found.extend(abort.map(|abort| Some(self::abort(abort))));
         found.extend(retry.map(|it| {
-            Some(ask(it.by, it.roles, Action::Retry {
-                release: it.release,
-                ring: it.ring,
-                reason: it.reason,
-            }))
+            Some(ask(
+                it.by,
+                it.roles,
+                Action::Retry { release: it.release, ring: it.ring, reason: it.reason },
+            ))
         }));
         found.extend(rollback.map(|it| {
-            Some(ask(it.by, it.roles, Action::Rollback {
-                release: it.release,
-                ring: it.ring,
-                reason: it.reason,
-            }))
+            Some(ask(
+                it.by,
+                it.roles,
+                Action::Rollback { release: it.release, ring: it.ring, reason: it.reason },
+            ))
         }));
         found.extend(advance.map(|advance| self.advance(i, advance)));
         found.extend(freeze.map(|freeze| self.freeze(i, freeze, start)));
@@ -155,7 +155,8 @@ impl Reader<'_> {
     }
 
     fn pause(&mut self, i: usize, field: &str, pause: wire::Pause) -> Option<What> {
-        let wire::Pause { plan, ring, release, jurisdiction, everything, by, roles, reason } = pause;
+        let wire::Pause { plan, ring, release, jurisdiction, everything, by, roles, reason } =
+            pause;
         let scope = self.scope(i, field, (plan, ring, release, jurisdiction, everything))?;
         let action = match field {
             "pause" => Action::Pause { scope, reason },
@@ -196,13 +197,21 @@ impl Reader<'_> {
             (Some(plan), None, None, None, false) => Some(Scope::Plan(plan)),
             (Some(plan), Some(ring), None, None, false) => Some(Scope::Ring(plan, ring)),
             (None, None, Some(release), None, false) => Some(Scope::Release(release)),
-            (None, Some(ring), Some(release), None, false) => Some(Scope::ReleaseRing(release, ring)),
+            (None, Some(ring), Some(release), None, false) => {
+                Some(Scope::ReleaseRing(release, ring))
+            }
             (None, None, None, Some(place), false) => Some(Scope::Jurisdiction(place)),
             (None, None, None, None, true) => Some(Scope::Everything),
             _ => {
                 let help = "one of {everything: true}, {jurisdiction}, {plan}, {plan, ring}, \
                             {release}, {release, ring}; a freeze knows the first three";
-                self.step_problem(i, field, Rule::Sch007, "the scope is not one of those known", help);
+                self.step_problem(
+                    i,
+                    field,
+                    Rule::Sch007,
+                    "the scope is not one of those known",
+                    help,
+                );
                 None
             }
         }
@@ -232,7 +241,8 @@ impl Reader<'_> {
     fn drift(&mut self, i: usize, drift: wire::Drift) -> Option<What> {
         let wire::Drift { cluster, plan, running, region, jurisdiction } = drift;
         if region.is_some() || jurisdiction.is_some() {
-            let message = "a cluster whose region or jurisdiction changes by itself is not simulated";
+            let message =
+                "a cluster whose region or jurisdiction changes by itself is not simulated";
             let help = "change the Cluster document by `edit`, or what it runs by `running`";
             self.step_problem(i, "drift", Rule::Sch008, message, help);
             return None;

@@ -248,9 +248,10 @@ impl<'s> Run<'s> {
                 self.wake_all()
             }
             What::Drift { cluster, plan, running } => {
-                let there = self.fleet.targets().filter(|(p, c)| {
-                    c == cluster && plan.as_ref().is_none_or(|plan| plan == p)
-                });
+                let there = self
+                    .fleet
+                    .targets()
+                    .filter(|(p, c)| c == cluster && plan.as_ref().is_none_or(|plan| plan == p));
                 let there: Vec<_> = there.map(|(plan, _)| plan.clone()).collect();
                 let [plan] = there.as_slice() else {
                     return Err(broken(match there.len() {
@@ -420,7 +421,8 @@ impl<'s> Run<'s> {
             .fold(now, &decision.facts, &decision.commands)
             .map_err(|source| Broken::Core { event: name_of(&event), source })?;
         let (world, decision_ref) = (&self.world, &decision);
-        let step = Step { before: &before, event: &event, now, decision: decision_ref, after: world };
+        let step =
+            Step { before: &before, event: &event, now, decision: decision_ref, after: world };
         let broken = |violation| Broken::Invariant { event: name_of(&event), violation };
         self.invariants.check(&step).map_err(broken)?;
         self.look_ahead(&before, &event).map_err(broken)?;
@@ -432,7 +434,9 @@ impl<'s> Run<'s> {
         }
         for command in &decision.commands {
             match command {
-                Command::Deploy(write) | Command::Restore(write) => self.fleet.write(write, self.at),
+                Command::Deploy(write) | Command::Restore(write) => {
+                    self.fleet.write(write, self.at)
+                }
                 Command::Measure(measure) => self.measure(measure),
             }
         }
@@ -446,8 +450,8 @@ impl<'s> Run<'s> {
     fn look_ahead(&mut self, before: &World, event: &Event) -> Result<(), Violation> {
         let now = self.now();
         let about = plan_of(event);
-        let shared = !Arc::ptr_eq(&before.shared, &self.world.shared)
-            && before.shared != self.world.shared;
+        let shared =
+            !Arc::ptr_eq(&before.shared, &self.world.shared) && before.shared != self.world.shared;
         for (plan, state) in &self.world.plans {
             let same = before.plans.get(plan).is_some_and(|was| Arc::ptr_eq(was, state));
             if same && about.is_some_and(|about| about != plan) && !shared {

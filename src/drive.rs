@@ -118,15 +118,16 @@ impl Drive {
                 }
             }
             waiting.extend(alarms.due(now).map(|plan| (Event::Wake { plan }, None)));
+            // People first: a flood of measurements must not keep a pause waiting.
             while waiting.len() < BATCH {
-                match self.events.try_recv() {
-                    Ok(event) => waiting.push_back((event, None)),
+                match self.clerk.asks.try_recv() {
+                    Ok(ask) => waiting.push_back(input(ask)),
                     Err(_) => break,
                 }
             }
             while waiting.len() < BATCH {
-                match self.clerk.asks.try_recv() {
-                    Ok(ask) => waiting.push_back(input(ask)),
+                match self.events.try_recv() {
+                    Ok(event) => waiting.push_back((event, None)),
                     Err(_) => break,
                 }
             }
@@ -242,11 +243,12 @@ impl Drive {
         answer: Option<oneshot::Sender<Result<Reply, Unavailable>>>,
     ) {
         for fact in &decision.facts {
-            match fact {
-                Fact::EffectSuperseded { key, .. } => self.dispatch.cancel(key),
-                Fact::PlanDeclared { plan } => self.dispatch.watch(plan),
-                Fact::PlanWithdrawn { plan, .. } => self.dispatch.unwatch(plan),
-                _ => {}
+            if let Fact::EffectSuperseded { key, .. } = fact {
+                self.dispatch.cancel(key);
+            } else if let Fact::PlanDeclared { plan } = fact {
+                self.dispatch.watch(plan);
+            } else if let Fact::PlanWithdrawn { plan, .. } = fact {
+                self.dispatch.unwatch(plan);
             }
         }
         self.dispatch.dispatch(epoch, decision.commands);

@@ -279,7 +279,12 @@ fn plan(clusters: &[&str], object: &str) -> Plan {
 }
 
 fn state(status: Status) -> TargetState {
-    TargetState { status, image: Some(Artifact("registry.test/app:1".into())), intent: None }
+    TargetState {
+        status,
+        image: Some(Artifact("registry.test/app:1".into())),
+        intent: None,
+        revision: None,
+    }
 }
 
 #[tokio::test]

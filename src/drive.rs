@@ -242,11 +242,12 @@ impl Drive {
         answer: Option<oneshot::Sender<Result<Reply, Unavailable>>>,
     ) {
         for fact in &decision.facts {
-            match fact {
-                Fact::EffectSuperseded { key, .. } => self.dispatch.cancel(key),
-                Fact::PlanDeclared { plan } => self.dispatch.watch(plan),
-                Fact::PlanWithdrawn { plan, .. } => self.dispatch.unwatch(plan),
-                _ => {}
+            if let Fact::EffectSuperseded { key, .. } = fact {
+                self.dispatch.cancel(key);
+            } else if let Fact::PlanDeclared { plan } = fact {
+                self.dispatch.watch(plan);
+            } else if let Fact::PlanWithdrawn { plan, .. } = fact {
+                self.dispatch.unwatch(plan);
             }
         }
         self.dispatch.dispatch(epoch, decision.commands);

@@ -298,7 +298,10 @@ impl FromStr for Goal {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::samples::*, *};
+    use super::{
+        super::samples::{hold, release, ring},
+        *,
+    };
     use crate::decide::waiting::HoldKind;
 
     fn progress(goal: &str, view: &ReleaseView) -> Progress {

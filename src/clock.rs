@@ -65,10 +65,9 @@ impl Clock for SystemClock {
     }
 }
 
-/// Does `work`, and says how long that took by the machine's own clock: for figures about ringward
-/// itself, which nothing is decided by.
+/// Does `work`, and says how long that took in the machine's time: for figures, never for decisions.
 #[expect(clippy::disallowed_methods, reason = "the clock")]
-pub fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {
+pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let started = Instant::now();
     let done = work();
     (done, started.elapsed())

@@ -118,15 +118,16 @@ impl Drive {
                 }
             }
             waiting.extend(alarms.due(now).map(|plan| (Event::Wake { plan }, None)));
+            // People first: a flood of measurements must not keep a pause waiting.
             while waiting.len() < BATCH {
-                match self.events.try_recv() {
-                    Ok(event) => waiting.push_back((event, None)),
+                match self.clerk.asks.try_recv() {
+                    Ok(ask) => waiting.push_back(input(ask)),
                     Err(_) => break,
                 }
             }
             while waiting.len() < BATCH {
-                match self.clerk.asks.try_recv() {
-                    Ok(ask) => waiting.push_back(input(ask)),
+                match self.events.try_recv() {
+                    Ok(event) => waiting.push_back((event, None)),
                     Err(_) => break,
                 }
             }
@@ -167,9 +168,10 @@ impl Drive {
             touched.extend(plan_of(&event));
             let before = world.shared.clone();
             let decided = self.telemetry.time_decision(|| decide(&world, &event, now));
-            match decided.and_then(|decision| {
+            let folded = decided.and_then(|decision| {
                 world.fold(now, &decision.facts, &decision.commands).map(|()| decision)
-            }) {
+            });
+            match folded {
                 Ok(decision) => batch.push(Decided { at: now, decision, answer }),
                 Err(illegal) => {
                     // A defect of ours: the event has no effect, and somebody must hear of it.
@@ -218,8 +220,8 @@ impl Drive {
         let mut numbers = if drafts.is_empty() {
             0..0
         } else {
-            self.telemetry
-                .time_append(|| tokio::task::block_in_place(|| self.store.append(epoch, &drafts)))?
+            let append = || self.store.append(epoch, &drafts);
+            self.telemetry.time_append(|| tokio::task::block_in_place(append))?
         };
         Ok(batch
             .iter()
@@ -237,11 +239,12 @@ impl Drive {
         answer: Option<oneshot::Sender<Result<Reply, Unavailable>>>,
     ) {
         for fact in &decision.facts {
-            match fact {
-                Fact::EffectSuperseded { key, .. } => self.dispatch.cancel(key),
-                Fact::PlanDeclared { plan } => self.dispatch.watch(plan),
-                Fact::PlanWithdrawn { plan, .. } => self.dispatch.unwatch(plan),
-                _ => {}
+            if let Fact::EffectSuperseded { key, .. } = fact {
+                self.dispatch.cancel(key);
+            } else if let Fact::PlanDeclared { plan } = fact {
+                self.dispatch.watch(plan);
+            } else if let Fact::PlanWithdrawn { plan, .. } = fact {
+                self.dispatch.unwatch(plan);
             }
         }
         self.telemetry.recorded(at, &decision.facts);

@@ -12,14 +12,13 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock,
-    declare::{
-        Compiled, Diagnostic, compile,
-        report,
-        source::{Polled, Source},
-    },
     decide::{
         event::{Declared, Event, Problem},
         world::World,
+    },
+    declare::{
+        Compiled, Diagnostic, compile, report,
+        source::{Polled, Source},
     },
     ids::PlanName,
     model::time::Span,
@@ -54,7 +53,10 @@ pub async fn follow(
                 (vec![Event::Source { commit, refused: Some(why) }], interval)
             }
             Polled::Unreachable(why) => {
-                tracing::warn!(why, "the source cannot be had; what was accepted last stays in force");
+                tracing::warn!(
+                    why,
+                    "the source cannot be had; what was accepted last stays in force"
+                );
                 (Vec::new(), RETRY.min(interval))
             }
         };

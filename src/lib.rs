@@ -11,10 +11,13 @@
 //! `tests/tidy.rs` keeps the walls; ARCHITECTURE.md says why they stand where they stand.
 
 pub mod act;
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod decide;
 pub mod declare;
+pub mod drive;
+pub mod follow;
 pub mod ids;
 pub mod model;
 pub mod record;

@@ -120,10 +120,8 @@ fn file_url(author: &Author) -> String {
 }
 
 fn given(polled: Polled) -> ringward::declare::Snapshot {
-    match polled {
-        Polled::New(snapshot) => snapshot,
-        other => panic!("expected a snapshot, got {other:?}"),
-    }
+    let Polled::New(snapshot) = polled else { panic!("expected a snapshot, got {polled:?}") };
+    snapshot
 }
 
 #[tokio::test]

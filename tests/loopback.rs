@@ -304,6 +304,16 @@ async fn preconditions_and_mistakes_are_refused_as_kubernetes_does() {
     let stranger: Api<Deployment> = Api::namespaced(client(kubeconfig).await, "shop");
     let status = refused(stranger.get("checkout").await.unwrap_err());
     assert_eq!((status.code, status.reason.as_str()), (401, "Unauthorized"));
+
+    // kubectl shows no token over plain HTTP: the path of the kubeconfig's server does.
+    let kubeconfig = Kubeconfig::read_from(world.fleet.kubeconfig()).unwrap();
+    let server = kubeconfig.clusters[0].cluster.as_ref().unwrap().server.clone().unwrap();
+    let get = async |url: String| reqwest::get(url).await.unwrap().status().as_u16();
+    assert_eq!(get(format!("{server}/apis/apps/v1/deployments")).await, 200);
+    let (bare, _) = server.split_once("/as/").unwrap();
+    assert_eq!(get(format!("{bare}/apis/apps/v1/deployments")).await, 401);
+    assert_eq!(get(format!("{bare}/as/guess/apis/apps/v1/deployments")).await, 401);
+    assert_eq!(get(format!("{bare}/version")).await, 200);
 }
 
 #[tokio::test]
@@ -494,4 +504,160 @@ async fn a_fleet_says_what_is_wrong_with_it() {
     let nowhere = PathBuf::from("/nonexistent/folder");
     let started = Fleet::start(&[site()], world.clock.clone(), 1, &nowhere).await;
     assert!(matches!(started, Err(FleetError::Kubeconfig(..))));
+}
+
+/// The product's own adapters, which cannot tell that the fleet is not there.
+mod adapters {
+    use futures::stream::BoxStream;
+    use ringward::{
+        act::{
+            Connections, Deployer, Measurer, WriteError,
+            cluster::{Connection, Kubeconfigs},
+            metrics::{Metrics, auth::Credentials},
+        },
+        decide::{
+            command::{Measure, Write},
+            event::{Reading, Status, TargetState},
+        },
+        ids::ReleaseId,
+        model::ring::{MetricSource, ProviderKind},
+    };
+
+    use super::*;
+
+    fn deployer(world: &World) -> Arc<dyn Deployer> {
+        let connection = Connection {
+            kubeconfig: Some(world.fleet.kubeconfig().to_owned()),
+            context: Some("corp-admin".into()),
+        };
+        Kubeconfigs::new([("corp".to_owned(), connection)].into()).deployer("corp").unwrap()
+    }
+
+    fn write(key: &str, artifact: Artifact) -> Write {
+        Write {
+            key: key.into(),
+            release: ReleaseId::new("checkout", "2"),
+            ring: "internal".into(),
+            attempt: 1,
+            cluster: "corp".into(),
+            connection: "corp".into(),
+            target: target(),
+            artifact,
+        }
+    }
+
+    async fn until(
+        states: &mut BoxStream<'static, TargetState>,
+        wanted: impl Fn(&TargetState) -> bool,
+    ) -> Vec<TargetState> {
+        let mut seen = Vec::new();
+        let looking = async {
+            loop {
+                seen.push(states.next().await.unwrap());
+                if wanted(&seen[seen.len() - 1]) {
+                    return;
+                }
+            }
+        };
+        let looked = tokio::time::timeout(Duration::from_secs(5), looking).await;
+        assert!(looked.is_ok(), "waited in vain after {seen:#?}");
+        seen
+    }
+
+    #[tokio::test]
+    async fn a_release_goes_out_and_back() {
+        let world = World::start().await;
+        let deployer = deployer(&world);
+        let mut states = deployer.watch(&"checkout".into(), &target());
+        let first = until(&mut states, |s| s.status == Status::Succeeded).await;
+        assert_eq!(first[0].image, Some(image('a')));
+        assert_eq!(first[0].intent, None);
+
+        let under = |key: &'static str| {
+            move |s: &TargetState| {
+                s.status == Status::Succeeded
+                    && s.intent.as_ref().is_some_and(|i| i.as_str() == key)
+            }
+        };
+        deployer.write(&write("one", image('b')), 1).await.unwrap();
+        let seen = until(&mut states, under("one")).await;
+        assert_eq!(seen.last().unwrap().image, Some(image('b')));
+        assert!(seen.iter().any(|s| matches!(s.status, Status::Progressing(_))), "{seen:#?}");
+        deployer.write(&write("one", image('b')), 1).await.unwrap();
+
+        world.fleet.crash(&world.corp(), &image('d')).unwrap();
+        deployer.write(&write("two", image('d')), 1).await.unwrap();
+        let seen = until(&mut states, |s| matches!(s.status, Status::Failed(_))).await;
+        let Status::Failed(why) = &seen.last().unwrap().status else { unreachable!() };
+        assert!(why.contains("CrashLoopBackOff"), "{why}");
+        deployer.write(&write("back", image('b')), 2).await.unwrap();
+        until(&mut states, under("back")).await;
+
+        let stale = deployer.write(&write("late", image('c')), 1).await.unwrap_err();
+        assert!(matches!(&stale, WriteError::Refused(why) if why.contains("epoch 2")), "{stale}");
+        world.fleet.cut_kubernetes(&world.corp(), true).unwrap();
+        let cut = deployer.write(&write("three", image('c')), 2).await.unwrap_err();
+        assert!(matches!(cut, WriteError::Unreachable(_)), "{cut}");
+        world.fleet.cut_kubernetes(&world.corp(), false).unwrap();
+        deployer.write(&write("three", image('c')), 2).await.unwrap();
+        until(&mut states, under("three")).await;
+    }
+
+    #[tokio::test]
+    async fn an_image_of_somebody_else_is_not_taken() {
+        let world = World::start().await;
+        let theirs = json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "app", "image": image('c')}]}}}});
+        let hand = PatchParams { field_manager: Some("helm".into()), ..Default::default() };
+        let api = world.deployments().await;
+        api.patch("checkout", &hand, &Patch::Strategic(theirs)).await.unwrap();
+        let refused = deployer(&world).write(&write("one", image('b')), 1).await.unwrap_err();
+        assert!(
+            matches!(&refused, WriteError::Refused(why) if why.contains("`helm`")),
+            "{refused}"
+        );
+    }
+
+    #[tokio::test]
+    async fn gates_are_measured() {
+        let world = World::start().await;
+        let metrics = Metrics::new(Credentials::default()).unwrap();
+        let measure = |query: &str| Measure {
+            key: "m".into(),
+            release: ReleaseId::new("checkout", "2"),
+            ring: "internal".into(),
+            attempt: 1,
+            cluster: "corp".into(),
+            gate: "success-rate".into(),
+            source: MetricSource {
+                name: "prometheus".into(),
+                kind: ProviderKind::Prometheus,
+                url: world.fleet.metrics()[DECLARED].clone(),
+                jurisdiction: None,
+            },
+            query: query.into(),
+            samples: Some(SAMPLES.into()),
+            baseline_at: Some(world.clock.now().wall),
+            due: Mono(0),
+            timeout: Span::seconds(10),
+        };
+        let answer = metrics.measure(&measure(SUCCESS)).await;
+        for reading in [&answer.value, answer.baseline.as_ref().unwrap()] {
+            assert!(
+                matches!(reading, Reading::Value { value, .. } if *value > 0.998),
+                "{answer:?}"
+            );
+        }
+        let samples = answer.samples.unwrap();
+        assert!(matches!(samples, Reading::Value { value, .. } if value > 2_000.0), "{samples:?}");
+        let long = format!("{SUCCESS}{}", " ".repeat(5_000));
+        let posted = metrics.measure(&measure(&long)).await.value;
+        assert!(matches!(posted, Reading::Value { .. }), "{posted:?}");
+        assert_eq!(
+            metrics.measure(&measure("nothing{service=\"x\"}")).await.value,
+            Reading::Absent
+        );
+        let malformed = metrics.measure(&measure("sum(")).await.value;
+        assert!(matches!(malformed, Reading::Error(_)), "{malformed:?}");
+    }
 }

@@ -188,7 +188,7 @@ impl Diagnostic {
         Self {
             rule,
             severity,
-            message: message.into(),
+            message: shown(message.into()),
             file: String::new(),
             place: Place::default(),
             label: String::new(),
@@ -217,19 +217,19 @@ impl Diagnostic {
 
     /// Says something of the underlined part.
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+        self.label = shown(label.into());
         self
     }
 
     /// Adds something that belongs to it.
     pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push(note.into());
+        self.notes.push(shown(note.into()));
         self
     }
 
     /// Says what to do; nothing where `help` is empty.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = help.into();
+        self.help = shown(help.into());
         self
     }
 
@@ -255,6 +255,20 @@ impl fmt::Display for Diagnostic {
         let severity = self.severity.name();
         write!(f, "{}: {severity}[{}]: {}", self.location(), self.rule, self.message)
     }
+}
+
+/// What somebody else wrote, fit for a terminal and a line: no control characters, and not endless.
+fn shown(text: String) -> String {
+    const MOST: usize = 400;
+    if text.len() <= MOST && !text.contains(char::is_control) {
+        return text;
+    }
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut short: String = text.chars().take(MOST).map(clean).collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    short
 }
 
 fn floor(text: &str, mut byte: usize) -> usize {

@@ -314,7 +314,7 @@ impl<'a> Reader<'a> {
                 );
                 self.place(Node { range, content: Content::Scalar(String::new()) });
             }
-            _ => {}
+            Event::StreamStart | Event::StreamEnd | Event::Anchor(..) | Event::Comment(..) | _ => {}
         }
         true
     }

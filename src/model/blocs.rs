@@ -8,8 +8,8 @@
 //! Deliberately absent: judgements. Whether a country's law is "adequate" under another's changes by
 //! decision and by court, and is for a document under version control to say.
 
-/// The day that the table was last compared with its sources.
-pub const AS_OF: &str = "2026-01-15";
+/// The day whose state of the world the table describes.
+pub const AS_OF: &str = "2026-01-01";
 
 const COUNTRIES: &str = "\
 AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV \

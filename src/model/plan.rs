@@ -15,7 +15,8 @@ use crate::ids::{ClusterName, Commit, DataClass, Hash, PlanName, RingName};
 pub struct Plan {
     /// Its name.
     pub name: PlanName,
-    /// Of all the fields below except `commit`: the same declarations have the same hash.
+    /// Of all the fields below except `commit` and the lines that rules are declared at: what is meant
+    /// the same has the same hash.
     pub hash: Hash,
     /// The commit it was compiled from.
     pub commit: Commit,

@@ -108,7 +108,7 @@ impl fmt::Display for Span {
         let mut text = String::new();
         for (unit, size) in UNITS {
             // Hours stay hours up to two days: `24h` reads better than `1d` in a soak.
-            if unit == "d" && (rest < 2 * size || rest % size != 0) {
+            if unit == "d" && (rest < 2 * size || !rest.is_multiple_of(size)) {
                 continue;
             }
             if rest >= size {

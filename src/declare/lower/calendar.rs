@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{At, Diagnostic, Kind, Rule, Unit, Units, World};
+use super::{At, Diagnostic, Kind, Rule, Units, World, units};
 use crate::{
     declare::schema::{self, scalar::Moment},
     model::{
@@ -22,16 +22,10 @@ pub(super) struct Placed<'a> {
 }
 
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Placed<'a>> {
-    world
-        .of(Kind::Calendar)
-        .map(|(name, doc, mut problems)| {
-            let value = doc.spec_as::<schema::Calendar>().and_then(|spec| {
-                let calendar = one(name, spec, doc.spec(), &mut problems)?;
-                Some(Placed { calendar, name: doc.name() })
-            });
-            (name.to_owned(), Unit { value, problems })
-        })
-        .collect()
+    units(world, Kind::Calendar, |name, doc, problems| {
+        let calendar = one(name, doc.spec_as()?, doc.spec(), problems)?;
+        Some(Placed { calendar, name: doc.name() })
+    })
 }
 
 fn one(

@@ -1,6 +1,6 @@
 //! `Cluster` documents -> clusters.
 
-use super::{At, Diagnostic, Kind, Rule, Unit, Units, World, repeats, territory, typed};
+use super::{At, Diagnostic, Kind, Rule, Units, World, repeats, territory, typed, units};
 use crate::{
     declare::schema::{self, Provider, word},
     model::ring::{Cluster, MetricSource, ProviderKind},
@@ -14,16 +14,10 @@ pub(super) struct Placed<'a> {
 }
 
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Placed<'a>> {
-    world
-        .of(Kind::Cluster)
-        .map(|(name, doc, mut problems)| {
-            let value = doc.spec_as::<schema::Cluster>().and_then(|spec| {
-                let cluster = one(world, name, &doc.head.metadata, spec, doc.spec(), &mut problems);
-                Some(Placed { cluster: cluster?, name: doc.name() })
-            });
-            (name.to_owned(), Unit { value, problems })
-        })
-        .collect()
+    units(world, Kind::Cluster, |name, doc, problems| {
+        let cluster = one(world, name, &doc.head.metadata, doc.spec_as()?, doc.spec(), problems)?;
+        Some(Placed { cluster, name: doc.name() })
+    })
 }
 
 fn one(

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    At, Diagnostic, Doc, Kind, Rule, Unit, Units, World, nearest,
+    At, Diagnostic, Doc, Kind, Rule, Units, World, nearest,
     query::{Fault, Query, is_plain},
+    units,
 };
 use crate::{
     declare::schema::{self, scalar},
@@ -43,13 +44,7 @@ struct Argument<'a> {
 }
 
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Template<'a>> {
-    world
-        .of(Kind::GateTemplate)
-        .map(|(name, doc, mut problems)| {
-            let value = template(doc, &mut problems);
-            (name.to_owned(), Unit { value, problems })
-        })
-        .collect()
+    units(world, Kind::GateTemplate, |_, doc, problems| template(doc, problems))
 }
 
 fn template<'a>(doc: &'a Doc<'a>, problems: &mut Vec<Diagnostic>) -> Option<Template<'a>> {

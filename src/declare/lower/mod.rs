@@ -5,27 +5,31 @@
 //! a plan knows of everything it rests on, and a mistake takes out of service exactly the plans that
 //! depend on it.
 
+mod at;
 mod calendar;
 mod cluster;
+mod dag;
 mod gate;
+mod head;
 mod plan;
 mod policy;
 mod query;
 mod residency;
+mod ring;
 mod territory;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
-use serde_yaml::Value;
-
+use self::{
+    at::At,
+    head::{Head, bad_name, is_label, read},
+};
 use super::{
     Compiled, Counts, Snapshot,
-    decode::Peel,
     diagnostic::{Diagnostic, Rule},
     nearest,
-    schema::{self, API_VERSION, Kind, OfKind, Spec},
-    text::{self, Content, File, Indexed, Node},
+    schema::{self, Kind, OfKind},
+    text::{self, File, Indexed, Node},
 };
 use crate::model;
 
@@ -81,166 +85,6 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
     }
 }
 
-/// A document as far as it could be read.
-struct Head {
-    kind: Option<Kind>,
-    name: Option<String>,
-    metadata: schema::Metadata,
-    spec: Option<Spec>,
-    problems: Vec<Diagnostic>,
-}
-
-/// Reads every document of a file: what it is, what it is called, and its wire type.
-fn read(indexed: &mut Indexed) -> Vec<Head> {
-    let file = &indexed.file;
-    indexed
-        .documents
-        .iter_mut()
-        .map(|document| {
-            let text = &file.text[document.range.clone()];
-            let (guessed, name) = text::guess(text);
-            let mut head = Head {
-                kind: guessed.and_then(|g| Kind::ALL.iter().copied().find(|k| k.name() == g)),
-                name,
-                metadata: schema::Metadata::default(),
-                spec: None,
-                problems: std::mem::take(&mut document.problems),
-            };
-            let Some(root) = &mut document.root else { return head };
-            if let Some(name) = root.get("metadata").and_then(|m| m.get("name")) {
-                head.name = name.scalar().map(str::to_owned);
-            }
-            let envelope = envelope(file, root);
-            match envelope {
-                Ok(kind) => head.kind = Some(kind),
-                Err(problem) => {
-                    head.problems.push(problem);
-                    return head;
-                }
-            }
-            if !head.problems.is_empty() {
-                return head;
-            }
-            match serde_yaml::Deserializer::from_str(text).next().map(Value::deserialize) {
-                Some(Ok(value)) => decode(file, value, root, &mut head),
-                Some(Err(error)) => {
-                    // The first pass took it; whatever the second saw, it is not to be trusted.
-                    let byte = error.location().map_or(0, |l| l.index());
-                    let byte = (document.range.start + byte).min(file.text.len());
-                    let problem = Diagnostic::new(Rule::Syn001, error.to_string());
-                    head.problems.push(problem.at(file, byte..byte + 1));
-                }
-                None => {}
-            }
-            head
-        })
-        .collect()
-}
-
-fn decode(file: &File, value: Value, root: &mut Node, head: &mut Head) {
-    let Some(kind) = head.kind else { return };
-    let problems = &mut head.problems;
-    let mut peel = Peel { file, value, root, problems };
-    let decoded = schema::decode_as(kind, &mut peel);
-    let whole = At::root(file, root);
-    match decoded {
-        Some((metadata, spec)) => {
-            head.metadata = metadata;
-            head.spec = Some(spec);
-        }
-        None if head.problems.is_empty() => {
-            head.problems.push(whole.problem(Rule::Sch003, "`spec` is missing"));
-        }
-        None => {}
-    }
-    let at = whole.field("metadata").field("name");
-    match &head.metadata.name {
-        // A document with problems may have lost its metadata to one of them.
-        None if head.problems.is_empty() => {
-            let problem = whole.problem(Rule::Sch003, "`metadata.name` is missing");
-            head.problems.push(problem.help("name it by a DNS label, such as checkout"));
-        }
-        None => {}
-        Some(name) if kind == Kind::Jurisdiction => {
-            if !is_label(&name.to_lowercase()) {
-                head.problems.push(bad_name(at, name));
-            }
-        }
-        Some(name) => {
-            if !is_label(name) {
-                head.problems.push(bad_name(at, name));
-            }
-        }
-    }
-    let folder = file.path.split('/').next().unwrap_or_default();
-    if folder != kind.folder() {
-        let message = format!("a {} belongs under {}/", kind.name(), kind.folder());
-        let why = match kind.folder() {
-            "rings" => "topology and plans are the platform owners' to review",
-            "policies" => "how a ring is judged is the service owners' to review",
-            _ => "",
-        };
-        let at = whole.field("kind");
-        let help = format!("move the document to a file under {}/", kind.folder());
-        let mut problem = at.problem(Rule::Ref003, message).help(help);
-        if !why.is_empty() {
-            problem = problem.note(why);
-        }
-        head.problems.push(problem);
-    }
-}
-
-/// The kind, from a document of the one version there is.
-fn envelope(file: &File, root: &Node) -> Result<Kind, Diagnostic> {
-    let whole = At::root(file, root);
-    if !matches!(root.content, Content::Map(_)) {
-        let problem = whole.problem(Rule::Sch002, "a document is a mapping with `kind` and `spec`");
-        return Err(problem);
-    }
-    let text = |key| root.get(key).and_then(Node::scalar);
-    let version = whole.field("apiVersion");
-    match text("apiVersion") {
-        Some(API_VERSION) => {}
-        Some(other) => {
-            let message = format!("unknown apiVersion `{other}`");
-            return Err(version.problem(Rule::Sch009, message).help(format!("use {API_VERSION}")));
-        }
-        None => {
-            let problem = version.problem(Rule::Sch003, "`apiVersion` is missing");
-            return Err(
-                problem.help(format!("begin the document with `apiVersion: {API_VERSION}`"))
-            );
-        }
-    }
-    let names = || Kind::ALL.iter().map(|k| k.name());
-    let kind = whole.field("kind");
-    let Some(name) = text("kind") else {
-        let problem = kind.problem(Rule::Sch003, "`kind` is missing");
-        return Err(problem.help(format!("one of {}", names().collect::<Vec<_>>().join(", "))));
-    };
-    Kind::ALL.iter().copied().find(|k| k.name() == name).ok_or_else(|| {
-        let help = match nearest(name, names()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("one of {}", names().collect::<Vec<_>>().join(", ")),
-        };
-        kind.problem(Rule::Sch009, format!("unknown kind `{name}`")).help(help)
-    })
-}
-
-fn bad_name(at: At<'_>, name: &str) -> Diagnostic {
-    let message = format!("`{name}` is no DNS label");
-    let help = "use up to 63 lower-case letters, digits and hyphens, with no hyphen at either end";
-    at.problem(Rule::Sch006, message).help(help)
-}
-
-fn is_label(name: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-}
-
 /// A document in its file.
 struct Doc<'a> {
     file: &'a File,
@@ -267,89 +111,8 @@ impl Doc<'_> {
     fn whole(&self) -> At<'_> {
         match self.root {
             Some(root) => At::root(self.file, root),
-            None => At { file: self.file, node: None, key: None, start: 0, end: 0 },
+            None => At::nowhere(self.file),
         }
-    }
-}
-
-/// A cursor over a document's places that follows the wire types down. Where there is nothing, it
-/// stays at what it was asked of, so that what is missing is reported where it should be.
-#[derive(Debug, Clone, Copy)]
-struct At<'a> {
-    file: &'a File,
-    node: Option<&'a Node>,
-    key: Option<(usize, usize)>,
-    start: usize,
-    end: usize,
-}
-
-impl<'a> At<'a> {
-    fn root(file: &'a File, node: &'a Node) -> Self {
-        At { file, node: Some(node), key: None, start: node.range.start, end: node.range.end }
-    }
-
-    fn field(self, name: &str) -> Self {
-        let entry = match self.node.map(|n| &n.content) {
-            Some(Content::Map(map)) => map.entries.get(name),
-            Some(Content::Scalar(_) | Content::Seq(_)) | None => None,
-        };
-        match entry {
-            Some(entry) => At {
-                key: Some((entry.key.start, entry.key.end)),
-                ..At::root(self.file, &entry.value)
-            },
-            None => At { node: None, ..self.key() },
-        }
-    }
-
-    fn item(self, index: usize) -> Self {
-        let item = match self.node.map(|n| &n.content) {
-            Some(Content::Seq(items)) => items.get(index),
-            Some(Content::Scalar(_) | Content::Map(_)) | None => None,
-        };
-        item.map_or(At { node: None, ..self }, |node| At::root(self.file, node))
-    }
-
-    /// The key that this is the value of.
-    fn key(self) -> Self {
-        match self.key {
-            Some((start, end)) => At { start, end, ..self },
-            None => self,
-        }
-    }
-
-    /// The first `text` inside this value, such as a placeholder in a query.
-    fn inside(self, text: &str) -> Self {
-        match self.file.text.get(self.start..self.end).and_then(|t| t.find(text)) {
-            Some(i) => At { start: self.start + i, end: self.start + i + text.len(), ..self },
-            None => self,
-        }
-    }
-
-    /// Whether the field was there and was taken out because of a problem already reported.
-    fn lost(self, name: &str) -> bool {
-        match self.node.map(|n| &n.content) {
-            Some(Content::Map(map)) => map.dropped.contains(name),
-            Some(Content::Scalar(_) | Content::Seq(_)) => false,
-            None => true,
-        }
-    }
-
-    fn problem(self, rule: Rule, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::new(rule, message).at(self.file, self.start..self.end)
-    }
-
-    /// `file:line`.
-    fn location(self) -> String {
-        format!("{}:{}", self.file.path, self.file.line(self.start).0)
-    }
-
-    /// What must be there; reported where it is not.
-    fn require<T>(self, value: Option<T>, name: &str, problems: &mut Vec<Diagnostic>) -> Option<T> {
-        if value.is_none() && !self.lost(name) {
-            problems.push(self.key().problem(Rule::Sch003, format!("`{name}` is missing")));
-        }
-        value
     }
 }
 
@@ -373,6 +136,29 @@ impl<T> Unit<T> {
 
 /// Lowered documents of one kind, by name.
 type Units<T> = BTreeMap<String, Unit<T>>;
+
+/// Lowers every document of a kind. Of a name that is declared twice there is no telling which is
+/// meant, so it has no value.
+fn units<'a, T>(
+    world: &World<'a>,
+    kind: Kind,
+    mut lower: impl FnMut(&'a str, &'a Doc<'a>, &mut Vec<Diagnostic>) -> Option<T>,
+) -> Units<T> {
+    let range = (kind, "")..;
+    let names = world.names.range(range).take_while(|((k, _), _)| *k == kind);
+    names
+        .map(|((_, name), i)| {
+            let doc = &world.documents[*i];
+            let mut problems = doc.head.problems.clone();
+            let mut value = lower(name, doc, &mut problems);
+            if let Some(twice) = world.twice.get(&(kind, *name)) {
+                problems.extend(twice.iter().cloned());
+                value = None;
+            }
+            ((*name).to_owned(), Unit { value, problems })
+        })
+        .collect()
+}
 
 /// The documents by name, and what was lowered of them so far.
 struct World<'a> {
@@ -417,19 +203,6 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The first document of each name, with the problems that all of that name have.
-    fn of(&self, kind: Kind) -> impl Iterator<Item = (&'a str, &'a Doc<'a>, Vec<Diagnostic>)> {
-        let range = (kind, "")..;
-        self.names.range(range).take_while(move |((k, _), _)| *k == kind).map(
-            move |((_, name), i)| {
-                let doc = &self.documents[*i];
-                let mut problems = doc.head.problems.clone();
-                problems.extend(self.twice.get(&(kind, *name)).into_iter().flatten().cloned());
-                (*name, doc, problems)
-            },
-        )
-    }
-
     /// What `name` stands for among `units`; takes its errors along, and says so where there is none.
     fn find<'u, T>(
         &self,
@@ -460,15 +233,22 @@ impl<'a> World<'a> {
         at.problem(Rule::Ref001, message).help(help)
     }
 
-    /// Documents that could not be read far enough to tell what they declare, and that may have been
-    /// of that kind.
+    /// Documents that are or may be of that kind, and of whose name, labels or spec too little can be
+    /// told to know what they declare.
     fn illegible(&self, kind: Kind) -> impl Iterator<Item = &'a Doc<'a>> {
         self.documents.iter().filter(move |doc| {
             let folder = doc.file.path.split('/').next().unwrap_or_default();
-            let head = &doc.head;
-            match head.kind {
-                Some(k) => k == kind && (head.name.is_none() || head.spec.is_none()),
-                None => !head.problems.is_empty() && folder == kind.folder(),
+            let Head { name, spec, problems, .. } = &doc.head;
+            let metadata = doc.whole().field("metadata");
+            let torn = || {
+                doc.whole().lost("metadata")
+                    || metadata.damaged()
+                    || metadata.field("labels").damaged()
+                    || name.as_deref().is_some_and(|n| self.twice.contains_key(&(kind, n)))
+            };
+            match doc.head.kind {
+                Some(k) => k == kind && (name.is_none() || spec.is_none() || torn()),
+                None => !problems.is_empty() && folder == kind.folder(),
             }
         })
     }
@@ -484,9 +264,10 @@ impl<'a> World<'a> {
         all.extend(of(&self.templates));
         all.extend(of(&self.residency));
         all.extend(of(&self.policies));
-        for (kind, what, help) in NOT_DONE {
-            all.extend(self.of(kind).map(|(_, doc, _)| {
-                doc.whole().field("kind").problem(Rule::Sch010, what).help(help)
+        for doc in self.documents {
+            let kind = NOT_DONE.iter().find(|(kind, ..)| doc.head.kind == Some(*kind));
+            all.extend(kind.map(|(_, what, help)| {
+                doc.whole().field("kind").problem(Rule::Sch010, *what).help(*help)
             }));
         }
         all

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{At, Diagnostic, Doc, Kind, Rule, Unit, Units, World, gate, repeats, territory};
+use super::{At, Diagnostic, Doc, Kind, Rule, Units, World, gate, repeats, territory, units};
 use crate::{
     declare::schema::{self, RollbackScope, scalar, word},
     ids::GateName,
@@ -41,15 +41,11 @@ pub(super) struct Placed<'a> {
 }
 
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Placed<'a>> {
-    world
-        .of(Kind::RingPolicy)
-        .map(|(name, doc, mut problems)| {
-            let (chain, whole) = chain(world, name, doc, &mut problems);
-            // Without all that it extends, what seems to be missing may be there.
-            let value = one(world, name, &chain, whole, &mut problems);
-            (name.to_owned(), Unit { value, problems })
-        })
-        .collect()
+    units(world, Kind::RingPolicy, |name, doc, problems| {
+        // Without all that it extends, what seems to be missing may be there.
+        let (chain, whole) = chain(world, name, doc, problems);
+        one(world, name, &chain, whole, problems)
+    })
 }
 
 /// A policy on the way up from the one that is lowered.
@@ -78,10 +74,7 @@ fn chain<'a>(
         path.push(parent);
         if !seen.insert(parent) {
             let start = path.iter().position(|n| *n == parent).unwrap_or(0);
-            let cycle = path[start..].join(" -> ");
-            let problem =
-                place.problem(Rule::Ref005, format!("policies extend each other: {cycle}"));
-            problems.push(problem.help("let one of them stand on its own"));
+            problems.push(circle(&path[start..path.len() - 1], &links[start..]));
             return (links, false);
         }
         let Some(i) = world.names.get(&(Kind::RingPolicy, parent)) else {
@@ -93,6 +86,18 @@ fn chain<'a>(
         problems
             .extend(world.twice.get(&(Kind::RingPolicy, parent)).into_iter().flatten().cloned());
     }
+}
+
+/// Policies that extend each other, told from the first by name, so that each of them says the same.
+fn circle(names: &[&str], links: &[Link<'_>]) -> Diagnostic {
+    let first = (0..names.len()).min_by_key(|i| names[*i]).unwrap_or(0);
+    let around = (0..=names.len()).map(|i| names[(first + i) % names.len()]);
+    let cycle = around.collect::<Vec<_>>().join(" -> ");
+    let problem = links[first]
+        .at
+        .field("extends")
+        .problem(Rule::Ref005, format!("policies extend each other: {cycle}"));
+    problem.help("let one of them stand on its own")
 }
 
 /// The nearest policy that has the field, and where it stands there.
@@ -115,7 +120,7 @@ fn one<'a>(
     not_done(chain, problems);
     let missing = |field: &str, help: &str, problems: &mut Vec<Diagnostic>| {
         if whole && !chain.iter().any(|link| link.at.lost(field)) {
-            let problem = own.problem(Rule::Sch003, format!("`{field}` is missing"));
+            let problem = own.key().problem(Rule::Sch003, format!("`{field}` is missing"));
             problems.push(problem.help(help));
         }
     };
@@ -145,12 +150,11 @@ fn one<'a>(
     };
 
     let rollback = pick(chain, "rollback", |p| p.rollback.as_ref());
-    if let Some((scope, at)) = rollback.and_then(|(r, at)| Some((r.scope?, at.field("scope")))) {
-        if scope != RollbackScope::Ring {
-            let message = format!("this version does not roll back `{}`", word(&scope));
-            let help = "use `scope: ring`, and `ringward rollback` for other rings";
-            problems.push(at.problem(Rule::Sch008, message).help(help));
-        }
+    let scope = rollback.and_then(|(r, at)| Some((r.scope?, at.field("scope"))));
+    if let Some((scope, at)) = scope.filter(|(scope, _)| *scope != RollbackScope::Ring) {
+        let message = format!("this version does not roll back `{}`", word(&scope));
+        let help = "use `scope: ring`, and `ringward rollback` for other rings";
+        problems.push(at.problem(Rule::Sch008, message).help(help));
     }
     let approvals = pick(chain, "approvals", |p| p.approvals.as_ref());
     let approvals_at = approvals.map_or(own, |(_, at)| at.key());

@@ -1,6 +1,6 @@
 //! `ResidencyPolicy` documents -> rules. What they say of a plan is for the model's checks.
 
-use super::{At, Diagnostic, Kind, Rule, Unit, Units, World, repeats, territory, typed};
+use super::{At, Diagnostic, Kind, Rule, Units, World, repeats, territory, typed, units};
 use crate::{
     declare::schema,
     model::residency::{self, Demand, Territory},
@@ -14,31 +14,23 @@ pub(super) struct Placed<'a> {
 }
 
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Vec<Placed<'a>>> {
-    world
-        .of(Kind::ResidencyPolicy)
-        .map(|(name, doc, mut problems)| {
-            let mut placed = Vec::new();
-            if let Some(spec) = doc.spec_as::<schema::ResidencyPolicy>() {
-                let list = doc.spec().field("rules");
-                let rules = doc.spec().require(spec.rules.as_deref(), "rules", &mut problems);
-                let rules = rules.unwrap_or_default();
-                let ids = rules.iter().map(|r| r.id.as_deref().unwrap_or_default());
-                for (i, id) in repeats(ids).into_iter().filter(|(_, id)| !id.is_empty()) {
-                    let message = format!("residency rule `{id}` is declared twice");
-                    let place = list.item(i).field("id");
-                    let help = "people read and waive rules by their ids: give each its own";
-                    problems.push(place.problem(Rule::Ref002, message).help(help));
-                }
-                for (i, rule) in rules.iter().enumerate() {
-                    let at = list.item(i);
-                    if let Some(rule) = one(world, rule, at, &mut problems) {
-                        placed.push(Placed { rule, id: at.field("id") });
-                    }
-                }
-            }
-            (name.to_owned(), Unit { value: Some(placed), problems })
-        })
-        .collect()
+    units(world, Kind::ResidencyPolicy, |_, doc, problems| {
+        let spec: &schema::ResidencyPolicy = doc.spec_as()?;
+        let list = doc.spec().field("rules");
+        let rules = doc.spec().require(spec.rules.as_deref(), "rules", problems)?;
+        let ids = rules.iter().map(|r| r.id.as_deref().unwrap_or_default());
+        for (i, id) in repeats(ids).into_iter().filter(|(_, id)| !id.is_empty()) {
+            let message = format!("residency rule `{id}` is declared twice");
+            let place = list.item(i).field("id");
+            let help = "people read and waive rules by their ids: give each its own";
+            problems.push(place.problem(Rule::Ref002, message).help(help));
+        }
+        let placed = rules.iter().enumerate().filter_map(|(i, rule)| {
+            let at = list.item(i);
+            Some(Placed { rule: one(world, rule, at, problems)?, id: at.field("id") })
+        });
+        Some(placed.collect())
+    })
 }
 
 fn one(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{At, Diagnostic, Rule, Unit, Units, World, nearest};
+use super::{At, Diagnostic, Doc, Kind, Rule, Unit, Units, World, nearest};
 use crate::{
     declare::schema,
     ids::Jurisdiction,
@@ -22,48 +22,14 @@ pub(super) fn lower(world: &World<'_>) -> Units<Territory> {
         .iter()
         .filter_map(|(name, unit)| Some((name.clone(), unit.value.as_ref()?.members.clone())))
         .collect();
-    for (name, doc, mut problems) in world.of(super::Kind::Jurisdiction) {
-        let at = doc.spec();
-        let mut members = built_in.get(name).cloned().unwrap_or_default();
-        if let Some(spec) = doc.spec_as::<schema::Jurisdiction>() {
-            let same = built_in.keys().find(|b| b.eq_ignore_ascii_case(name));
-            if let Some(bloc) = same.filter(|b| *b != name) {
-                let message =
-                    format!("`{name}` differs from the built-in bloc `{bloc}` by case only");
-                let help = format!("call it {bloc}, or something else altogether");
-                problems.push(doc.name().problem(Rule::Sch006, message).help(help));
-            }
-            if blocs::is_country(name) {
-                let message = format!("`{name}` is a country, and not for a document to redefine");
-                problems.push(doc.name().problem(Rule::Sch006, message).help("name the bloc"));
-            }
-            let known = built_in.contains_key(name);
-            match (&spec.members, known) {
-                (Some(exact), _) => {
-                    if !spec.add.is_empty() || !spec.remove.is_empty() {
-                        let message = "`members` says all, and leaves nothing to add or to remove";
-                        let help = "keep `members`, or keep `add` and `remove`";
-                        let place = at.field("members").key();
-                        problems.push(place.problem(Rule::Sch007, message).help(help));
-                    }
-                    members = codes(exact, at.field("members"), &mut problems);
-                }
-                (None, true) => {
-                    members.extend(codes(&spec.add, at.field("add"), &mut problems));
-                    let removed = codes(&spec.remove, at.field("remove"), &mut problems);
-                    members.retain(|m| !removed.contains(m));
-                }
-                (None, false) => {
-                    at.require(None::<()>, "members", &mut problems);
-                }
-            }
-        }
-        let value = Some(Territory { name: name.into(), members });
-        units.insert(name.into(), Unit { value, problems });
-    }
+    let declared = super::units(world, Kind::Jurisdiction, |name, doc, problems| {
+        let members = members(name, doc, &built_in, problems);
+        Some(Territory { name: name.into(), members })
+    });
+    units.extend(declared);
     // A document that may have narrowed any bloc, and cannot be read, leaves none to be relied on.
     let illegible: Vec<Diagnostic> = world
-        .illegible(super::Kind::Jurisdiction)
+        .illegible(Kind::Jurisdiction)
         .filter(|doc| doc.head.name.is_none() && doc.head.kind.is_some())
         .flat_map(|doc| doc.head.problems.iter().cloned())
         .collect();
@@ -73,11 +39,55 @@ pub(super) fn lower(world: &World<'_>) -> Units<Territory> {
     units
 }
 
+/// What a document makes of the bloc of its name.
+fn members(
+    name: &str,
+    doc: &Doc<'_>,
+    built_in: &BTreeMap<String, BTreeSet<Jurisdiction>>,
+    problems: &mut Vec<Diagnostic>,
+) -> BTreeSet<Jurisdiction> {
+    let at = doc.spec();
+    let mut members = built_in.get(name).cloned().unwrap_or_default();
+    let Some(spec) = doc.spec_as::<schema::Jurisdiction>() else { return members };
+    let same = built_in.keys().find(|b| b.eq_ignore_ascii_case(name));
+    if let Some(bloc) = same.filter(|b| *b != name) {
+        let message = format!("`{name}` differs from the built-in bloc `{bloc}` by case only");
+        let help = format!("call it {bloc}, or something else altogether");
+        problems.push(doc.name().problem(Rule::Sch006, message).help(help));
+    }
+    if blocs::is_country(name) {
+        let message = format!("`{name}` is a country, and not for a document to redefine");
+        problems.push(doc.name().problem(Rule::Sch006, message).help("name the bloc"));
+    }
+    let known = built_in.contains_key(name);
+    match (&spec.members, known) {
+        (Some(exact), _) => {
+            if !spec.add.is_empty() || !spec.remove.is_empty() {
+                let message = "`members` says all, and leaves nothing to add or to remove";
+                let help = "keep `members`, or keep `add` and `remove`";
+                let place = at.field("members").key();
+                problems.push(place.problem(Rule::Sch007, message).help(help));
+            }
+            members = codes(exact, at.field("members"), problems);
+        }
+        (None, true) => {
+            members.extend(codes(&spec.add, at.field("add"), problems));
+            let removed = codes(&spec.remove, at.field("remove"), problems);
+            members.retain(|m| !removed.contains(m));
+        }
+        (None, false) => {
+            at.require(None::<()>, "members", problems);
+        }
+    }
+    members
+}
+
 fn codes(written: &[String], at: At<'_>, problems: &mut Vec<Diagnostic>) -> BTreeSet<Jurisdiction> {
     let checked = written
         .iter()
         .enumerate()
-        .filter_map(|(i, code)| country(code, at.item(i), problems).then(|| code.as_str().into()));
+        .filter(|(i, code)| country(code, at.item(*i), problems))
+        .map(|(_, code)| code.as_str().into());
     checked.collect()
 }
 

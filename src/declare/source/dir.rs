@@ -155,10 +155,8 @@ mod tests {
     }
 
     fn files(polled: Polled) -> Vec<String> {
-        match polled {
-            Polled::New(snapshot) => snapshot.files.into_keys().collect(),
-            other => panic!("{other:?}"),
-        }
+        let Polled::New(snapshot) = polled else { panic!("expected files, got {polled:?}") };
+        snapshot.files.into_keys().collect()
     }
 
     #[tokio::test]

@@ -77,7 +77,10 @@ pub(super) fn read(query: &str) -> Result<Option<Asked>, String> {
         name if SATURATION.contains(&name) => Some(Figure::Saturation),
         _ => None,
     };
-    let times = if second.is_none() { factor(&query[first.end..]) } else { 1.0 };
+    let times = match second {
+        None => factor(&query[..first.begin], &query[first.end..]),
+        Some(_) => 1.0,
+    };
     Ok(figure.map(|figure| Asked {
         service: service.into(),
         range: first.range.unwrap_or(RANGE),
@@ -186,13 +189,11 @@ fn quantile(query: &str) -> Option<f64> {
     arguments.split(',').next()?.trim().parse().ok().filter(|q| (0.0..1.0).contains(q))
 }
 
-/// The number that what stands before it is multiplied by.
-fn factor(rest: &str) -> f64 {
-    let number = rest.rsplit_once('*').map(|(_, number)| number.trim().parse());
-    match number {
-        Some(Ok(factor)) => factor,
-        Some(Err(_)) | None => 1.0,
-    }
+/// The number that a rate is multiplied by, before it or behind it.
+fn factor(before: &str, behind: &str) -> f64 {
+    let first = before.split_once('*').and_then(|(number, _)| number.trim().parse().ok());
+    let last = behind.rsplit_once('*').and_then(|(_, number)| number.trim().parse().ok());
+    first.or(last).unwrap_or(1.0)
 }
 
 /// Whether it could be an expression at all: brackets and quotes closed, nothing left to fill in.
@@ -269,6 +270,7 @@ mod tests {
         let orders = r#"sum(rate(orders_total{service="a", region='x'}[5m])) * 60"#;
         assert_eq!(asked(orders).figure, Figure::Orders(Per::Second));
         assert_eq!(asked(orders).times, 60.0);
+        assert_eq!(asked(r#"60 * sum(rate(orders_total{service="a"}[5m]))"#).times, 60.0);
     }
 
     #[test]

@@ -1,0 +1,198 @@
+//! The composition root: builds the adapters and joins the rooms. No behaviour of its own.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, RwLock},
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    act::{
+        cluster::{Connection, Kubeconfigs},
+        dispatch::{Dispatch, Limits},
+        metrics::{
+            Metrics,
+            auth::{AuthError, Basic, Credentials, SourceAuth},
+            prometheus::NoClient,
+        },
+    },
+    clock::Clock,
+    config::{MetricsAuth, Settings, SettingsError, SourceSettings},
+    decide::world::World,
+    declare::source::{BadSource, DirSource, GitSettings, GitSource, Source},
+    drive::{Drive, StartError, recover},
+    follow::follow,
+    ids::{Commit, Mint},
+    model::time::{Mono, Span},
+    record::{SledStore, Store, StoreError},
+    show::{
+        api,
+        auth::{TokenError, Tokens},
+        desk::Desk,
+        telemetry::Telemetry,
+    },
+};
+
+/// How often a directory is looked at; only the files' stat data is read.
+const DIRECTORY_INTERVAL: Span = Span::seconds(1);
+
+/// Events that may wait for the loop.
+const EVENTS: usize = 4_096;
+
+/// How long a fetch from a repository may take.
+const FETCH: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each is the error that it names")]
+pub enum AppError {
+    #[error("the settings cannot be used")]
+    Settings(#[from] SettingsError),
+    #[error("the journal cannot be opened")]
+    Store(#[from] StoreError),
+    #[error("the journal cannot be taken over")]
+    Start(#[from] StartError),
+    #[error("the source of declarations cannot be used")]
+    Source(#[from] BadSource),
+    #[error("the credentials of a metric source cannot be used")]
+    Credentials(#[from] AuthError),
+    #[error("no HTTP client can be made")]
+    Client(#[from] NoClient),
+    #[error("the tokens in the data directory cannot be used")]
+    Tokens(#[from] TokenError),
+    #[error(
+        "cannot listen on {0}: another process may have it; give another address with --listen"
+    )]
+    Listen(SocketAddr, #[source] io::Error),
+}
+
+/// A service that runs.
+pub struct Running {
+    /// Where the API listens.
+    pub address: SocketAddr,
+    /// The data directory; the admin token of a first start lies in it.
+    pub data: PathBuf,
+    stop: watch::Sender<bool>,
+    drive: JoinHandle<()>,
+    serve: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    /// Stops: what was decided is recorded, what is recorded is durable.
+    pub async fn stop(self) {
+        // It fails where the loop has ended by itself, which is what is wanted.
+        let _ = self.stop.send(true);
+        let _ = self.drive.await;
+        let _ = self.serve.await;
+    }
+}
+
+/// Starts the service; `clock` is made from the monotonic time that the journal has reached.
+///
+/// # Errors
+/// Says what is in the way and what to do; nothing was overwritten.
+pub async fn start(
+    settings: Settings,
+    clock: impl FnOnce(Mono) -> Arc<dyn Clock> + Send + 'static,
+) -> Result<Running, AppError> {
+    let data = settings.data.clone();
+    let opened = tokio::task::spawn_blocking(move || -> Result<_, AppError> {
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(&data)?);
+        let world = recover(store.as_ref())?;
+        Ok((store, world))
+    });
+    let (store, world) = match opened.await {
+        Ok(opened) => opened?,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
+    let clock = clock(world.reached);
+    let (source, interval) = source(&settings.source, &settings.data, &world)?;
+    let tokens = Tokens::open(&settings.data)?;
+    if let Some(path) = tokens.first_start(&mut Mint::system(), clock.now().wall)? {
+        tracing::info!(path = %path.display(), "made an admin token");
+    }
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|error| AppError::Listen(settings.listen, error))?;
+    let address = listener.local_addr().map_err(|e| AppError::Listen(settings.listen, e))?;
+
+    let connections = settings
+        .connections
+        .into_iter()
+        .map(|(name, c)| (name, Connection { kubeconfig: c.kubeconfig, context: c.context }));
+    let credentials = settings.metrics.into_iter().map(|(url, auth)| (url, source_auth(auth)));
+    let measurer = Metrics::new(Credentials::new(credentials.collect())?)?;
+    let (report, events) = mpsc::channel(EVENTS);
+    let dispatch = Dispatch::new(
+        Arc::new(Kubeconfigs::new(connections.collect())),
+        Arc::new(measurer),
+        report.clone(),
+        Limits::default(),
+    );
+
+    let world = Arc::new(RwLock::new(world));
+    let (desk, clerk) = Desk::new(world.clone(), clock.clone(), store.clone());
+    let desk = Arc::new(desk);
+    let telemetry = Arc::new(Telemetry::new(&desk));
+    let (stop, stopped) = watch::channel(false);
+    let drive = Drive {
+        world: world.clone(),
+        store,
+        clock: clock.clone(),
+        dispatch,
+        events,
+        clerk,
+        telemetry: telemetry.clone(),
+    };
+    let drive = tokio::spawn(drive.run(stopped.clone()));
+    tokio::spawn(follow(source, interval, world, clock, report));
+    let router = api::router(desk, Arc::new(tokens), telemetry);
+    let mut stopped = stopped;
+    let serve = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    });
+    let serve = tokio::spawn(async move { serve.await });
+    Ok(Running { address, data: settings.data, stop, drive, serve })
+}
+
+fn source(
+    settings: &SourceSettings,
+    data: &std::path::Path,
+    world: &World,
+) -> Result<(Source, Span), AppError> {
+    let accepted: Option<Commit> = world.source.commit.clone();
+    match (&settings.path, &settings.url) {
+        (Some(_), Some(_)) => {
+            Err(SettingsError::Source("both a directory and a repository").into())
+        }
+        (None, None) => Err(SettingsError::Source("neither a directory nor a repository").into()),
+        (Some(path), None) => Ok((Source::Dir(DirSource::new(path)), DIRECTORY_INTERVAL)),
+        (None, Some(url)) => {
+            let git = GitSettings {
+                url: url.clone(),
+                branch: settings.branch.clone(),
+                path: settings.subpath.clone(),
+                store: data.join("source.git"),
+                timeout: FETCH,
+            };
+            Ok((Source::Git(GitSource::new(git, accepted)?), settings.interval))
+        }
+    }
+}
+
+fn source_auth(auth: MetricsAuth) -> SourceAuth {
+    SourceAuth {
+        bearer_token_file: auth.bearer_token_file,
+        basic: auth
+            .basic
+            .map(|basic| Basic { username: basic.username, password_file: basic.password_file }),
+        headers: auth.headers,
+    }
+}

@@ -1,0 +1,160 @@
+//! The rings of a plan: their clusters and policies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{At, Diagnostic, Kind, Rule, World, nearest, repeats};
+use crate::{
+    declare::schema,
+    ids::{ClusterName, RingName},
+    model::{
+        policy::Policy,
+        ring::{Cluster, Ring},
+    },
+};
+
+/// One ring of a plan, with everything that it rests on.
+pub(super) fn one(
+    world: &World<'_>,
+    ring: &schema::Ring,
+    plan: &schema::RingPlan,
+    spec: At<'_>,
+    index: usize,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Ring> {
+    let at = spec.field("rings").item(index);
+    let clusters = at
+        .require(ring.clusters.as_ref(), "clusters", problems)
+        .map(|selector| select(world, selector, at.field("clusters"), problems));
+    let (policy, place) = match (&ring.policy, &plan.policy) {
+        (Some(name), _) => (Some(name), at.field("policy")),
+        (None, Some(name)) => (Some(name), spec.field("policy")),
+        (None, None) => (None, at),
+    };
+    if policy.is_none() && !at.lost("policy") && !spec.lost("policy") {
+        let problem = at.field("name").problem(Rule::Sch003, "a ring without a policy");
+        problems.push(problem.help("give it a `policy`, or the plan one for all its rings"));
+    }
+    let policy = policy
+        .and_then(|name| world.find(&world.policies, Kind::RingPolicy, name, place, problems))
+        .map(|placed| &placed.policy);
+    if let (Some(clusters), Some(policy)) = (&clusters, policy) {
+        unmeasurable(policy, clusters, at.field("name"), problems);
+    }
+    Some(Ring { name: ring.name.as_deref()?.into(), clusters: clusters?, policy: policy?.clone() })
+}
+
+/// Gates that ask for a metric source that a cluster does not have.
+fn unmeasurable(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mut Vec<Diagnostic>) {
+    let mut asked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for gate in &policy.gates {
+        asked.entry(&gate.provider).or_default().push(gate.name.as_str());
+    }
+    for (cluster, (provider, gates)) in
+        clusters.iter().flat_map(|c| asked.iter().map(move |a| (c, a)))
+    {
+        let sources: Vec<_> = cluster.metrics.iter().map(|m| m.name.as_str()).collect();
+        if sources.contains(provider) {
+            continue;
+        }
+        let message = format!("cluster `{}` has no metric source `{provider}`", cluster.name);
+        let label = format!("policy `{}` asks it for {}", policy.name, gates.join(", "));
+        let help = match nearest(provider, sources.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`, which the cluster has?"),
+            None => format!("declare a metric source `{provider}` on the cluster"),
+        };
+        problems.push(at.problem(Rule::Gat003, message).label(label).help(help));
+    }
+}
+
+/// The clusters of a ring: by name as they are written, by labels in the order of their names.
+fn select(
+    world: &World<'_>,
+    selector: &schema::Selector,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<Cluster> {
+    match (&selector.names, &selector.labels) {
+        (Some(names), None) if !names.is_empty() => {
+            let list = at.field("names");
+            let found = names.iter().enumerate().filter_map(|(i, name)| {
+                world.find(&world.clusters, Kind::Cluster, name, list.item(i), problems)
+            });
+            found.map(|placed| placed.cluster.clone()).collect()
+        }
+        (None, Some(labels)) if !labels.is_empty() => {
+            // A cluster that cannot be read may be one of them: the ring must not shrink in silence.
+            for doc in world.illegible(Kind::Cluster) {
+                let whose = doc.head.name.as_deref().unwrap_or("?");
+                let message = "the ring selects by labels, and a cluster's document cannot be read";
+                let problem = at.field("labels").key().problem(Rule::Ref006, message);
+                let note = format!("cluster {whose}, {}", doc.file.path);
+                problems.push(problem.note(note).help("mend that document first"));
+                problems.extend(doc.head.problems.iter().filter(|p| p.is_error()).cloned());
+            }
+            let mut clusters = Vec::new();
+            for unit in world.clusters.values() {
+                let Some(placed) = &unit.value else { continue };
+                let has = |(key, value): (&String, &String)| {
+                    placed.cluster.labels.get(key) == Some(value)
+                };
+                if labels.iter().all(has) {
+                    problems.extend(unit.errors().cloned());
+                    clusters.push(placed.cluster.clone());
+                }
+            }
+            if clusters.is_empty() {
+                let wanted: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                let message = format!("no cluster has the labels {}", wanted.join(", "));
+                let place = at.field("labels");
+                let help = "label a cluster so, or name the clusters";
+                problems.push(place.problem(Rule::Ref004, message).help(help));
+            }
+            clusters
+        }
+        (Some(_), Some(_)) => {
+            let message = "a ring selects its clusters by names or by labels";
+            let problem = at.key().problem(Rule::Sch007, message);
+            problems.push(problem.help("keep one of them"));
+            Vec::new()
+        }
+        (None, None) if at.lost("names") || at.lost("labels") => Vec::new(),
+        (Some(_), None) | (None, Some(_)) | (None, None) => {
+            let problem = at.key().problem(Rule::Ref004, "a ring without clusters");
+            problems.push(problem.help("as in clusters: {names: [eu-west-1]}"));
+            Vec::new()
+        }
+    }
+}
+
+/// A cluster runs one version of a service at a time, so it can be in one ring only.
+pub(super) fn overlaps(
+    rings: &[Ring],
+    written: &[schema::Ring],
+    list: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    let mut homes: BTreeMap<&ClusterName, &RingName> = BTreeMap::new();
+    for ring in rings {
+        let names: Vec<_> = ring.clusters.iter().map(|c| c.name.as_str()).collect();
+        let within: BTreeSet<_> =
+            repeats(names.iter().copied()).into_iter().map(|(_, name)| name).collect();
+        for cluster in &ring.clusters {
+            let other = match homes.insert(&cluster.name, &ring.name) {
+                Some(other) => other,
+                None => continue,
+            };
+            let i = written.iter().position(|r| r.name.as_deref() == Some(ring.name.as_str()));
+            let at = list.item(i.unwrap_or_default()).field("name");
+            let message = if within.contains(cluster.name.as_str()) && *other == ring.name {
+                format!("cluster `{}` is in ring `{}` twice", cluster.name, ring.name)
+            } else {
+                format!(
+                    "cluster `{}` is in ring `{}` and in ring `{other}`",
+                    cluster.name, ring.name
+                )
+            };
+            let help = "keep it in one: a release comes to a cluster once";
+            problems.push(at.problem(Rule::Dag003, message).help(help));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What lies under `rings/`: clusters, blocs and plans.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    Unread,
+    scalar::{Count, Text},
+    words::{OnNewer, Provider, TargetKind},
+};
+
+/// One Kubernetes cluster.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cluster {
+    /// The cloud region that it runs in.
+    #[schemars(required)]
+    pub region: Option<Text>,
+    /// The country whose law it is under: an ISO 3166-1 alpha-2 code.
+    #[schemars(required)]
+    pub jurisdiction: Option<Text>,
+    /// The classes of data that it may hold.
+    #[serde(default)]
+    pub data_classes: Vec<Text>,
+    /// The cluster that takes over when this one fails.
+    pub failover_pair: Option<Text>,
+    /// The connection of the server's settings that reaches it; its own name unless given.
+    pub connection: Option<Text>,
+    /// Where its gates are measured.
+    #[serde(default)]
+    pub metrics: Vec<MetricSource>,
+}
+
+/// Where gates are measured.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricSource {
+    /// The name that gate templates give as `provider`.
+    #[schemars(required)]
+    pub name: Option<Text>,
+    /// Which API it speaks.
+    #[serde(rename = "type")]
+    #[schemars(required)]
+    pub kind: Option<Provider>,
+    /// Its base URL, without the API's path.
+    #[schemars(required)]
+    pub url: Option<Text>,
+    /// The country that the evidence lies in.
+    pub jurisdiction: Option<Text>,
+}
+
+/// A bloc of countries: a new one by `members`, a built-in one by what is added and removed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Jurisdiction {
+    /// Exactly these ISO 3166-1 alpha-2 codes.
+    pub members: Option<Vec<Text>>,
+    /// Codes that the built-in bloc of this name lacks.
+    #[serde(default)]
+    pub add: Vec<Text>,
+    /// Codes that the built-in bloc of this name should not have.
+    #[serde(default)]
+    pub remove: Vec<Text>,
+}
+
+/// A service's rings as a DAG, its target and its policies.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RingPlan {
+    /// The classes of data that the service handles.
+    #[serde(default)]
+    pub data_classes: Vec<Text>,
+    /// The ResidencyPolicies that bind it.
+    #[serde(default)]
+    pub residency: Vec<Text>,
+    /// What is changed in each cluster.
+    #[schemars(required)]
+    pub target: Option<Target>,
+    /// The RingPolicy of rings that name none.
+    pub policy: Option<Text>,
+    /// What a newer release does to one in motion.
+    pub on_newer: Option<OnNewer>,
+    /// The most distinct versions between a ring and the ones it comes after.
+    pub max_skew: Option<Count>,
+    /// The rings.
+    #[schemars(required)]
+    pub rings: Option<Vec<Ring>>,
+    /// Rules of the hotfix lane; not done by this version.
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub lanes: Unread,
+}
+
+/// The object that is changed in each cluster.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Target {
+    /// Which kind of object.
+    #[schemars(required)]
+    pub kind: Option<TargetKind>,
+    /// Its namespace.
+    #[schemars(required)]
+    pub namespace: Option<Text>,
+    /// Its name.
+    #[schemars(required)]
+    pub name: Option<Text>,
+    /// The container whose image is the release's artifact.
+    #[schemars(required)]
+    pub container: Option<Text>,
+}
+
+/// A set of clusters that take a release together.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ring {
+    /// Its name inside the plan.
+    #[schemars(required)]
+    pub name: Option<Text>,
+    /// The rings that must all have passed.
+    pub after: Option<Vec<Text>>,
+    /// The rings of which one must have passed.
+    pub after_any: Option<Vec<Text>>,
+    /// Its clusters.
+    #[schemars(required)]
+    pub clusters: Option<Selector>,
+    /// Its RingPolicy; the plan's, unless given.
+    pub policy: Option<Text>,
+}
+
+/// Clusters by name, in this order, or by labels, in the order of their names.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Selector {
+    /// These clusters.
+    pub names: Option<Vec<Text>>,
+    /// Every cluster that has all these labels.
+    pub labels: Option<BTreeMap<String, Text>>,
+}

@@ -12,6 +12,9 @@ mod plan;
 mod release;
 mod ring;
 
+#[cfg(test)]
+mod tests;
+
 pub use audit::{
     AuditPage, AuditView, BreakView, ChangeView, HappenedView, VerificationView, audit_page,
 };

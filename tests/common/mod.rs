@@ -82,7 +82,8 @@ pub struct Declarations {
 impl Declarations {
     /// Of a fleet's clusters.
     pub fn of(fleet: &Fleet) -> Self {
-        let url = |cluster: &str| fleet.metrics()[&format!("http://prometheus.{cluster}:9090")].clone();
+        let url =
+            |cluster: &str| fleet.metrics()[&format!("http://prometheus.{cluster}:9090")].clone();
         Self::over(RINGS.map(|cluster| (cluster.to_owned(), url(cluster))).into())
     }
 
@@ -206,10 +207,7 @@ pub fn settings(fleet: &Fleet, folder: &Path) -> Settings {
     Settings {
         listen: ([127, 0, 0, 1], 0).into(),
         data: folder.join("data"),
-        source: SourceSettings {
-            path: Some(folder.join("source")),
-            ..SourceSettings::default()
-        },
+        source: SourceSettings { path: Some(folder.join("source")), ..SourceSettings::default() },
         connections: fleet.clusters().map(connection).collect(),
         ..Settings::default()
     }
@@ -329,12 +327,7 @@ impl Client {
     }
 
     /// What a path shows, once it is as wanted; half a minute at the most.
-    pub async fn until_at(
-        &self,
-        path: &str,
-        what: &str,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Value {
+    pub async fn until_at(&self, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = None;
         let looking = async {
             loop {

@@ -555,7 +555,8 @@ impl Look<'_> {
                 | Demand::Homogeneous { .. }
                 | Demand::NotFirstIn { .. }
                 | Demand::Independent { .. }
-                | Demand::EvidenceWithin { .. } => {}
+                | Demand::EvidenceWithin { .. }
+                | Demand::ApproverWithin { .. } => {}
             }
         }
         found

@@ -500,8 +500,19 @@ impl Look<'_> {
             let between = self.plan.releases.values().filter(|other| {
                 let here = other.ring(&self.ring.name).map(|run| run.phase);
                 let there = other.ring(after).map(|run| run.phase);
-                let open =
-                    matches!(there, Some(Phase::Waiting | Phase::Deploying | Phase::Soaking));
+                let open = match there {
+                    Some(Phase::Deploying | Phase::Soaking) => true,
+                    Some(Phase::Waiting) => may_still_reach(other, after),
+                    Some(
+                        Phase::Passed
+                        | Phase::Failed
+                        | Phase::RollingBack
+                        | Phase::RolledBack
+                        | Phase::Aborted
+                        | Phase::Superseded,
+                    )
+                    | None => false,
+                };
                 other.id != self.release.id && here == Some(Phase::Passed) && open
             });
             between.count() as u32 + 1 > limit
@@ -586,8 +597,10 @@ impl Look<'_> {
         ready
             .filter_map(|(name, run)| {
                 let state = self.plan.targets.get(name)?.state.as_ref()?;
+                let ours = state.intent == run.intent
+                    && state.image.as_ref().is_some_and(|i| i.same_as(&self.release.artifact));
                 let why = match &state.status {
-                    Status::Succeeded if state.intent == run.intent => return None,
+                    Status::Succeeded if ours => return None,
                     Status::Succeeded => "its target was changed by somebody else".into(),
                     Status::Pending => "its target is being changed".into(),
                     Status::Progressing(how) | Status::Failed(how) => how.clone(),

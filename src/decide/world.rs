@@ -591,12 +591,16 @@ impl World {
                 let run = self.run_mut(release, ring)?;
                 run.cause = Some(cause.clone());
                 run.aborting = aborting;
-                // What was stuck is tried again.
+                // What was stuck is tried again: a try of its own, because targets that have accepted
+                // the keys of this one would do nothing about them.
+                let mut stuck = false;
                 for here in run.clusters.values_mut() {
                     if let Step::Stuck(cause) = &here.step {
                         here.step = Step::Failed(cause.clone());
+                        stuck = true;
                     }
                 }
+                run.attempt += u32::from(stuck);
             }
             Fact::ClusterRestored { release, ring, cluster } => {
                 self.cluster_mut(release, ring, cluster)?.step = Step::Restored;
@@ -667,7 +671,10 @@ impl World {
                     for gate in run.gates.values_mut() {
                         gate.asked = None;
                         gate.fresh = false;
-                        gate.due = gate.due.min(at.mono);
+                        // A first measurement that was not due yet keeps its delay.
+                        if gate.latest.is_some() {
+                            gate.due = gate.due.min(at.mono);
+                        }
                         gate.no_data_since = gate.no_data_since.map(|_| at.mono);
                     }
                 }
@@ -737,7 +744,9 @@ impl World {
             if !release.rings.values().any(on) {
                 continue;
             }
-            for run in Arc::make_mut(release).rings.values_mut().filter(|r| on(r)) {
+            let release = Arc::make_mut(release);
+            let ours = seen.image.as_ref().is_some_and(|i| i.same_as(&release.artifact));
+            for run in release.rings.values_mut().filter(|r| on(r)) {
                 let run = Arc::make_mut(run);
                 let Some(here) = run.clusters.get_mut(cluster) else { continue };
                 let moving = matches!(here.step, Step::Deploying | Step::Restoring);
@@ -745,7 +754,8 @@ impl World {
                     true => here.reachable.run(at.mono),
                     false => here.reachable.stop(at.mono),
                 }
-                let healthy = seen.status == Status::Succeeded && seen.intent == here.intent;
+                let healthy =
+                    ours && seen.status == Status::Succeeded && seen.intent == here.intent;
                 if here.step == Step::Ready && visible && !healthy {
                     here.unready.run(at.mono);
                 } else if healthy {
@@ -855,18 +865,21 @@ impl World {
             let what = format!("{release} on {ring} from {:?} to {next:?}", run.phase);
             return Err(Illegal { what });
         }
+        let was_in_motion = run.phase.in_motion();
         run.phase = next;
         run.entered = at;
         run.soak.healthy_at = None;
-        let members = match next.in_motion() {
-            true => Some(
+        let members = match (was_in_motion, next.in_motion()) {
+            (_, true) => Some(
                 self.ring(release, ring)?
                     .clusters
                     .iter()
                     .map(|c| (c.name.clone(), c.jurisdiction.clone()))
                     .collect(),
             ),
-            false => None,
+            (true, false) => None,
+            // Whatever moves there is another release's.
+            (false, false) => return Ok(()),
         };
         let key = (release.plan.clone(), ring.clone());
         let known = self.shared.motion.get(&key);

@@ -306,6 +306,8 @@ pub struct ClusterRun {
     pub step: Step,
     /// The key of the last write: the fence that a status must carry.
     pub intent: Option<IdempotencyKey>,
+    /// The target's revision when it was last ready or the soak last went back to zero.
+    pub revision: Option<String>,
     /// When the deploy was intended; a baseline is measured as of then.
     pub deployed: Option<Now>,
     /// How long the present step has taken while the target could be seen.
@@ -580,8 +582,10 @@ impl World {
                     clusters.iter().map(|c| (c.clone(), ClusterRun::default())).collect();
             }
             Fact::ClusterReady { release, ring, cluster } => {
+                let revision = self.revision(&release.plan, cluster);
                 let run = self.cluster_mut(release, ring, cluster)?;
                 run.step = Step::Ready;
+                run.revision = revision;
                 run.reachable.stop(at.mono);
             }
             Fact::ClusterFailed { release, ring, cluster, cause } => {
@@ -597,10 +601,16 @@ impl World {
                 soak.healthy_at = Some(at.mono);
             }
             Fact::SoakReset { release, ring, .. } => {
+                let plan = self.plans.get(&release.plan).cloned();
                 let run = self.run_mut(release, ring)?;
                 run.soak = SoakRun::default();
                 for gate in run.gates.values_mut() {
                     gate.total_samples = 0.0;
+                }
+                for (cluster, here) in &mut run.clusters {
+                    let target = plan.as_ref().and_then(|plan| plan.targets.get(cluster));
+                    let seen = target.and_then(|t| t.state.as_ref()?.revision.clone());
+                    here.revision = seen.or_else(|| here.revision.take());
                 }
             }
             Fact::Measured { release, ring, cluster, gate, key, judged } => {
@@ -918,6 +928,10 @@ impl World {
             Scope::Plan(plan) | Scope::Ring(plan, _) => _ = self.plan_mut(plan),
             Scope::Release(id) | Scope::ReleaseRing(id, _) => _ = self.plan_mut(&id.plan),
         }
+    }
+
+    fn revision(&self, plan: &PlanName, cluster: &ClusterName) -> Option<String> {
+        self.plans.get(plan)?.targets.get(cluster)?.state.as_ref()?.revision.clone()
     }
 
     fn plan_mut(&mut self, plan: &PlanName) -> &mut PlanState {

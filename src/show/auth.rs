@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     decide::event::Actor,
     ids::{Jurisdiction, Mint, PlanName, Principal},
-    model::time::Span,
+    model::{blocs, time::Span},
 };
 
 /// The file with the tokens' hashes, inside the data directory.
@@ -47,7 +47,7 @@ pub struct Caller {
     pub jurisdiction: Option<Jurisdiction>,
     /// The plans that their roles reach; none named is all of them.
     pub plans: Vec<PlanName>,
-    /// The jurisdictions that their roles reach, as clusters declare them; none named is all of them.
+    /// The countries and blocs that their roles reach; none named is all of them.
     pub within: Vec<Jurisdiction>,
 }
 
@@ -155,7 +155,12 @@ pub fn may(caller: &Caller, verb: Verb, reach: &Reach) -> Result<(), Denied> {
         return Err(Denied::Role { who: who(), role: verb.needs() });
     }
     let nowhere = |place: String| Err(Denied::Place { who: who(), place });
-    let reaches = |place: &Jurisdiction| caller.within.is_empty() || caller.within.contains(place);
+    let inside = |own: &Jurisdiction, place: &Jurisdiction| {
+        own == place || blocs::contains(own.as_str(), place.as_str())
+    };
+    let reaches = |place: &Jurisdiction| {
+        caller.within.is_empty() || caller.within.iter().any(|own| inside(own, place))
+    };
     let of_some_plans = !caller.plans.is_empty();
     match reach {
         Reach::Common => Ok(()),
@@ -385,7 +390,7 @@ impl Tokens {
             match read(&self.path) {
                 Ok(newer) => *known = newer,
                 Err(error) => {
-                    // Nobody is let in by what can no longer be read, nor locked out by a passing fault.
+                    // A passing fault of the disk locks nobody out.
                     tracing::error!(%error, "the tokens cannot be read again; the last ones stay");
                 }
             }

@@ -10,6 +10,8 @@ pub mod change;
 pub mod cli;
 pub mod desk;
 pub mod exit;
+#[cfg(test)]
+mod fixture;
 pub mod schema;
 pub mod telemetry;
 pub mod view;

@@ -1,10 +1,6 @@
 use super::Violation;
 use crate::{
-    decide::{
-        command::Command,
-        fact::Fact,
-        world::{Illegal, World},
-    },
+    decide::{Decision, world::World},
     model::time::Now,
 };
 
@@ -13,7 +9,7 @@ use crate::{
 /// # Errors
 /// The journal does not fold, or not to `live`.
 pub fn refolded<'a>(
-    journal: impl Iterator<Item = (Now, &'a [Fact], &'a [Command])>,
+    journal: impl Iterator<Item = (Now, &'a Decision)>,
     live: &World,
 ) -> Result<World, Violation> {
     let broken = |detail: String| Violation {
@@ -22,10 +18,10 @@ pub fn refolded<'a>(
         detail,
     };
     let mut world = World::default();
-    for (now, facts, commands) in journal {
-        world.fold(now, facts, commands).map_err(|Illegal { .. }| {
-            broken(format!("the journal does not fold at {}: {facts:?}", now.wall))
-        })?;
+    for (now, Decision { facts, commands, .. }) in journal {
+        world
+            .fold(now, facts, commands)
+            .map_err(|illegal| broken(format!("at {}: {illegal}", now.wall)))?;
     }
     if world == *live {
         return Ok(world);

@@ -302,9 +302,11 @@ fn write_kubeconfig(
     clusters: &BTreeMap<ClusterName, Simulated>,
     token: &str,
 ) -> io::Result<()> {
-    let servers = clusters
-        .values()
-        .map(|s| json!({"name": s.connection, "cluster": {"server": s.kubernetes.url()}}));
+    let servers = clusters.values().map(|s| {
+        json!({"name": s.connection, "cluster": {
+            "server": format!("{}{}", s.kubernetes.url(), kubernetes::path(token)),
+        }})
+    });
     let contexts = clusters.values().map(
         |s| json!({"name": s.connection, "context": {"cluster": s.connection, "user": "ringward"}}),
     );

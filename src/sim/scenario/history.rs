@@ -49,11 +49,12 @@ impl History {
     /// Reads what is new in the journal.
     pub fn read(&mut self, journal: &[Entry]) {
         for entry in &journal[self.read..] {
-            for fact in &entry.facts {
+            for fact in &entry.decision.facts {
                 self.fact(entry.at, fact);
             }
             // The run has folded the same entry before; what it refused never came here.
-            let folded = self.world.fold(entry.now, &entry.facts, &entry.commands);
+            let folded =
+                self.world.fold(entry.now, &entry.decision.facts, &entry.decision.commands);
             debug_assert!(folded.is_ok(), "the journal folds");
             self.sample(entry);
         }
@@ -113,7 +114,8 @@ impl History {
                 let first = problems.first().map_or("", |p| p.message.as_str());
                 self.line(at, None, format!("plan {plan} is in error: {first}"));
             }
-            Fact::PlanDeclared { plan } => {
+            // That everything is declared at the beginning goes without saying.
+            Fact::PlanDeclared { plan } if at > Span::ZERO => {
                 self.line(at, None, format!("plan {} is declared", plan.name));
             }
             Fact::PlanWithdrawn { plan, .. } => {
@@ -192,7 +194,8 @@ impl History {
                     self.line(at, Some(release), text);
                 }
             }
-            Fact::SourceAccepted { .. }
+            Fact::PlanDeclared { .. }
+            | Fact::SourceAccepted { .. }
             | Fact::SourceRefused { .. }
             | Fact::Answered { .. }
             | Fact::Adopted { .. }

@@ -46,10 +46,8 @@ pub struct Entry {
     pub now: Now,
     /// The plan that it was about, where it was about one.
     pub plan: Option<PlanName>,
-    /// What became true.
-    pub facts: Vec<Fact>,
-    /// What was to be done.
-    pub commands: Vec<Command>,
+    /// What became true, and what was to be done.
+    pub decision: Decision,
 }
 
 /// Why a run cannot go on.
@@ -415,55 +413,48 @@ impl<'s> Run<'s> {
         if self.spin > SPIN {
             return Err(Broken::Spin { event: name_of(&event) });
         }
-        let now = self.now();
-        let before = self.world.clone();
+        let (now, before) = (self.now(), self.world.clone());
         self.world
             .fold(now, &decision.facts, &decision.commands)
             .map_err(|source| Broken::Core { event: name_of(&event), source })?;
-        let (world, decision_ref) = (&self.world, &decision);
-        let step =
-            Step { before: &before, event: &event, now, decision: decision_ref, after: world };
+        let plan = plan_of(&event).cloned();
+        self.journal.push(Entry { at: self.at, now, plan, decision });
+        let decision = &self.journal[self.journal.len() - 1].decision;
+        let step = Step { before: &before, event: &event, now, decision, after: &self.world };
         let broken = |violation| Broken::Invariant { event: name_of(&event), violation };
         self.invariants.check(&step).map_err(broken)?;
-        self.look_ahead(&before, &event).map_err(broken)?;
         if let Event::Operator(_) = event {
-            self.refused = match decision.reply {
-                Some(Reply::Refused { kind, detail }) => Some((kind, detail)),
+            self.refused = match &decision.reply {
+                Some(Reply::Refused { kind, detail }) => Some((*kind, detail.clone())),
                 Some(Reply::Done { .. }) | None => None,
             };
         }
-        for command in &decision.commands {
+        for command in decision.commands.clone() {
             match command {
                 Command::Deploy(write) | Command::Restore(write) => {
-                    self.fleet.write(write, self.at)
+                    self.fleet.write(&write, self.at);
                 }
-                Command::Measure(measure) => self.measure(measure),
+                Command::Measure(measure) => self.measure(&measure),
             }
         }
-        let Decision { facts, commands, .. } = decision;
-        let plan = plan_of(&event).cloned();
-        self.journal.push(Entry { at: self.at, now, plan, facts, commands });
-        Ok(())
+        self.look_ahead(&before, &event).map_err(broken)
     }
 
-    /// When each plan that the event touched is to be looked at again.
+    /// When each plan that the event touched is to be looked at again. Other plans keep the wake that
+    /// they have, which may be due at this very instant.
     fn look_ahead(&mut self, before: &World, event: &Event) -> Result<(), Violation> {
         let now = self.now();
         let about = plan_of(event);
-        let shared =
-            !Arc::ptr_eq(&before.shared, &self.world.shared) && before.shared != self.world.shared;
+        let shared = before.shared != self.world.shared;
         for (plan, state) in &self.world.plans {
             let same = before.plans.get(plan).is_some_and(|was| Arc::ptr_eq(was, state));
-            if same && about.is_some_and(|about| about != plan) && !shared {
-                continue;
-            }
-            let was = self.wakes.get(plan).copied().unwrap_or_default();
-            if shared && was.shared && about != Some(plan) {
+            if !same || about == Some(plan) {
+                let wake = wake::next(&self.world, plan, now);
+                invariants::progress(&self.world, plan, wake, now)?;
+                self.wakes.insert(plan.clone(), wake);
+            } else if shared && self.wakes.get(plan).is_some_and(|wake| wake.shared) {
                 self.again.insert(plan.clone());
             }
-            let wake = wake::next(&self.world, plan, now);
-            invariants::progress(&self.world, plan, wake, now)?;
-            self.wakes.insert(plan.clone(), wake);
         }
         Ok(())
     }
@@ -491,7 +482,7 @@ impl<'s> Run<'s> {
     /// Folds the journal again: it must give this very world (invariant 25), which the run goes on with.
     fn refold(&mut self) -> Result<(), Broken> {
         let entries = self.journal.iter();
-        let entries = entries.map(|e| (e.now, e.facts.as_slice(), e.commands.as_slice()));
+        let entries = entries.map(|e| (e.now, &e.decision));
         self.world = invariants::refolded(entries, &self.world).map_err(|violation| {
             Broken::Invariant { event: "the journal was folded again".into(), violation }
         })?;

@@ -589,8 +589,10 @@ impl Look<'_> {
         ready
             .filter_map(|(name, run)| {
                 let state = self.plan.targets.get(name)?.state.as_ref()?;
+                if state.is_healthy(&self.release.artifact, run.intent.as_ref()) {
+                    return None;
+                }
                 let why = match &state.status {
-                    Status::Succeeded if state.intent == run.intent => return None,
                     Status::Succeeded => "its target was changed by somebody else".into(),
                     Status::Pending => "its target is being changed".into(),
                     Status::Progressing(how) | Status::Failed(how) => how.clone(),

@@ -177,6 +177,23 @@ pub fn of(
     }
 }
 
+/// A sign for each phase, beside its word: colour and sign never stand alone.
+pub fn glyph(phase: phase::RingPhase) -> &'static str {
+    use phase::RingPhase::*;
+    match phase {
+        Waiting => "•",
+        Held => "॥",
+        Deploying => "↥",
+        Soaking => "◌",
+        Passed => "✔",
+        Failed => "✘",
+        RollingBack => "↧",
+        RolledBack => "↩",
+        Aborted => "■",
+        Superseded => "»",
+    }
+}
+
 /// Stands where figures would that a residency rule keeps in their jurisdiction.
 pub const WITHHELD: &str = "its figures stay in their jurisdiction";
 

@@ -12,21 +12,26 @@ use kube::{
     api::{Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use ringward::{
     app::{self, AppError, Running},
     clock::{Clock, SystemClock},
     config::Settings,
+    ids::Mint,
     model::{
         ring::Artifact,
         time::{Mono, Span},
     },
+    show::auth::{ADMIN_TOKEN, NewToken, Tokens},
     sim::loopback::{Defect, Fleet},
 };
 use serde_json::{Value, json};
 
 /// A soak of ten seconds takes half of one.
 const SPEED: f64 = 20.0;
+
+/// Agrees that search@1.0 enters its second ring.
+const APPROVE: &str = "/v1/plans/search/releases/1.0/rings/us/approve";
 
 struct Service {
     fleet: Fleet,
@@ -43,7 +48,7 @@ impl Service {
         let wall: Timestamp = "2026-11-02T08:00:00Z".parse().expect("an instant");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::compressed(wall, Mono(0), SPEED));
         let fleet = common::fleet(Span::seconds(3), clock.clone(), folder.path()).await;
-        let declarations = Declarations::of(&fleet);
+        let declarations = Declarations { approved: vec!["search"], ..Declarations::of(&fleet) };
         declarations.write(&folder.path().join("source"));
         Self { fleet, clock, declarations, folder, running: None }
     }
@@ -87,6 +92,16 @@ impl Service {
         tokio::time::timeout(Duration::from_secs(5), running.stop())
             .await
             .expect("it stops at once");
+    }
+
+    /// Somebody who may approve, and nothing else.
+    fn approver(&self) -> Client {
+        let running = self.running.as_ref().expect("it runs");
+        let tokens = Tokens::open(&running.data).expect("tokens");
+        let roles = vec!["approver".into()];
+        let kim = NewToken { name: "kim".into(), roles, ..NewToken::default() };
+        let made = tokens.create(kim, &mut Mint::system(), self.clock.now().wall);
+        Client::new(running.address, made.expect("a token").1)
     }
 
     fn serving(&self, cluster: &str, plan: &str) -> Vec<(Artifact, usize)> {
@@ -227,7 +242,7 @@ async fn a_second_service_on_the_same_data_is_refused_and_a_later_one_is_not() {
     let refused = service.try_start().await.err().expect("it is refused");
     let words = format!("{refused}: {}", std::error::Error::source(&refused).expect("a cause"));
     assert!(words.contains("in use by process"), "{words}");
-    let events = client.ask(reqwest::Method::GET, "/readyz", &[], None).await.expect("an answer");
+    let events = client.ask(Method::GET, "/readyz", &[], None).await.expect("an answer");
     assert_eq!(events.status, StatusCode::OK, "the first goes on");
     service.stop().await;
     service.resume().await;
@@ -252,6 +267,7 @@ async fn a_broken_document_takes_only_its_own_plan_out() {
 
     assert_eq!(client.get("/v1/source").await["inError"], json!(["checkout"]));
     client.release("search", "1.0", '1').await.good();
+    service.approver().post(APPROVE, &[], json!({})).await.good();
     client.until("checkout", "1.0", "success: it began before", is("Succeeded")).await;
     client.until("search", "1.0", "success: another plan", is("Succeeded")).await;
 
@@ -302,7 +318,7 @@ async fn actions_are_bound_to_what_was_seen_and_repeats_are_recognised() {
     let (_service, client) = Service::start().await;
     let path = "/v1/plans/checkout/releases/1.0";
     client.release("checkout", "1.0", '1').await.good();
-    let seen = client.ask(reqwest::Method::GET, path, &[], None).await.expect("an answer");
+    let seen = client.ask(Method::GET, path, &[], None).await.expect("an answer");
     let tag = seen.etag.expect("an ETag");
     client.until("checkout", "1.0", "some change", |r| phase(r, "eu") == "Soaking").await;
     let pause = format!("{path}/pause");
@@ -321,8 +337,55 @@ async fn actions_are_bound_to_what_was_seen_and_repeats_are_recognised() {
     let facts = client.facts().await;
     assert_eq!(facts.iter().filter(|(_, what, _)| what == "paused").count(), 1);
 
-    let strange = Client::new("127.0.0.1:1", "rw_none");
-    assert!(strange.ask(reqwest::Method::GET, "/livez", &[], None).await.is_err());
+    // What somebody else has paused is no longer what was seen, though nothing else happens there.
+    let plan = client.ask(Method::GET, "/v1/plans/search", &[], None).await.expect("an answer");
+    let tag = plan.etag.expect("an ETag");
+    client.post("/v1/plans/search/pause", &[], json!({})).await.good();
+    let stale = client.post("/v1/plans/search/resume", &[("if-match", &tag)], json!({})).await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "{stale:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_was_cut_short_locks_nobody_out() {
+    let mut service = Service::prepare().await;
+    let token = service.folder.path().join("data").join(ADMIN_TOKEN);
+    fs::create_dir_all(&token).expect("something in its place");
+    let failed = service.try_start().await.err().expect("the token cannot be written");
+    assert!(matches!(failed, AppError::Tokens(_)), "{failed}");
+    fs::remove_dir(&token).expect("it goes");
+    let client = service.resume().await;
+    client.get("/v1/plans").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_stays_bound_to_what_was_seen_while_gates_are_measured() {
+    let (service, client) = Service::start().await;
+    let kim = service.approver();
+    client.release("search", "1.0", '1').await.good();
+    let path = "/v1/plans/search/releases/1.0";
+    client.until("search", "1.0", "some soak", |r| credited(r, "eu") > 1.0).await;
+    let seen = kim.ask(Method::GET, path, &[], None).await.expect("an answer");
+    let then = credited(&seen.body, "eu");
+    client.until("search", "1.0", "more soak", |r| credited(r, "eu") > then + 3.0).await;
+    let tag = seen.etag.expect("an ETag");
+    let approved = kim.post(APPROVE, &[("if-match", &tag)], json!({})).await;
+    assert_eq!(approved.status, StatusCode::OK, "only time has passed: {approved:?}");
+    client.until("search", "1.0", "success", is("Succeeded")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_listens_hears_what_happens_and_is_let_go_at_the_end() {
+    let (mut service, client) = Service::start().await;
+    let mut events = client.listen().await;
+    client.release("checkout", "1.0", '1').await.good();
+    let mut heard = String::new();
+    while !heard.contains("ringStarted") {
+        let chunk = events.chunk().await.expect("a stream").expect("it goes on");
+        heard.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(heard.contains("submitted") && heard.contains("checkout@1.0"), "{heard}");
+    service.stop().await;
+    while let Ok(Some(_)) = events.chunk().await {}
 }
 
 #[tokio::test(flavor = "multi_thread")]

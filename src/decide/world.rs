@@ -111,7 +111,8 @@ impl Answers {
 /// A plan, its releases and its targets.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlanState {
-    /// Grows with every change.
+    /// Grows with every change but those of a mere tick: it tells whether a plan is still as somebody
+    /// saw it, and they cannot read faster than gates are measured.
     pub revision: u64,
     /// The last good declaration.
     pub declared: Option<Arc<Plan>>,
@@ -433,13 +434,34 @@ impl World {
     /// A command was recorded: it is in flight until a fact says how it ended.
     pub fn intend(&mut self, command: &Command, at: Now) -> Result<(), Illegal> {
         self.reached = self.reached.max(at.mono);
-        let plan = self.plan_mut(command.plan());
-        plan.in_flight.insert(command.key().clone(), Arc::new(command.clone()));
+        let intended = |world: &mut Self| {
+            let plan = world.plan_mut(command.plan());
+            plan.in_flight.insert(command.key().clone(), Arc::new(command.clone()));
+        };
         match command {
-            Command::Deploy(write) => self.intend_write(write, Step::Deploying, at),
-            Command::Restore(write) => self.intend_write(write, Step::Restoring, at),
-            Command::Measure(measure) => self.intend_measure(measure),
+            Command::Deploy(write) => {
+                intended(self);
+                self.intend_write(write, Step::Deploying, at)
+            }
+            Command::Restore(write) => {
+                intended(self);
+                self.intend_write(write, Step::Restoring, at)
+            }
+            Command::Measure(measure) => self.quietly(command.plan(), |world| {
+                intended(world);
+                world.intend_measure(measure)
+            }),
         }
+    }
+
+    /// Changes a plan, and leaves it at its revision.
+    fn quietly<T>(&mut self, plan: &PlanName, change: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.plans.get(plan).map(|state| state.revision);
+        let changed = change(self);
+        if let (Some(before), Some(state)) = (before, self.plans.get_mut(plan)) {
+            Arc::make_mut(state).revision = before;
+        }
+        changed
     }
 
     fn intend_write(&mut self, write: &Write, step: Step, at: Now) -> Result<(), Illegal> {
@@ -471,6 +493,13 @@ impl World {
     /// that cannot be true.
     pub fn apply(&mut self, fact: &Fact, at: Now) -> Result<(), Illegal> {
         self.reached = self.reached.max(at.mono);
+        match ticks(fact) {
+            Some(plan) => self.quietly(plan, |world| world.establish(fact, at)),
+            None => self.establish(fact, at),
+        }
+    }
+
+    fn establish(&mut self, fact: &Fact, at: Now) -> Result<(), Illegal> {
         match fact {
             Fact::TookOver { epoch } => self.take_over(*epoch, at),
             Fact::SourceAccepted { commit } => {
@@ -508,9 +537,11 @@ impl World {
             Fact::Paused { scope, by, reason } => {
                 let said = Said { by: by.clone(), at, reason: reason.clone() };
                 Arc::make_mut(&mut self.shared).pauses.insert(scope.clone(), said);
+                self.revise(scope);
             }
             Fact::Resumed { scope, .. } => {
                 Arc::make_mut(&mut self.shared).pauses.remove(scope);
+                self.revise(scope);
             }
             Fact::Frozen { id, scope, until, by, reason } => {
                 let said = Said { by: by.clone(), at, reason: Some(reason.clone()) };
@@ -897,6 +928,15 @@ impl World {
         Ok(())
     }
 
+    /// A pause is kept with those of other plans, and changes its own plan for whoever looks at it.
+    fn revise(&mut self, scope: &Scope) {
+        match scope {
+            Scope::Everything | Scope::Jurisdiction(_) => {}
+            Scope::Plan(plan) | Scope::Ring(plan, _) => _ = self.plan_mut(plan),
+            Scope::Release(id) | Scope::ReleaseRing(id, _) => _ = self.plan_mut(&id.plan),
+        }
+    }
+
     fn revision(&self, plan: &PlanName, cluster: &ClusterName) -> Option<String> {
         self.plans.get(plan)?.targets.get(cluster)?.state.as_ref()?.revision.clone()
     }
@@ -935,6 +975,20 @@ impl World {
     fn ring(&self, id: &ReleaseId, ring: &RingName) -> Result<&Ring, Illegal> {
         let declared = self.release(id).and_then(|r| r.plan.ring(ring));
         declared.ok_or_else(|| Illegal { what: format!("something about {id} on {ring}") })
+    }
+}
+
+/// The plan that a fact is about that says no more than that time goes by.
+fn ticks(fact: &Fact) -> Option<&PlanName> {
+    if let Fact::Measured { release, .. }
+    | Fact::BaselineTaken { release, .. }
+    | Fact::SoakCredited { release, .. } = fact
+    {
+        Some(&release.plan)
+    } else if let Fact::MeasureDropped { plan, .. } = fact {
+        Some(plan)
+    } else {
+        None
     }
 }
 

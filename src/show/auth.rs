@@ -317,9 +317,12 @@ impl Tokens {
         }
         let roles = vec!["admin".into(), "operator".into()];
         let admin = NewToken { name: "admin".into(), roles, ..NewToken::default() };
-        let (_, text) = self.create(admin, mint, now)?;
+        let (token, text) = draw(admin, mint, now)?;
         let path = self.path.with_file_name(ADMIN_TOKEN);
+        // Before it is good for anything: killed in between, the next start is the first again, and
+        // nobody is locked out.
         write(&path, format!("{text}\n").as_bytes())?;
+        self.add(token)?;
         Ok(Some(path))
     }
 
@@ -333,33 +336,16 @@ impl Tokens {
         mint: &mut Mint,
         now: Timestamp,
     ) -> Result<(Token, String), TokenError> {
-        let NewToken { name, roles, jurisdiction, plans, within, ttl } = new;
-        if !is_name(&name) {
-            return Err(TokenError::Name(name));
-        }
-        if let Some(role) = roles.iter().find(|role| !is_word(role)) {
-            return Err(TokenError::Role(role.clone()));
-        }
-        if !roles.iter().any(|role| ROLES.contains(&role.as_str())) {
-            return Err(TokenError::Roles);
-        }
-        let text = format!("{PREFIX}{}", mint.secret());
-        let token = Token {
-            id: mint.short("t"),
-            name: name.into(),
-            hash: digest(&text),
-            roles,
-            jurisdiction,
-            plans,
-            within,
-            created: now,
-            expires: ttl.map(|ttl| now.saturating_add(ttl.to_signed()).unwrap_or(Timestamp::MAX)),
-        };
-        self.change(|tokens| {
-            tokens.push(token.clone());
-            Ok(())
-        })?;
+        let (token, text) = draw(new, mint, now)?;
+        self.add(token.clone())?;
         Ok((token, text))
+    }
+
+    fn add(&self, token: Token) -> Result<(), TokenError> {
+        self.change(|tokens| {
+            tokens.push(token);
+            Ok(())
+        })
     }
 
     /// Every token, those that have expired included.
@@ -437,6 +423,33 @@ impl Tokens {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = read(&self.path)?;
         Ok(changed)
     }
+}
+
+/// A token that is not kept yet, and its text.
+fn draw(new: NewToken, mint: &mut Mint, now: Timestamp) -> Result<(Token, String), TokenError> {
+    let NewToken { name, roles, jurisdiction, plans, within, ttl } = new;
+    if !is_name(&name) {
+        return Err(TokenError::Name(name));
+    }
+    if let Some(role) = roles.iter().find(|role| !is_word(role)) {
+        return Err(TokenError::Role(role.clone()));
+    }
+    if !roles.iter().any(|role| ROLES.contains(&role.as_str())) {
+        return Err(TokenError::Roles);
+    }
+    let text = format!("{PREFIX}{}", mint.secret());
+    let token = Token {
+        id: mint.short("t"),
+        name: name.into(),
+        hash: digest(&text),
+        roles,
+        jurisdiction,
+        plans,
+        within,
+        created: now,
+        expires: ttl.map(|ttl| now.saturating_add(ttl.to_signed()).unwrap_or(Timestamp::MAX)),
+    };
+    Ok((token, text))
 }
 
 fn mark(path: &Path) -> Option<(SystemTime, u64)> {

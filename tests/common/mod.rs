@@ -293,6 +293,12 @@ impl Client {
         async move { client.ask(Method::GET, &path, &[], None).await.expect("an answer").good() }
     }
 
+    /// Opens the stream of events.
+    pub async fn listen(&self) -> reqwest::Response {
+        let request = self.http.get(format!("{}/v1/events", self.base)).bearer_auth(&self.token);
+        request.send().await.and_then(|answer| answer.error_for_status()).expect("a stream")
+    }
+
     /// Acts.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: Value) -> Answer {
         self.ask(Method::POST, path, headers, Some(body)).await.expect("an answer")

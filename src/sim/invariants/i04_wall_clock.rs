@@ -24,25 +24,26 @@ impl Invariant for WallClock {
     }
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
+        if let Event::TookOver = step.event {
+            // Another process has its own look at everything.
+            self.looked.clear();
+        }
         let Event::Wake { plan } = step.event else { return Ok(()) };
         let Some(before) = self.looked.insert(plan.clone(), step.now) else { return Ok(()) };
         if before.mono != step.now.mono || before.wall == step.now.wall {
             return Ok(());
         }
         for fact in &step.decision.facts {
-            let moved = match fact {
-                Fact::SoakCredited { span, .. } => *span > Span::ZERO,
-                fact => {
-                    matches!(
-                        fact,
-                        Fact::SoakStarted { .. }
-                            | Fact::ClusterFailed { .. }
-                            | Fact::RingPassed { .. }
-                            | Fact::RingFailed { .. }
-                            | Fact::RollbackStarted { .. }
-                    ) || self.started_unruled(step, fact)?
-                }
-            };
+            let credit = matches!(fact, Fact::SoakCredited { span, .. } if *span > Span::ZERO);
+            let step_on = matches!(
+                fact,
+                Fact::SoakStarted { .. }
+                    | Fact::ClusterFailed { .. }
+                    | Fact::RingPassed { .. }
+                    | Fact::RingFailed { .. }
+                    | Fact::RollbackStarted { .. }
+            );
+            let moved = credit || step_on || self.started_unruled(step, fact)?;
             if moved {
                 let (from, to) = (before.wall, step.now.wall);
                 return Err(format!("the clock went from {from} to {to}, and so: {fact:?}"));

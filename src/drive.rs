@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     act::dispatch::Dispatch,
-    clock::{Clock, timed},
+    clock::Clock,
     decide::{
         Decision, decide,
         event::Event,
@@ -167,10 +167,8 @@ impl Drive {
             let now = self.clock.now();
             touched.extend(plan_of(&event));
             let before = world.shared.clone();
-            let (decided, took) = timed(|| decide(&world, &event, now));
-            self.telemetry.decided(took);
+            let decided = self.telemetry.time_decision(|| decide(&world, &event, now));
             let folded = decided.and_then(|decision| {
-                self.telemetry.recorded(&world, now, &decision.facts);
                 world.fold(now, &decision.facts, &decision.commands).map(|()| decision)
             });
             match folded {
@@ -223,9 +221,7 @@ impl Drive {
             0..0
         } else {
             let append = || self.store.append(epoch, &drafts);
-            let (numbers, took) = timed(|| tokio::task::block_in_place(append));
-            self.telemetry.appended(took);
-            numbers?
+            self.telemetry.time_append(|| tokio::task::block_in_place(append))?
         };
         Ok(batch
             .iter()
@@ -251,6 +247,7 @@ impl Drive {
                 self.dispatch.unwatch(plan);
             }
         }
+        self.telemetry.recorded(at, &decision.facts);
         self.dispatch.dispatch(epoch, decision.commands);
         if let (Some(answer), Some(reply)) = (answer, decision.reply) {
             // It fails where whoever asked has gone; what was decided stands.

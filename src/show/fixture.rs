@@ -284,6 +284,7 @@ impl Stage {
             status,
             image: Some(artifact(release.version.as_str())),
             intent: Some(key(release, ring, &cluster.into(), "deploy")),
+            revision: None,
         };
         self.put(&[Fact::TargetSeen { plan: "checkout".into(), cluster: cluster.into(), state }]);
     }

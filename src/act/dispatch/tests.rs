@@ -14,7 +14,7 @@ use crate::{
     act::{Deployer, WriteError},
     decide::{
         command::{Measure, Write},
-        event::{Answer, Outcome, Reading},
+        event::{Answer, Outcome, Reading, Status},
     },
     ids::{ClusterName, ReleaseId},
     model::{

@@ -276,7 +276,12 @@ async fn approve(
         let asked = client.ask(Method::POST, &action, Some(&json!({})), etag.as_deref()).await;
         let stale = match asked {
             Ok(answer) => {
-                return said(context, &answer, &named(&release.to_string(), Some(name)), "approved");
+                return said(
+                    context,
+                    &answer,
+                    &named(&release.to_string(), Some(name)),
+                    "approved",
+                );
             }
             Err(failure) if failure.is_refusal("stale-state") => failure,
             Err(failure) => return Err(failure),

@@ -102,10 +102,10 @@ impl Context {
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
-            match error.kind() {
-                io::ErrorKind::BrokenPipe => Failure::nobody_reads(),
-                _ => Failure::new(format!("standard output cannot be written: {error}")),
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return Failure::nobody_reads();
             }
+            Failure::new(format!("standard output cannot be written: {error}"))
         })
     }
 

@@ -116,11 +116,12 @@ fn ring(view: &ReleaseView, found: &RingView, wanted: RingPhase) -> Progress {
         ) => true,
         (Waiting | Held, Deploying | Soaking | Passed) => true,
         (RolledBack | RollingBack, Aborted | Superseded) => true,
+        // It cannot come here any more, neither well nor badly.
+        (_, Waiting | Held) => view.settled || is_lost(view, found),
         (
             _,
-            Waiting | Held | Deploying | Soaking | Passed | Failed | RollingBack | RolledBack
-            | Aborted | Superseded,
-        ) => view.settled || is_lost(view, found),
+            Deploying | Soaking | Passed | Failed | RollingBack | RolledBack | Aborted | Superseded,
+        ) => view.settled,
     };
     if lost {
         let exit = match found.phase {
@@ -298,7 +299,10 @@ impl FromStr for Goal {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::samples::*, *};
+    use super::{
+        super::samples::{hold, release, ring},
+        *,
+    };
     use crate::decide::waiting::HoldKind;
 
     fn progress(goal: &str, view: &ReleaseView) -> Progress {
@@ -307,10 +311,10 @@ mod tests {
 
     #[track_caller]
     fn never(goal: &str, view: &ReleaseView, expected: Exit) -> String {
-        match progress(goal, view) {
-            Progress::Never { exit, why } if exit == expected => why,
-            other => panic!("{other:?}"),
-        }
+        let found = progress(goal, view);
+        let Progress::Never { exit, why } = &found else { panic!("{found:?}") };
+        assert_eq!(*exit, expected, "{why}");
+        why.clone()
     }
 
     #[test]
@@ -404,10 +408,7 @@ mod tests {
         ]);
         // For the whole release the other branch still moves; for the ring it does not matter.
         assert!(matches!(progress("succeeded", &view), Progress::Moving { .. }));
-        let by = match progress("ring=far:passed", &view) {
-            Progress::Held { by } => by,
-            other => panic!("{other:?}"),
-        };
+        let Progress::Held { by } = progress("ring=far:passed", &view) else { panic!("it moves") };
         assert_eq!(by, ["eu: approval 0 of 1 (approval); ended by: end it"]);
         view.rings[1].phase = RingPhase::Passed;
         assert!(matches!(progress("succeeded", &view), Progress::Held { .. }));

@@ -220,7 +220,7 @@ mod tests {
             let size = mint.next_u64() % 12 + 1;
             let rings: Vec<String> = (0..size)
                 .map(|n| {
-                    let after = (0..n).filter(|_| mint.next_u64() % 3 == 0);
+                    let after = (0..n).filter(|_| mint.next_u64().is_multiple_of(3));
                     format!("r{n} < {}", after.map(|n| format!("r{n} ")).collect::<String>())
                 })
                 .collect();

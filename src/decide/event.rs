@@ -113,6 +113,18 @@ impl TargetState {
         let status = Status::Unknown(why.into());
         Self { status, image: None, intent: None, revision: None }
     }
+
+    /// Whether it is ready at `artifact`, written by `intent` and by nobody since.
+    pub fn is_healthy(&self, artifact: &Artifact, intent: Option<&IdempotencyKey>) -> bool {
+        self.status == Status::Succeeded
+            && self.intent.as_ref() == intent
+            && self.image.as_ref().is_some_and(|image| image.same_as(artifact))
+    }
+
+    /// Whether the target could be seen at all.
+    pub fn is_visible(&self) -> bool {
+        !matches!(self.status, Status::Unknown(_))
+    }
 }
 
 /// How far a target is, for the generation that its specification has now.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     command::{Command, Lane, Measure, Write},
-    event::{Actor, Problem, Scope, Status, TargetState},
+    event::{Actor, Problem, Scope, TargetState},
     fact::{Binding, Fact, Judged, Reply, Verdict},
 };
 use crate::{
@@ -443,6 +443,8 @@ impl World {
     }
 
     fn intend_write(&mut self, write: &Write, step: Step, at: Now) -> Result<(), Illegal> {
+        let target = self.plan_mut(&write.release.plan).targets.get(&write.cluster);
+        let visible = target.and_then(|t| t.state.as_ref()).is_some_and(TargetState::is_visible);
         let run = self.run_mut(&write.release, &write.ring)?;
         let cluster = run.clusters.entry(write.cluster.clone()).or_default();
         if step == Step::Deploying {
@@ -451,7 +453,9 @@ impl World {
         cluster.step = step;
         cluster.intent = Some(write.key.clone());
         cluster.reachable = Stopwatch::default();
-        cluster.reachable.run(at.mono);
+        if visible {
+            cluster.reachable.run(at.mono);
+        }
         Ok(())
     }
 
@@ -741,12 +745,13 @@ impl World {
     fn see(&mut self, plan: &PlanName, cluster: &ClusterName, seen: &TargetState, at: Now) {
         let state = self.plan_mut(plan);
         state.targets.entry(cluster.clone()).or_default().state = Some(seen.clone());
-        let visible = !matches!(seen.status, Status::Unknown(_));
+        let visible = seen.is_visible();
         for release in state.releases.values_mut() {
             let on = |r: &Arc<RingRun>| r.phase.in_motion() && r.clusters.contains_key(cluster);
             if !release.rings.values().any(on) {
                 continue;
             }
+            let artifact = release.artifact.clone();
             for run in Arc::make_mut(release).rings.values_mut().filter(|r| on(r)) {
                 let run = Arc::make_mut(run);
                 let Some(here) = run.clusters.get_mut(cluster) else { continue };
@@ -755,7 +760,7 @@ impl World {
                     true => here.reachable.run(at.mono),
                     false => here.reachable.stop(at.mono),
                 }
-                let healthy = seen.status == Status::Succeeded && seen.intent == here.intent;
+                let healthy = seen.is_healthy(&artifact, here.intent.as_ref());
                 if here.step == Step::Ready && visible && !healthy {
                     here.unready.run(at.mono);
                 } else if healthy {
@@ -868,16 +873,11 @@ impl World {
         run.phase = next;
         run.entered = at;
         run.soak.healthy_at = None;
-        let members = match next.in_motion() {
-            true => Some(
-                self.ring(release, ring)?
-                    .clusters
-                    .iter()
-                    .map(|c| (c.name.clone(), c.jurisdiction.clone()))
-                    .collect(),
-            ),
-            false => None,
-        };
+        // Another release may be in motion on the ring that this one only waited for.
+        let moving = self.plans.get(&release.plan).and_then(|plan| plan.in_motion(ring));
+        let members = moving.and_then(|moving| moving.plan.ring(ring)).map(|ring| {
+            ring.clusters.iter().map(|c| (c.name.clone(), c.jurisdiction.clone())).collect()
+        });
         let key = (release.plan.clone(), ring.clone());
         let known = self.shared.motion.get(&key);
         if known != members.as_ref() {

@@ -347,7 +347,7 @@ impl Tokens {
         let token = Token {
             id: mint.short("t"),
             name: name.into(),
-            hash: hex(&hash(&text)),
+            hash: digest(&text),
             roles,
             jurisdiction,
             plans,
@@ -381,7 +381,11 @@ impl Tokens {
 
     /// Whose token `text` is, if it is anybody's and still good.
     pub fn caller(&self, text: &str, now: Timestamp) -> Option<Caller> {
-        let offered = hex(&hash(text));
+        self.caller_by_digest(&digest(text), now)
+    }
+
+    /// Whose token has that [`digest`], if it is still good.
+    pub fn caller_by_digest(&self, offered: &str, now: Timestamp) -> Option<Caller> {
         let known = self.fresh();
         // All of them are compared, each in full: how long it takes says nothing about any of them.
         let found = known.tokens.iter().fold(None, |found, token| {
@@ -477,12 +481,9 @@ fn write(path: &Path, text: &[u8]) -> Result<(), TokenError> {
     replace().map_err(|source| TokenError::Io { path: path.into(), doing: "write", source })
 }
 
-fn hash(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// What is kept of a secret instead of it: SHA-256 in hexadecimal.
+pub fn digest(secret: &str) -> String {
+    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Compares in a time that hangs on the lengths alone.
@@ -504,3 +505,6 @@ fn is_word(role: &str) -> bool {
     let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
     !role.is_empty() && role.len() <= 63 && role.chars().all(inside)
 }
+
+#[cfg(test)]
+mod tests;

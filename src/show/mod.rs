@@ -8,6 +8,7 @@ pub mod api;
 pub mod auth;
 pub mod change;
 pub mod cli;
+pub mod dashboard;
 pub mod desk;
 pub mod exit;
 #[cfg(test)]

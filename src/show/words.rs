@@ -195,7 +195,8 @@ pub fn withheld(plan: &Plan, cluster: &ClusterName) -> bool {
         | Demand::NotFirstIn { .. }
         | Demand::Independent { .. }
         | Demand::MaxInFlight { .. }
-        | Demand::PairExclusive => false,
+        | Demand::PairExclusive
+        | Demand::ApproverWithin { .. } => false,
     })
 }
 

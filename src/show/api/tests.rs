@@ -541,3 +541,50 @@ async fn a_token_that_ended_opens_nothing() {
     assert_eq!(server.get("viewer", "/v1/source").await.status(), 401);
     assert_eq!(server.get("operator", "/v1/source").await.status(), 200);
 }
+
+#[tokio::test]
+async fn the_page_signs_in_with_a_token_and_loads_nothing() {
+    let server = Server::start().await;
+    server.submit("2.14.0").await;
+    let reason = json!({"reason": "<script>alert(1)</script>"});
+    server.post("operator", "/v1/plans/checkout/rings/internal/pause", &reason).await;
+    let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let browser = browser.build().unwrap();
+    let front = browser.get(&server.base).send().await.unwrap();
+    assert!(front.text().await.unwrap().contains("name=\"token\""));
+
+    let sign_in =
+        |token: &str| browser.post(format!("{}/login", server.base)).body(format!("token={token}"));
+    let refused = sign_in("rw_0").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert!(refused.text().await.unwrap().contains("revoked or has expired"));
+    let token = &server.secrets["viewer"];
+    let foreign = sign_in(token).header("Sec-Fetch-Site", "cross-site").send().await.unwrap();
+    assert_eq!(problem(foreign).await, self::refused(403, "cross-site"));
+    let accepted = sign_in(token).send().await.unwrap();
+    assert_eq!(accepted.status(), StatusCode::SEE_OTHER);
+    let cookie = accepted.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let cookie = cookie.split(';').next().unwrap();
+    assert!(!cookie.contains(&token[3..]), "the cookie is not the token");
+
+    let look = || browser.get(&server.base).header(header::COOKIE, cookie);
+    let page = look().send().await.unwrap();
+    let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'; style-src 'nonce-"), "{policy}");
+    let page = page.text().await.unwrap();
+    for part in ["2.14.0", "↥ Deploying", "• Waiting", "paused by operator", "&lt;script&gt;"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    for part in ["<script", "http://", "https://", "style="] {
+        assert!(!page.contains(part), "{part} in {page}");
+    }
+    // The cookie opens the page only: the API takes bearer tokens.
+    let api = browser.get(format!("{}/v1/plans", server.base)).header(header::COOKIE, cookie);
+    assert_eq!(api.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    // A session ends with its token.
+    server.tokens.revoke("viewer").unwrap();
+    assert!(look().send().await.unwrap().text().await.unwrap().contains("name=\"token\""));
+}

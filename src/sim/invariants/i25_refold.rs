@@ -26,10 +26,11 @@ pub fn refolded<'a>(
     if world == *live {
         return Ok(world);
     }
-    let plans = world.plans.iter().filter(|(name, state)| live.plans.get(*name) != Some(state));
-    let plans: Vec<_> = plans.map(|(name, _)| name.as_str()).collect();
-    Err(broken(match plans.is_empty() {
-        true => "what plans share differs".into(),
-        false => format!("it differs in {}", plans.join(", ")),
+    let lost = live.plans.keys().find(|name| !world.plans.contains_key(*name));
+    let other = world.plans.iter().find(|(name, state)| live.plans.get(*name) != Some(state));
+    Err(broken(match (lost, other) {
+        (Some(plan), _) => format!("it lacks {plan}"),
+        (None, Some((plan, _))) => format!("{plan} is otherwise"),
+        (None, None) => "what plans share is otherwise".into(),
     }))
 }

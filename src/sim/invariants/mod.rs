@@ -26,6 +26,8 @@ mod i23_caps;
 mod i25_refold;
 mod i28_other_plans;
 mod i32_progress;
+#[cfg(test)]
+mod tests;
 
 pub use self::{i25_refold::refolded, i32_progress::progress};
 use crate::{
@@ -176,7 +178,6 @@ impl Invariants {
     /// # Errors
     /// The first invariant that it breaks.
     pub fn check(&mut self, step: &Step<'_>) -> Result<(), Violation> {
-        // Most steps change nothing, and nothing is broken by nothing.
         self.all.iter_mut().try_for_each(|one| {
             one.check(step).map_err(|detail| Violation {
                 number: one.number(),

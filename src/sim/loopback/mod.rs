@@ -216,6 +216,15 @@ impl Fleet {
         Ok(self.simulated(cluster)?.cluster.serving(target))
     }
 
+    /// How often a write under each of ringward's intents changed an object in a cluster; more than
+    /// once is an effect that was doubled.
+    ///
+    /// # Errors
+    /// No such cluster.
+    pub fn written(&self, cluster: &ClusterName) -> Result<BTreeMap<String, u64>, FleetError> {
+        Ok(self.simulated(cluster)?.cluster.written())
+    }
+
     /// Gives a version a defect in a cluster.
     ///
     /// # Errors

@@ -205,9 +205,9 @@ async fn a_rollout_replaces_one_replica_after_another_and_never_has_too_few() {
     let api = world.deployments().await;
     world.fleet.set_deploy_time(&world.corp(), Span::minutes(4)).unwrap();
     let start = api.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+    let asked = world.clock.now();
     let ringward = PatchParams::apply("ringward");
     api.patch("checkout", &ringward, &Patch::Apply(apply(&image('b'), "one"))).await.unwrap();
-    let asked = world.clock.now();
     world.settled(&api).await;
     let took = world.clock.now().mono.since(asked.mono);
     assert!(took >= Span::minutes(4), "{took}");

@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("show/cli", "app sim"),
     ("sim", "ids clock model declare decide record act"),
     // The demo is the whole product over a fleet that is not there.
-    ("sim/demo", "app show"),
+    ("sim/demo", "app config show"),
     ("config", "ids model"),
     ("app", "ids clock model declare decide record act show sim config drive"),
     ("drive", "ids clock model declare decide record act show::view"),

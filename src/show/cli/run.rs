@@ -147,3 +147,45 @@ async fn stopped() -> Result<(), Failure> {
         _ = terminate.recv() => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ringward.yaml");
+        std::fs::write(&file, "listen: 127.0.0.1:1\ndata: /a\nsource: {path: /b}\n").unwrap();
+        let serve = |source: Option<&str>, data: Option<&str>, listen: Option<&str>| {
+            let serve = Serve {
+                config: Some(file.clone()),
+                source: source.map(Into::into),
+                data: data.map(Into::into),
+                listen: listen.map(|listen| listen.parse().unwrap()),
+            };
+            serve.settings().unwrap()
+        };
+        let settings = serve(None, None, None);
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:1");
+        assert_eq!(settings.data, PathBuf::from("/a"));
+        assert_eq!(settings.source.path, Some(PathBuf::from("/b")));
+        let settings = serve(Some("https://git.example/r.git"), Some("/c"), Some("[::1]:2"));
+        assert_eq!(settings.listen.to_string(), "[::1]:2");
+        assert_eq!(settings.data, PathBuf::from("/c"));
+        assert_eq!(settings.source.url.as_deref(), Some("https://git.example/r.git"));
+        assert_eq!(settings.source.path, None);
+        assert_eq!(serve(Some("rings"), None, None).source.path, Some(PathBuf::from("rings")));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let serve = Serve {
+            config: Some("/nowhere/ringward.yaml".into()),
+            source: None,
+            data: None,
+            listen: None,
+        };
+        assert!(serve.settings().unwrap_err().message.contains("/nowhere/ringward.yaml"));
+    }
+}

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ids::{Hash, IdempotencyKey, PlanName, ReleaseId, RingName},
-    model::{residency, ring::Ring, time::Now},
+    model::{blocs, residency, ring::Ring, time::Now},
 };
 
 /// Why a request is refused.
@@ -199,6 +199,11 @@ impl Asked<'_> {
             return Ok(Vec::new());
         };
         let state = self.plan(&release.plan)?;
+        // What the check found is refused by its own name: the release is, and not only its plan.
+        if let Some(breach) = state.problems.iter().find(|p| p.rule.starts_with("RES")) {
+            let detail = format!("{} at {}: {}", breach.rule, breach.place, breach.message);
+            return Err((Refusal::ResidencyViolation, detail));
+        }
         let Some(plan) = state.declared.as_ref().filter(|_| !state.withdrawn) else {
             let detail = match state.problems.first() {
                 Some(first) => format!("{}: {}", first.place, first.message),
@@ -396,7 +401,14 @@ impl Asked<'_> {
 
     fn known(&self, scope: &Scope) -> Result<(), No> {
         match scope {
-            Scope::Everything | Scope::Jurisdiction(_) => Ok(()),
+            Scope::Everything => Ok(()),
+            // A stop of a place that is none would be acknowledged, and stop nothing.
+            Scope::Jurisdiction(place) => {
+                let name = place.as_str();
+                let known = blocs::is_country(name) || blocs::blocs().any(|(bloc, _)| bloc == name);
+                let detail = format!("{place} is neither a country's code nor a bloc's");
+                if known { Ok(()) } else { Err((Refusal::NothingToDo, detail)) }
+            }
             Scope::Plan(plan) => self.plan(plan).map(|_| ()),
             Scope::Ring(plan, ring) => {
                 let state = self.plan(plan)?;

@@ -464,11 +464,38 @@ impl Look<'_> {
         })
     }
 
-    fn approval(&self) -> Option<WaitingOn> {
-        let needed = self.ring.policy.approvals.as_ref()?;
-        let by = approvals_that_count(self.release, self.ring, self.run, needed, self.now);
-        ((by.len() as u32) < needed.count)
-            .then(|| WaitingOn::Approval { by, needed: needed.clone() })
+    /// The approvals that the policy asks for, and those of them that a residency rule wants from its
+    /// own jurisdiction.
+    fn approval(&self) -> Vec<WaitingOn> {
+        let Some(asked) = &self.ring.policy.approvals else { return Vec::new() };
+        let within = self.release.plan.residency.iter().filter_map(|rule| match &rule.demand {
+            Demand::ApproverWithin { jurisdiction, count } if jurisdiction.reaches(self.ring) => {
+                let jurisdiction = Some(jurisdiction.clone());
+                Some(Approvals { count: *count, jurisdiction, ..asked.clone() })
+            }
+            Demand::ApproverWithin { .. }
+            | Demand::ClassWithin { .. }
+            | Demand::TargetsWithin { .. }
+            | Demand::TargetsOutside { .. }
+            | Demand::Homogeneous { .. }
+            | Demand::NotFirstIn { .. }
+            | Demand::Independent { .. }
+            | Demand::MaxInFlight { .. }
+            | Demand::PairExclusive
+            | Demand::EvidenceWithin { .. } => None,
+        });
+        let counting = |needed: &Approvals| {
+            approvals_that_count(self.release, self.ring, self.run, needed, self.now)
+        };
+        let given = counting(asked);
+        let wanting = std::iter::once(asked.clone()).chain(within).map(|needed| {
+            let by = counting(&needed).into_iter().filter(|name| given.contains(name)).collect();
+            (by, needed)
+        });
+        wanting
+            .filter(|(by, needed): &(Vec<Principal>, Approvals)| (by.len() as u32) < needed.count)
+            .map(|(by, needed)| WaitingOn::Approval { by, needed })
+            .collect()
     }
 
     fn advance(&self) -> Option<WaitingOn> {
@@ -490,8 +517,8 @@ impl Look<'_> {
             Some(release) => release.rings.values().all(|run| run.phase == Phase::Passed),
             None => self.release.plan.clusters().all(|cluster| {
                 let target = self.plan.targets.get(&cluster.name);
-                let good = target.and_then(|target| target.known_good.last());
-                good.is_some_and(|good| good.version.as_ref() == Some(required))
+                let goods = target.map(|target| target.known_good.as_slice()).unwrap_or_default();
+                goods.iter().any(|good| good.version.as_ref() == Some(required))
             }),
         };
         (!passed).then(|| WaitingOn::Prerequisite(required.clone()))
@@ -661,21 +688,32 @@ fn has_no_data(gate: &Gate, verdict: Verdict, errors_in_a_row: u32) -> bool {
 /// Whether a release that has not started on a ring may still come there by itself: nothing before
 /// the ring is over without having passed.
 pub fn may_still_reach(release: &Release, ring: &RingName) -> bool {
-    let after = release.plan.graph.after(ring);
-    let open = |r: &RingName| match release.ring(r).map(|run| run.phase) {
-        Some(Phase::Passed | Phase::Deploying | Phase::Soaking) => true,
-        Some(Phase::Waiting) => may_still_reach(release, r),
-        Some(
-            Phase::Failed
-            | Phase::RollingBack
-            | Phase::RolledBack
-            | Phase::Aborted
-            | Phase::Superseded,
-        )
-        | None => false,
-    };
-    match after.join {
-        Join::All => after.rings.iter().all(open),
-        Join::Any => after.rings.is_empty() || after.rings.iter().any(open),
+    let graph = &release.plan.graph;
+    let mut open = BTreeSet::new();
+    for name in graph.order() {
+        let after = graph.after(name);
+        let reached = match after.join {
+            Join::All => after.rings.iter().all(|r| open.contains(r)),
+            Join::Any => after.rings.is_empty() || after.rings.iter().any(|r| open.contains(r)),
+        };
+        if name == ring {
+            return reached;
+        }
+        let goes_on = match release.ring(name).map(|run| run.phase) {
+            Some(Phase::Passed | Phase::Deploying | Phase::Soaking) => true,
+            Some(Phase::Waiting) => reached,
+            Some(
+                Phase::Failed
+                | Phase::RollingBack
+                | Phase::RolledBack
+                | Phase::Aborted
+                | Phase::Superseded,
+            )
+            | None => false,
+        };
+        if goes_on {
+            open.insert(name);
+        }
     }
+    false
 }

@@ -3,6 +3,9 @@
 //! A note names what it is about, not where that stands: places in text are for the room that read
 //! it. Each family of rules is one pass over the plan, and [`notes`] is the list of them.
 
+mod calendars;
+mod residency;
+
 use std::collections::BTreeSet;
 
 use super::{plan::Plan, policy::Policy, time::Span};
@@ -53,6 +56,21 @@ rules! {
     Adv001 "ADV001" Note "a policy with fewer than three kinds of signal",
     Adv002 "ADV002" Note "a soak that is shorter than a gate's noDataDeadline",
     Adv003 "ADV003" Warning "a first ring without soak",
+    App002 "APP002" Error "approvals that must come from two places at once",
+    Cal001 "CAL001" Error "a calendar that never opens",
+    Cal002 "CAL002" Error "a calendar that never opens for as long as a deploy may take",
+    Cal003 "CAL003" Error "calendars that are never open together for as long as a deploy may take",
+    Cal004 "CAL004" Warning "a calendar that closes for good",
+    Res001 "RES001" Error "a class of data outside its jurisdiction",
+    Res002 "RES002" Error "a ring outside the jurisdiction that it must stay in",
+    Res003 "RES003" Error "a ring inside a jurisdiction that it must stay out of",
+    Res004 "RES004" Error "a ring that spans jurisdictions",
+    Res005 "RES005" Error "a ring that may be the first to take a release into a jurisdiction",
+    Res006 "RES006" Error "a ring that depends on one that it must not depend on",
+    Res007 "RES007" Error "a ring that holds both failover partners",
+    Res008 "RES008" Error "evidence outside its jurisdiction",
+    Res009 "RES009" Error "a ring that nobody of its jurisdiction approves",
+    Res010 "RES010" Error "a residency rule that concerns nothing",
 }
 
 /// What a note is about.
@@ -97,7 +115,10 @@ pub struct Note {
 
 /// Everything there is to say about a plan.
 pub fn notes(plan: &Plan) -> Vec<Note> {
-    advice(plan)
+    let mut notes = residency::notes(plan);
+    notes.extend(calendars::notes(plan));
+    notes.extend(advice(plan));
+    notes
 }
 
 /// The least kinds of signal that a production ring is expected to be judged by.

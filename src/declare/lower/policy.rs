@@ -250,7 +250,7 @@ fn one_approval(
 ) -> Option<Approvals> {
     let count = spec.count.map_or(APPROVERS, |n| n.0);
     if count == 0 {
-        let problem = at.field("count").problem(Rule::Sch004, "approvals by nobody");
+        let problem = at.field("count").problem(Rule::App001, "approvals by nobody");
         problems.push(problem.help("ask for one at the least, or leave `approvals` out"));
     }
     let roles = match &spec.roles {
@@ -258,18 +258,23 @@ fn one_approval(
         Some(roles) => roles.clone(),
     };
     if roles.is_empty() {
-        let problem = at.field("roles").problem(Rule::Sch004, "approvals by no role");
+        let problem = at.field("roles").problem(Rule::App001, "approvals by no role");
         problems.push(problem.help(format!("name one, or leave `roles` out for {APPROVER_ROLE}")));
     }
     let expires = spec.expires.map(|d| d.0);
     if expires == Some(Span::ZERO) {
-        let problem = at.field("expires").problem(Rule::Sch004, "approvals that expire at once");
+        let problem = at.field("expires").problem(Rule::App001, "approvals that expire at once");
         problems.push(problem.help("such as 24h, or leave `expires` out"));
     }
     let jurisdiction = match &spec.jurisdiction {
         None => None,
         Some(name) => Some(territory::find(world, name, at.field("jurisdiction"), problems)?),
     };
+    if let Some(nobody) = jurisdiction.as_ref().filter(|t| t.members.is_empty()) {
+        let message = format!("approvals from {}, to which no country belongs", nobody.name);
+        let problem = at.field("jurisdiction").problem(Rule::App001, message);
+        problems.push(problem.help("give it members, or let the approvals come from elsewhere"));
+    }
     let exclude_author = spec.exclude_author.unwrap_or(true);
     Some(Approvals { count, roles, jurisdiction, exclude_author, expires })
 }

@@ -540,8 +540,8 @@ impl<'m> Run<'m> {
                 self.again.extend(wanting.map(|(plan, _)| plan.clone()));
             }
             match event {
-                Event::TookOver => touched.extend(after.plans.keys().cloned()),
-                Event::Source { .. } => {}
+                // Whoever takes over wakes every plan at once.
+                Event::TookOver | Event::Source { .. } => {}
                 Event::Declared { plan, .. }
                 | Event::Observed { plan, .. }
                 | Event::Outcome { plan, .. }

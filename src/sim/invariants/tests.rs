@@ -216,6 +216,7 @@ impl Bench {
             status: Status::Succeeded,
             image: Some(artifact(version)),
             intent: Some(key(intent)),
+            revision: None,
         };
         Fact::TargetSeen { plan: self.plan.clone(), cluster: "one".into(), state }
     }

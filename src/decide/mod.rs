@@ -195,6 +195,18 @@ impl Draft {
         };
         self.fact(Fact::EffectSettled { plan, key: key.clone(), outcome })?;
         let Some(cause) = refused else { return Ok(()) };
+        // A later attempt has a write of its own; how an earlier one's ended says nothing of it.
+        let current = match command.as_ref() {
+            Command::Deploy(write) | Command::Restore(write) => {
+                let run = self.world.run(&write.release, &write.ring);
+                let here = run.and_then(|run| run.clusters.get(&write.cluster));
+                here.is_some_and(|here| here.intent.as_ref() == Some(key))
+            }
+            Command::Measure(_) => false,
+        };
+        if !current {
+            return Ok(());
+        }
         match command.as_ref() {
             Command::Deploy(write) => self.fact(Fact::ClusterFailed {
                 release: write.release.clone(),

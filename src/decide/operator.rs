@@ -10,7 +10,7 @@ use super::{
     event::{Action, Actor, Request, Scope},
     fact::{Fact, Refusal, Reply},
     waiting::{approvals_that_count, binding, covers, may_approve},
-    world::{Illegal, Phase, PlanState, Release, World},
+    world::{Illegal, Phase, PlanState, Release, Step, World},
 };
 use crate::{
     ids::{Hash, IdempotencyKey, PlanName, ReleaseId, RingName},
@@ -25,20 +25,18 @@ type Verdict = Result<Vec<Fact>, No>;
 
 pub(super) fn decide(world: &World, request: &Request, now: Now) -> Result<Decision, Illegal> {
     let fingerprint = fingerprint(request);
-    if let Some((known, reply)) = request.key.as_ref().and_then(|key| world.answers.get(key)) {
-        let reply = if *known == fingerprint {
-            reply.clone()
-        } else {
-            Reply::Refused {
-                kind: Refusal::IdempotencyConflict,
-                detail: "this idempotency key was used for another request".into(),
-            }
-        };
-        return Ok(Decision { reply: Some(reply), ..Decision::default() });
+    let known = request.key.as_ref().and_then(|key| world.answers.get(key));
+    if let Some((_, reply)) = known.filter(|(known, _)| *known == fingerprint) {
+        return Ok(Decision { reply: Some(reply.clone()), ..Decision::default() });
     }
     let plan = request.action.plan();
     let asked = Asked { world, by: &request.by, now };
+    let conflict = known.is_some();
     let verdict = match (request.seen, plan.and_then(|plan| world.plans.get(plan))) {
+        _ if conflict => {
+            let detail = "this idempotency key was used for another request".into();
+            Err((Refusal::IdempotencyConflict, detail))
+        }
         (Some(seen), Some(state)) if seen != state.revision => {
             let detail = "it has changed since; look again, then repeat the request".into();
             Err((Refusal::StaleState, detail))
@@ -60,7 +58,8 @@ pub(super) fn decide(world: &World, request: &Request, now: Now) -> Result<Decis
             Reply::Refused { kind, detail }
         }
     };
-    if let Some(key) = request.key.clone() {
+    // The key's first request keeps its answer.
+    if let Some(key) = request.key.clone().filter(|_| !conflict) {
         draft.fact(Fact::Answered { key, fingerprint, answer: reply.clone() })?;
     }
     let mut decision = draft.settle()?;
@@ -334,16 +333,17 @@ impl Asked<'_> {
         Ok(Vec::new())
     }
 
-    /// A release after `release` that has been let into `ring`.
+    /// A release that was let into `ring` after `release`, and is out there or on its way back.
     fn newer_on(&self, release: &Release, ring: &RingName) -> Option<ReleaseId> {
         let state = self.world.plans.get(&release.id.plan)?;
-        let mut newer = state.in_order().skip_while(|r| r.id != release.id).skip(1);
-        let there = |r: &&Arc<Release>| {
-            r.ring(ring).is_some_and(|run| {
-                matches!(run.phase, Phase::Deploying | Phase::Soaking | Phase::Passed)
-            })
-        };
-        newer.find(there).map(|r| r.id.clone())
+        let started = |r: &Release| r.ring(ring).and_then(|run| run.started).map(|at| at.mono);
+        let since = started(release);
+        // Two that came at the same instant came in their order.
+        let after = state.in_order().skip_while(|r| r.id != release.id).skip(1);
+        let before = state.in_order().take_while(|r| r.id != release.id);
+        let mut newer =
+            after.filter(|r| started(r) >= since).chain(before.filter(|r| started(r) > since));
+        newer.find(|r| is_out(r, ring) || is_going_back(r, ring)).map(|r| r.id.clone())
     }
 
     fn advance(&self, id: &ReleaseId, ring: &RingName, reason: &Option<String>) -> Verdict {
@@ -437,12 +437,33 @@ impl Asked<'_> {
 
 /// The rings where `release` is out, the last first; only `ring`, where one is named.
 fn exposed(release: &Release, ring: Option<&RingName>) -> Vec<RingName> {
-    let mut rings = rings_in(release, ring, |phase| {
-        matches!(phase, Phase::Deploying | Phase::Soaking | Phase::Passed | Phase::Failed)
-    });
-    rings.retain(|ring| release.ring(ring).is_some_and(|run| run.started.is_some()));
+    let mut rings = rings_in(release, ring, |_| true);
+    rings.retain(|ring| is_out(release, ring));
     rings.reverse();
     rings
+}
+
+/// Whether `release` was written to any cluster of the ring and has not been taken back from all.
+fn is_out(release: &Release, ring: &RingName) -> bool {
+    release.ring(ring).is_some_and(|run| match run.phase {
+        Phase::Deploying | Phase::Soaking | Phase::Passed => true,
+        // It may have failed before this attempt began, by a rejection.
+        Phase::Failed => run.clusters.values().any(|here| match here.step {
+            Step::Planned | Step::Restored => false,
+            Step::Deploying | Step::Ready | Step::Failed(_) | Step::Restoring | Step::Stuck(_) => {
+                here.intent.is_some()
+            }
+        }),
+        Phase::Waiting
+        | Phase::RollingBack
+        | Phase::RolledBack
+        | Phase::Aborted
+        | Phase::Superseded => false,
+    })
+}
+
+fn is_going_back(release: &Release, ring: &RingName) -> bool {
+    release.ring(ring).is_some_and(|run| run.phase == Phase::RollingBack)
 }
 
 fn rings_in(

@@ -1,5 +1,7 @@
 //! The core by exact lists: what is decided, and what is commanded, event by event.
 
+mod simulated;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;

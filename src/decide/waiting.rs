@@ -506,8 +506,19 @@ impl Look<'_> {
             let between = self.plan.releases.values().filter(|other| {
                 let here = other.ring(&self.ring.name).map(|run| run.phase);
                 let there = other.ring(after).map(|run| run.phase);
-                let open =
-                    matches!(there, Some(Phase::Waiting | Phase::Deploying | Phase::Soaking));
+                let open = match there {
+                    Some(Phase::Deploying | Phase::Soaking) => true,
+                    Some(Phase::Waiting) => may_still_reach(other, after),
+                    Some(
+                        Phase::Passed
+                        | Phase::Failed
+                        | Phase::RollingBack
+                        | Phase::RolledBack
+                        | Phase::Aborted
+                        | Phase::Superseded,
+                    )
+                    | None => false,
+                };
                 other.id != self.release.id && here == Some(Phase::Passed) && open
             });
             between.count() as u32 + 1 > limit
@@ -555,7 +566,8 @@ impl Look<'_> {
                 | Demand::Homogeneous { .. }
                 | Demand::NotFirstIn { .. }
                 | Demand::Independent { .. }
-                | Demand::EvidenceWithin { .. } => {}
+                | Demand::EvidenceWithin { .. }
+                | Demand::ApproverWithin { .. } => {}
             }
         }
         found

@@ -128,8 +128,11 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
 }
 
 fn soaking(wake: &mut Wake, ring: &Ring, run: &RingRun) {
-    for gate in run.gates.values().filter(|gate| gate.asked.is_none()) {
-        wake.at(gate.due);
+    let ready = |name| run.clusters.get(name).is_some_and(|c| c.step == Step::Ready);
+    for ((cluster, _), gate) in &run.gates {
+        if gate.asked.is_none() && ready(cluster) {
+            wake.at(gate.due);
+        }
     }
     for (at, _) in no_data_deadlines(ring, run) {
         wake.at(at);

@@ -636,12 +636,16 @@ impl World {
                 let run = self.run_mut(release, ring)?;
                 run.cause = Some(cause.clone());
                 run.aborting = aborting;
-                // What was stuck is tried again.
+                // What was stuck is tried again: a try of its own, because targets that have accepted
+                // the keys of this one would do nothing about them.
+                let mut stuck = false;
                 for here in run.clusters.values_mut() {
                     if let Step::Stuck(cause) = &here.step {
                         here.step = Step::Failed(cause.clone());
+                        stuck = true;
                     }
                 }
+                run.attempt += u32::from(stuck);
             }
             Fact::ClusterRestored { release, ring, cluster } => {
                 self.cluster_mut(release, ring, cluster)?.step = Step::Restored;
@@ -712,7 +716,10 @@ impl World {
                     for gate in run.gates.values_mut() {
                         gate.asked = None;
                         gate.fresh = false;
-                        gate.due = gate.due.min(at.mono);
+                        // A first measurement that was not due yet keeps its delay.
+                        if gate.latest.is_some() {
+                            gate.due = gate.due.min(at.mono);
+                        }
                         gate.no_data_since = gate.no_data_since.map(|_| at.mono);
                     }
                 }

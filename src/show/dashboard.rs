@@ -6,10 +6,7 @@
 
 use std::fmt::{self, Display};
 
-use super::{
-    view::{FreezeView, HoldView, PlanView, ReleaseView, RingView, SourceView},
-    words,
-};
+use super::view::{FreezeView, HoldView, PlanView, ReleaseView, RingView, SourceView};
 use crate::{decide::phase::RingPhase, ids::Principal, model::time::Span};
 
 /// Seconds after which the page is asked for again.
@@ -24,7 +21,7 @@ const STYLE: &str = "\
 body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;padding:1rem 1.25rem;max-width:90rem}\
 header{display:flex;gap:1rem;align-items:baseline;flex-wrap:wrap}h1{font-size:1.3rem;margin:0}\
 header form{margin-left:auto}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}\
-.dim{color:var(--dim);font-size:.87rem}code{font:.87em ui-monospace,monospace}\
+.dim{color:var(--dim);font-size:.87rem;font-weight:400}code{font:.87em ui-monospace,monospace}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;min-width:100%}\
 th,td{border:1px solid var(--line);padding:.45rem .6rem;text-align:left;vertical-align:top}\
 th{background:var(--card);font-weight:600}tbody th{white-space:nowrap}\
@@ -123,7 +120,7 @@ fn alarms(board: &Board) -> String {
         let until = freeze.until.map(|until| format!(", until {until}")).unwrap_or_default();
         let reason = freeze.said.reason.as_deref().unwrap_or("no reason given");
         format!(
-            "<aside><p>॥ Frozen: {} by {}: {}{}. <span class=\"dim\">Lift it with \
+            "<aside><p>‖ Frozen: {} by {}: {}{}. <span class=\"dim\">Lift it with \
              <code>ringward freeze lift {}</code></span></p></aside>",
             Text(&freeze.covers),
             Text(&freeze.said.by),
@@ -173,7 +170,7 @@ fn matrix(plan: &PlanView, releases: &[ReleaseView]) -> String {
     let pauses: String = plan
         .pauses
         .iter()
-        .map(|pause| format!("<p>॥ {} paused by {}</p>", Text(&pause.covers), Text(&pause.said.by)))
+        .map(|pause| format!("<p>‖ {} paused by {}</p>", Text(&pause.covers), Text(&pause.said.by)))
         .collect();
     let pauses = if pauses.is_empty() { pauses } else { format!("<aside>{pauses}</aside>") };
     format!("<section><h2>{}</h2>{problems}{pauses}{table}</section>", Text(&plan.name))
@@ -189,7 +186,10 @@ fn row(plan: &PlanView, release: &ReleaseView) -> String {
         })
         .collect();
     // Whole minutes: nobody reads the seconds of an age.
-    let age = Span::minutes(release.age_seconds / 60);
+    let age = match release.age_seconds / 60 {
+        0 => "just now".to_owned(),
+        minutes => format!("{} ago", Span::minutes(minutes)),
+    };
     format!(
         "<tr><th scope=\"row\">{}<br><span class=\"dim\">{} · by {} · {age}</span></th>{cells}</tr>",
         Text(&release.version),
@@ -199,7 +199,7 @@ fn row(plan: &PlanView, release: &ReleaseView) -> String {
 }
 
 fn cell(ring: &RingView) -> String {
-    let (glyph, class) = (words::glyph(ring.phase), colour(ring.phase));
+    let (glyph, class) = (glyph(ring.phase), colour(ring.phase));
     let phase = format!("<b class=\"{class}\">{glyph} {}</b>", ring.phase);
     let soak = ring.soak.filter(|_| ring.phase == RingPhase::Soaking).map(|soak| {
         let (credited, required) = (soak.credited_seconds, soak.required_seconds);
@@ -230,6 +230,22 @@ fn cell(ring: &RingView) -> String {
 
 fn hold(hold: &HoldView) -> String {
     format!("<li>{} <span class=\"dim\">{}</span></li>", Text(&hold.message), Text(&hold.ended_by))
+}
+
+/// A sign for each phase, beside its word; fonts without Indic scripts have these too.
+fn glyph(phase: RingPhase) -> &'static str {
+    match phase {
+        RingPhase::Waiting => "•",
+        RingPhase::Held => "‖",
+        RingPhase::Deploying => "↥",
+        RingPhase::Soaking => "◌",
+        RingPhase::Passed => "✔",
+        RingPhase::Failed => "✘",
+        RingPhase::RollingBack => "↧",
+        RingPhase::RolledBack => "↩",
+        RingPhase::Aborted => "■",
+        RingPhase::Superseded => "»",
+    }
 }
 
 fn colour(phase: RingPhase) -> &'static str {

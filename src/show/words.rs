@@ -177,23 +177,6 @@ pub fn of(
     }
 }
 
-/// A sign for each phase, beside its word: colour and sign never stand alone.
-pub fn glyph(phase: phase::RingPhase) -> &'static str {
-    use phase::RingPhase::*;
-    match phase {
-        Waiting => "•",
-        Held => "॥",
-        Deploying => "↥",
-        Soaking => "◌",
-        Passed => "✔",
-        Failed => "✘",
-        RollingBack => "↧",
-        RolledBack => "↩",
-        Aborted => "■",
-        Superseded => "»",
-    }
-}
-
 /// Stands where figures would that a residency rule keeps in their jurisdiction.
 pub const WITHHELD: &str = "its figures stay in their jurisdiction";
 
@@ -212,7 +195,8 @@ pub fn withheld(plan: &Plan, cluster: &ClusterName) -> bool {
         | Demand::NotFirstIn { .. }
         | Demand::Independent { .. }
         | Demand::MaxInFlight { .. }
-        | Demand::PairExclusive => false,
+        | Demand::PairExclusive
+        | Demand::ApproverWithin { .. } => false,
     })
 }
 

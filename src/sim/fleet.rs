@@ -227,7 +227,7 @@ impl Fleet {
                 status,
                 image: Some(target.image.clone()),
                 intent: target.intent.clone(),
-                revision: None,
+                revision: Some(target.generation.to_string()),
             }
         };
         Some(Event::Observed { plan: plan.clone(), cluster: cluster.clone(), state })

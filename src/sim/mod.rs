@@ -5,3 +5,4 @@ pub mod invariants;
 pub mod loopback;
 pub mod notation;
 pub mod scenario;
+pub mod simulate;

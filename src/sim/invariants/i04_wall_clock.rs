@@ -24,6 +24,10 @@ impl Invariant for WallClock {
     }
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
+        if let Event::TookOver = step.event {
+            // Another process has its own look at everything.
+            self.looked.clear();
+        }
         let Event::Wake { plan } = step.event else { return Ok(()) };
         let Some(before) = self.looked.insert(plan.clone(), step.now) else { return Ok(()) };
         if before.mono != step.now.mono || before.wall == step.now.wall {

@@ -2,7 +2,10 @@ use std::collections::BTreeSet;
 
 use super::{Invariant, Step};
 use crate::{
-    decide::fact::Fact,
+    decide::{
+        event::{Action, Event},
+        fact::Fact,
+    },
     ids::{ReleaseId, RingName},
 };
 
@@ -26,7 +29,9 @@ impl Invariant for Tombstones {
             if let Fact::RingRolledBack { release, ring } = fact {
                 self.buried.insert((release.clone(), ring.clone()));
             } else if let Fact::Retried { release, ring, .. } = fact {
-                self.buried.remove(&(release.clone(), ring.clone()));
+                if named(step.event, release) {
+                    self.buried.remove(&(release.clone(), ring.clone()));
+                }
             } else if let Fact::RingStarted { release, ring, .. } = fact
                 && self.buried.contains(&(release.clone(), ring.clone()))
             {
@@ -35,4 +40,10 @@ impl Invariant for Tombstones {
         }
         Ok(())
     }
+}
+
+/// Whether an operator asks for that release to be tried again.
+fn named(event: &Event, id: &ReleaseId) -> bool {
+    let Event::Operator(request) = event else { return false };
+    matches!(&request.action, Action::Retry { release, .. } if release == id)
 }

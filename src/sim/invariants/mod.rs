@@ -1,9 +1,9 @@
 //! What must hold after every event: one file an invariant, by its number. Each keeps its own books
 //! from the facts, so that a mistake in the core's state cannot hide itself.
 //!
-//! What no world and no history can show is not here: that a journal is durable (8, 14, 26), that a
-//! stale writer is fenced off (10, 11) and that no secret leaks (27) are for the tests of `record`,
-//! `act` and `show`.
+//! Those that a decision alone can break look at every [`Step`]. Those that take more than the core to
+//! break (a journal, a restart, a target, an end) are asked by whoever simulates that. What no world and
+//! no history can show is not here: that no secret leaks (27) is for the tests of `show` and `act`.
 
 mod i01_order;
 mod i02_zero_and_freeze;
@@ -13,8 +13,13 @@ mod i05_passes;
 mod i06_residency;
 mod i07_one_in_motion;
 mod i08_intents;
+mod i09_repeats;
+mod i10_epochs;
+mod i11_writer;
 mod i12_pause;
 mod i13_abort;
+mod i14_acknowledged;
+mod i15_once;
 mod i16_approvals;
 mod i17_tombstones;
 mod i18_known_good;
@@ -23,13 +28,28 @@ mod i20_snapshot;
 mod i21_membership;
 mod i22_windows;
 mod i23_caps;
+mod i24_journal;
 mod i25_refold;
+mod i26_recorded;
 mod i28_other_plans;
+mod i29_settled;
+mod i31_dangling;
 mod i32_progress;
 #[cfg(test)]
 mod tests;
 
-pub use self::{i25_refold::refolded, i32_progress::progress};
+pub use self::{
+    i09_repeats::Repeats,
+    i10_epochs::Epochs,
+    i11_writer::outdated,
+    i14_acknowledged::Acknowledged,
+    i24_journal::{Journal, broken as broken_journal},
+    i25_refold::{refolded, same},
+    i26_recorded::{acknowledged, recorded},
+    i29_settled::settled,
+    i31_dangling::dangling,
+    i32_progress::progress,
+};
 use crate::{
     decide::{
         Decision,
@@ -37,7 +57,7 @@ use crate::{
         fact::Verdict,
         world::{Phase, PlanState, Release, RingRun, Step as ClusterStep, World},
     },
-    ids::{PlanName, ReleaseId, RingName},
+    ids::{ClusterName, IdempotencyKey, PlanName, ReleaseId, RingName},
     model::{ring::Ring, time::Now},
 };
 
@@ -75,6 +95,21 @@ impl<'a> Step<'a> {
         });
         on.ok_or_else(|| format!("nothing is known of {id} on {ring}"))
     }
+}
+
+/// A write that its target has accepted, for the first time or again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landing {
+    /// The plan whose target it is.
+    pub plan: PlanName,
+    /// Where.
+    pub cluster: ClusterName,
+    /// The write.
+    pub key: IdempotencyKey,
+    /// Its writer.
+    pub epoch: u64,
+    /// Whether the target is otherwise than before.
+    pub changed: bool,
 }
 
 /// A release on a ring.
@@ -158,6 +193,7 @@ impl Default for Invariants {
                 Box::<i08_intents::Intents>::default(),
                 Box::<i12_pause::Pause>::default(),
                 Box::<i13_abort::Abort>::default(),
+                Box::<i15_once::Once>::default(),
                 Box::<i16_approvals::Approvals>::default(),
                 Box::<i17_tombstones::Tombstones>::default(),
                 Box::<i18_known_good::KnownGoods>::default(),
@@ -166,6 +202,7 @@ impl Default for Invariants {
                 Box::<i21_membership::Membership>::default(),
                 Box::<i22_windows::Windows>::default(),
                 Box::<i23_caps::Caps>::default(),
+                Box::<i24_journal::Refusals>::default(),
                 Box::<i28_other_plans::OtherPlans>::default(),
             ],
         }

@@ -1,0 +1,238 @@
+//! Worlds that the simulator found, each cut down to what it takes.
+
+use super::*;
+
+fn retry(version: &str) -> Action {
+    Action::Retry { release: id(version), ring: None, reason: None }
+}
+
+fn rollback(version: &str) -> Action {
+    Action::Rollback { release: id(version), ring: None, reason: None }
+}
+
+fn ola() -> Actor {
+    actor("ola", &["operator"])
+}
+
+/// A ring of one cluster without gates or soak: it passes as soon as it is there.
+fn instant(plan: &mut Plan) {
+    for ring in &mut plan.rings {
+        ring.policy.gates.clear();
+        ring.policy.soak.duration = Span::ZERO;
+    }
+}
+
+impl Bench {
+    /// The deploy of an attempt on ring `a` arrives.
+    fn arrives(&mut self, version: &str, attempt: u32) -> Vec<String> {
+        let deploy = format!("search@{version}/a/one/{attempt}/deploy");
+        self.see("one", Status::Succeeded, Some(version), Some(&deploy))
+    }
+
+    /// The deploy of an attempt on ring `a` is given up by its controller.
+    fn crashes(&mut self, version: &str, attempt: u32) -> Vec<String> {
+        let deploy = format!("search@{version}/a/one/{attempt}/deploy");
+        self.see("one", Status::Failed("crash loop".into()), Some(version), Some(&deploy))
+    }
+}
+
+#[test]
+fn a_ring_stays_in_motion_though_another_release_gives_way_on_it() {
+    let mut bench = Bench::new(plan());
+    bench.soaking_on_a("2");
+    bench.release("3");
+    bench.release("4");
+    assert_eq!(bench.release_phase("3"), ReleasePhase::Superseded);
+    let ring = ("search".into(), "a".into());
+    assert!(bench.world.shared.motion.contains_key(&ring), "version 2 still soaks there");
+}
+
+#[test]
+fn a_key_used_for_something_else_leaves_a_refusal_on_record() {
+    let mut bench = Bench::new(plan());
+    let request =
+        |action| Event::Operator(Request { by: ola(), key: Some("k".into()), seen: None, action });
+    bench.tell(request(submit("2")));
+    assert_eq!(bench.tell(request(submit("3"))), ["refused"]);
+    assert_eq!(bench.refusal(), Some(Refusal::IdempotencyConflict));
+    assert_eq!(bench.tell(request(submit("2"))), Vec::<String>::new(), "the first still counts");
+    assert_eq!(bench.refusal(), None);
+}
+
+#[test]
+fn a_ring_that_is_back_is_not_taken_back_again_for_a_rejection() {
+    let mut plan = plan();
+    plan.rings[0].policy.approvals = Some(Approvals {
+        count: 1,
+        roles: Vec::new(),
+        jurisdiction: None,
+        exclude_author: true,
+        expires: None,
+    });
+    let mut bench = Bench::new(plan);
+    bench.release("2");
+    bench.ask(ola(), Action::Approve { release: id("2"), ring: "a".into() });
+    bench.crashes("2", 1);
+    bench.see("one", Status::Succeeded, Some("1"), Some("search@2/a/one/1/restore"));
+    assert_eq!(bench.phase("2", "a"), RingPhase::RolledBack);
+    bench.ask(ola(), retry("2"));
+    bench.ask(ola(), Action::Reject { release: id("2"), ring: "a".into(), reason: None });
+    assert_eq!(bench.phase("2", "a"), RingPhase::Failed);
+    bench.ask(ola(), rollback("2"));
+    assert_eq!(bench.refusal(), Some(Refusal::NothingToDo), "it is out nowhere");
+}
+
+#[test]
+fn what_was_stuck_is_taken_back_under_keys_of_its_own() {
+    let mut bench = Bench::new(plan());
+    bench.release("2");
+    bench.crashes("2", 1);
+    let restore = |attempt| format!("search@2/a/one/{attempt}/restore");
+    let stuck = Status::Failed("crash loop".into());
+    bench.see("one", stuck, Some("1"), Some(&restore(1)));
+    assert_eq!(bench.phase("2", "a"), RingPhase::Failed);
+    // The target has accepted the first key: the same again would change nothing there.
+    let again = bench.ask(ola(), rollback("2"));
+    assert_eq!(again, ["effectSuperseded", "rollbackStarted", "> search@2/a/one/2/restore"]);
+    bench.see("one", Status::Succeeded, Some("1"), Some(&restore(2)));
+    assert_eq!(bench.phase("2", "a"), RingPhase::RolledBack);
+}
+
+#[test]
+fn a_target_that_runs_something_else_under_our_intent_is_not_healthy() {
+    let mut plan = plan();
+    plan.rings[0].policy.soak.duration = Span::minutes(3);
+    let mut bench = Bench::new(plan);
+    bench.soaking_on_a("2");
+    bench.minutes("2", 1, &[1.0, 1.0]);
+    let deploy = Some("search@2/a/one/1/deploy");
+    // Somebody set another image by hand, and left our annotations there.
+    let seen = bench.see("one", Status::Succeeded, Some("9"), deploy);
+    assert_eq!(seen, ["targetSeen", "soakReset"]);
+    assert_eq!(bench.holds("2", "a"), [HoldKind::Target]);
+    bench.wait(Span::minutes(1));
+    bench.wake();
+    assert_eq!(bench.measure("search@2/a/one/1/ok/3", 1.0), ["measured"], "nothing runs");
+    bench.wait(Span::minutes(4));
+    let lost = bench.wake();
+    assert_eq!(lost.first().map(String::as_str), Some("clusterFailed"), "not ours for a deadline");
+}
+
+#[test]
+fn a_cluster_that_was_lost_within_the_budget_wakes_nobody() {
+    let mut plan = plan();
+    plan.rings[0] = ring("a", &["one", "uno"]);
+    plan.rings[0].policy.failure_budget = 1;
+    let mut bench = Bench::new(plan);
+    bench.release("2");
+    bench.arrives("2", 1);
+    let uno = Some("search@2/a/uno/1/deploy");
+    bench.see("uno", Status::Succeeded, Some("2"), uno);
+    for cluster in ["one", "uno"] {
+        bench.measure(&format!("search@2/a/{cluster}/1/ok/1"), 1.0);
+    }
+    bench.see("uno", Status::Failed("crash loop".into()), Some("2"), uno);
+    bench.wait(Span::minutes(1));
+    assert_eq!(bench.wake(), ["> search@2/a/one/1/ok/2"]);
+    bench.measure("search@2/a/one/1/ok/2", 1.0);
+    let next = wake::next(&bench.world, &"search".into(), bench.now).at;
+    assert_eq!(next, Some(bench.now.mono + Span::minutes(1)), "when one is measured again");
+}
+
+#[test]
+fn one_release_goes_back_on_a_ring_at_a_time() {
+    let mut plan = plan();
+    instant(&mut plan);
+    plan.rings[0].policy.rollback.automatic = false;
+    let mut bench = Bench::new(plan);
+    bench.release("2");
+    bench.arrives("2", 1);
+    assert_eq!(bench.phase("2", "a"), RingPhase::Passed);
+    bench.release("3");
+    bench.crashes("3", 1);
+    assert_eq!(bench.phase("3", "a"), RingPhase::Failed);
+    let back =
+        |version| Action::Rollback { release: id(version), ring: Some("a".into()), reason: None };
+    bench.ask(ola(), back("2"));
+    assert_eq!(bench.refusal(), Some(Refusal::NothingToDo), "version 3 is what is out there");
+    bench.ask(ola(), back("3"));
+    assert_eq!(bench.phase("3", "a"), RingPhase::RollingBack);
+    bench.ask(ola(), back("2"));
+    assert_eq!(bench.refusal(), Some(Refusal::NothingToDo), "version 3 is still on its way back");
+    bench.see("one", Status::Succeeded, Some("2"), Some("search@3/a/one/1/restore"));
+    assert_eq!(bench.ask(ola(), back("2")).first().map(String::as_str), Some("rollbackStarted"));
+}
+
+#[test]
+fn an_older_release_that_was_tried_again_can_be_taken_back() {
+    let mut plan = plan();
+    instant(&mut plan);
+    let mut bench = Bench::new(plan);
+    bench.release("2");
+    bench.crashes("2", 1);
+    bench.see("one", Status::Succeeded, Some("1"), Some("search@2/a/one/1/restore"));
+    bench.release("3");
+    bench.arrives("3", 1);
+    assert_eq!(bench.phase("3", "a"), RingPhase::Passed);
+    bench.wait(Span::minutes(1));
+    bench.ask(ola(), retry("2"));
+    assert_eq!(bench.phase("2", "a"), RingPhase::Deploying);
+    let back = bench.ask(ola(), rollback("2"));
+    assert_eq!(back, ["effectSuperseded", "rollbackStarted", "> search@2/a/one/2/restore"]);
+}
+
+#[test]
+fn the_end_of_an_earlier_attempts_write_says_nothing_of_this_one() {
+    let mut plan = plan();
+    plan.rings[0] = ring("a", &["one", "uno"]);
+    plan.rings[0].policy.rollback.automatic = false;
+    let mut bench = Bench::new(plan);
+    bench.release("2");
+    bench.arrives("2", 1);
+    bench.wait(Span::minutes(5));
+    bench.wake();
+    assert_eq!(bench.phase("2", "a"), RingPhase::Failed, "uno had not taken its write in time");
+    bench.ask(ola(), retry("2"));
+    let outcome = Outcome::Refused("no consent".into());
+    let key = IdempotencyKey::from("search@2/a/uno/1/deploy");
+    let ended = bench.tell(Event::Outcome { plan: "search".into(), key, outcome });
+    assert_eq!(ended, ["effectSettled"]);
+}
+
+#[test]
+fn a_take_over_brings_no_first_measurement_forward() {
+    let mut plan = plan();
+    plan.rings[0].policy.gates[0].initial_delay = Span::minutes(2);
+    let mut bench = Bench::new(plan);
+    bench.soaking_on_a("2");
+    bench.wait(Span::minutes(1));
+    bench.tell(Event::TookOver);
+    assert_eq!(bench.wake(), Vec::<String>::new(), "the release is still warming up");
+    bench.wait(Span::minutes(1));
+    assert_eq!(bench.wake(), ["> search@2/a/one/1/ok/1"]);
+}
+
+#[test]
+fn a_version_that_cannot_come_to_the_next_ring_leaves_no_skew() {
+    let mut plan = plan();
+    instant(&mut plan);
+    let after = |rings: &[&str]| After {
+        rings: rings.iter().map(|r| (*r).into()).collect(),
+        join: Join::All,
+    };
+    let rings =
+        vec![("a".into(), after(&[])), ("c".into(), after(&[])), ("b".into(), after(&["a", "c"]))];
+    plan.graph = RingGraph::new(rings).expect("a join");
+    plan.rings.push(ring("c", &["three"]));
+    plan.max_skew = Some(1);
+    let mut bench = Bench::new(plan);
+    bench.release("2");
+    bench.arrives("2", 1);
+    let failed = Status::Failed("crash loop".into());
+    bench.see("three", failed, Some("2"), Some("search@2/c/three/1/deploy"));
+    bench.see("three", Status::Succeeded, Some("1"), Some("search@2/c/three/1/restore"));
+    assert_eq!(bench.release_phase("2"), ReleasePhase::RolledBack);
+    bench.release("3");
+    assert_eq!(bench.holds("3", "a"), []);
+    assert_eq!(bench.phase("3", "a"), RingPhase::Deploying);
+}

@@ -1,0 +1,121 @@
+//! Random worlds, each from a seed: the real core, a journal that fails, a network that loses, metric
+//! sources that lie, operators who change their minds, and a process that is killed at every seam.
+//!
+//! After every event every invariant is checked; at the end all faults are removed, and everything must
+//! come to rest. Nothing here waits, and nothing is random but what the seed says, so that any failure
+//! is replayed by its seed.
+//!
+//! The steps of a run are the events that ringward answers while things go wrong. What is deliberately
+//! absent: the adapters. A network and a fleet stand in for them that keep what they promise.
+
+mod chance;
+mod courier;
+mod landscape;
+mod meddle;
+mod operators;
+mod run;
+mod tale;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use self::run::Broken;
+use self::{meddle::Honest, run::Run};
+use crate::model::time::Span;
+
+/// What is to be simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The first seed.
+    pub seed: u64,
+    /// How many, one after the other.
+    pub seeds: u64,
+    /// How many events of each go wrong, before all faults are removed.
+    pub steps: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { seed: 1, seeds: 100, steps: 300 }
+    }
+}
+
+/// What a run of one seed came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// Events that ringward answered, the way to rest included.
+    pub events: u64,
+    /// How often it was killed.
+    pub crashes: u64,
+    /// The time that passed in it.
+    pub time: Span,
+    /// What went wrong, if something did.
+    pub failure: Option<Failure>,
+}
+
+/// Something that must not be.
+#[derive(Debug)]
+pub struct Failure {
+    /// The seed that it comes from.
+    pub seed: u64,
+    /// How many steps were asked for.
+    pub steps: u64,
+    /// The event after which it showed.
+    pub step: u64,
+    /// When.
+    pub at: Span,
+    /// What.
+    pub broken: Broken,
+    /// The last events before it and what came of each, the oldest first.
+    pub tale: Vec<String>,
+}
+
+impl Failure {
+    /// What shows it again.
+    pub fn command(&self) -> String {
+        format!("ringward simulate --seed {} --seeds 1 --steps {}", self.seed, self.steps)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} failed at step {}, after {}", self.seed, self.step, self.at)?;
+        for line in &self.tale {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f, "{}", self.broken)?;
+        write!(f, "again: {}", self.command())
+    }
+}
+
+/// What all of them came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Seeds that nothing went wrong with.
+    pub passed: u64,
+    /// The others.
+    pub failed: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// Runs every seed; `report` hears of each when it is done.
+pub fn simulate(options: Options, report: &mut dyn FnMut(&Outcome)) -> Summary {
+    let mut summary = Summary::default();
+    for seed in (0..options.seeds).map(|n| options.seed.wrapping_add(n)) {
+        let outcome = Run::new(seed, &mut Honest).all(options.steps);
+        match outcome.failure {
+            None => summary.passed += 1,
+            Some(_) => summary.failed += 1,
+        }
+        report(&outcome);
+    }
+    summary
+}

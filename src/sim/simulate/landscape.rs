@@ -1,0 +1,405 @@
+//! What there is before anything happens: clusters, plans, and how the fleet behaves.
+//!
+//! Plans are valid as declarations are: no cluster stands in two rings of a plan, every gate has a
+//! source, every calendar opens again. What is random is everything else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::chance::Chance;
+use crate::{
+    ids::{ClusterName, PlanName, RingName, Version},
+    model::{
+        calendar::{AppliesTo, Calendar, Deny, InFlight, Window},
+        graph::{After, Join, RingGraph},
+        plan::{OnNewer, Plan},
+        policy::{
+            Approvals, Baseline, Concurrency, Direction, Gate, Judge, OnBreach, OnNoData, Policy,
+            Rollback, Signal, Soak,
+        },
+        residency::{Demand, Enforcement, Rule, Territory},
+        ring::{Artifact, Cluster, MetricSource, ProviderKind, Ring, Target, TargetKind},
+        time::Span,
+    },
+    sim::{
+        fleet::{Series, Site, Stretch},
+        notation::Values,
+    },
+};
+
+/// What every gate's query answers while nobody lies.
+pub(super) const HEALTHY: f64 = 1.0;
+
+/// Every outage of the fleet's own ends before this.
+pub(super) const OUTAGES_END: Span = Span::minutes(90);
+
+/// Releases of a plan that the fleet knows an end for; none is released beyond them.
+const VERSIONS: u64 = 40;
+
+/// A world before anything happens.
+#[derive(Debug)]
+pub(super) struct Landscape {
+    pub(super) start: Timestamp,
+    pub(super) plans: Vec<Arc<Plan>>,
+    pub(super) sites: BTreeMap<ClusterName, Site>,
+    pub(super) series: Vec<Series>,
+    /// What its controller gives up in a cluster, instead of trying for ever.
+    pub(super) given_up: BTreeSet<(ClusterName, Artifact)>,
+    /// Targets that do not exist, though a plan names them.
+    pub(super) missing: BTreeSet<(PlanName, ClusterName)>,
+}
+
+impl Landscape {
+    pub(super) fn new(chance: &mut Chance) -> Self {
+        let start = Timestamp::from_second(1_772_000_000 + chance.below(30_000_000) as i64);
+        let start = start.unwrap_or(Timestamp::UNIX_EPOCH);
+        let clusters = clusters(chance);
+        let count = chance.between(1, 3);
+        let names = ["search", "checkout", "mail"];
+        let plans: Vec<_> = names
+            .iter()
+            .take(count as usize)
+            .map(|name| Arc::new(plan(chance, name, &clusters, start)))
+            .collect();
+        let mut given_up = BTreeSet::new();
+        let mut sites = BTreeMap::new();
+        for cluster in &clusters {
+            let mut site = Site {
+                deploy_time: chance.seconds(1, 90),
+                unreachable: outages(chance, 25),
+                unready: outages(chance, 20),
+                never_ready: Vec::new(),
+            };
+            for plan in &plans {
+                for n in 1..=VERSIONS {
+                    if !chance.percent(4) {
+                        continue;
+                    }
+                    let artifact = artifact(&plan.name, &version(n));
+                    if chance.percent(50) {
+                        given_up.insert((cluster.name.clone(), artifact.clone()));
+                    }
+                    site.never_ready.push(artifact);
+                }
+            }
+            sites.insert(cluster.name.clone(), site);
+        }
+        let mut missing = BTreeSet::new();
+        for plan in &plans {
+            for cluster in plan.clusters() {
+                if chance.percent(2) {
+                    missing.insert((plan.name.clone(), cluster.name.clone()));
+                }
+            }
+        }
+        Self { start, plans, sites, series: series(), given_up, missing }
+    }
+}
+
+/// The n-th version that is released.
+pub(super) fn version(n: u64) -> Version {
+    format!("{n}").into()
+}
+
+/// Whether there may be an n-th version.
+pub(super) fn is_known(n: u64) -> bool {
+    n <= VERSIONS
+}
+
+/// What a version deploys; the version `before` is what ran before ringward came.
+pub(super) fn artifact(plan: &PlanName, version: &Version) -> Artifact {
+    let bytes = plan.as_str().bytes().chain(*b"@").chain(version.as_str().bytes());
+    let digest = bytes.fold(String::new(), |digest, byte| format!("{digest}{byte:02x}"));
+    Artifact(format!("registry/{plan}@sha256:{digest:0>64}"))
+}
+
+fn outages(chance: &mut Chance, percent: u64) -> Vec<Stretch> {
+    let count = if chance.percent(percent) { chance.between(1, 3) } else { 0 };
+    let last = OUTAGES_END.0 / 1_000 - 600;
+    (0..count)
+        .map(|_| Stretch { from: chance.seconds(0, last), length: chance.seconds(5, 600) })
+        .collect()
+}
+
+fn series() -> Vec<Series> {
+    // A series ends; this one outlasts every simulated run.
+    let healthy: Values = format!("{HEALTHY}x1000000000").parse().unwrap_or_default();
+    GATES
+        .iter()
+        .map(|gate| Series {
+            gate: (*gate).into(),
+            cluster: None,
+            plan: None,
+            values: healthy.clone(),
+            samples: None,
+            from: Span::ZERO,
+            every: None,
+        })
+        .collect()
+}
+
+const PLACES: [(&str, &str); 5] = [
+    ("eu-central", "DE"),
+    ("eu-west", "IE"),
+    ("us-east", "US"),
+    ("us-west", "US"),
+    ("zurich", "CH"),
+];
+
+fn clusters(chance: &mut Chance) -> Vec<Cluster> {
+    let count = chance.between(3, 9);
+    let mut clusters: Vec<_> = (0..count)
+        .map(|n| {
+            let (region, jurisdiction) = chance.one(PLACES);
+            let name = format!("{region}-{n}");
+            Cluster {
+                name: name.as_str().into(),
+                labels: BTreeMap::new(),
+                region: region.into(),
+                jurisdiction: jurisdiction.into(),
+                data_classes: Vec::new(),
+                failover_pair: None,
+                connection: name,
+                metrics: vec![MetricSource {
+                    name: "prometheus".into(),
+                    kind: ProviderKind::Prometheus,
+                    url: "http://prometheus".into(),
+                    jurisdiction: Some(jurisdiction.into()),
+                }],
+            }
+        })
+        .collect();
+    for pair in clusters.chunks_exact_mut(2) {
+        if let [one, other] = pair
+            && chance.percent(40)
+        {
+            one.failover_pair = Some(other.name.clone());
+            other.failover_pair = Some(one.name.clone());
+        }
+    }
+    clusters
+}
+
+const RINGS: [&str; 6] = ["internal", "beta", "west", "east", "central", "rest"];
+
+fn plan(chance: &mut Chance, name: &str, clusters: &[Cluster], start: Timestamp) -> Plan {
+    let mut pool = clusters.to_vec();
+    chance.shuffle(&mut pool);
+    let mut rings = Vec::new();
+    let mut graph = Vec::new();
+    let count = chance.between(1, 5);
+    for ring in RINGS.iter().take(count as usize) {
+        let wanted = chance.between(1, 3) as usize;
+        let members: Vec<_> = pool.drain(..wanted.min(pool.len())).collect();
+        if members.is_empty() {
+            break;
+        }
+        graph.push(((*ring).into(), after(chance, &rings)));
+        let policy = policy(chance, members.len(), start);
+        rings.push(Ring { name: (*ring).into(), clusters: members, policy });
+    }
+    let graph = RingGraph::new(graph).expect("each ring comes after rings before it only");
+    let on_newer = chance.one([
+        OnNewer::QueueLatest,
+        OnNewer::QueueLatest,
+        OnNewer::FinishThen,
+        OnNewer::ReplaceIfUnhealthy,
+        OnNewer::Manual,
+    ]);
+    Plan {
+        name: name.into(),
+        hash: format!("{name}-1").into(),
+        commit: "1".into(),
+        target: Target {
+            kind: TargetKind::Deployment,
+            namespace: "shop".into(),
+            name: name.into(),
+            container: "app".into(),
+        },
+        data_classes: Vec::new(),
+        on_newer,
+        max_skew: chance.percent(25).then(|| chance.between(1, 3) as u32),
+        graph,
+        residency: residency(chance, &rings),
+        rings,
+    }
+}
+
+/// A chain, a branch or a join: any of the rings declared so far.
+fn after(chance: &mut Chance, rings: &[Ring]) -> After {
+    let mut names: Vec<RingName> = rings.iter().map(|ring| ring.name.clone()).collect();
+    let join = if chance.percent(25) { Join::Any } else { Join::All };
+    if chance.percent(60) {
+        return After { rings: names.pop().into_iter().collect(), join };
+    }
+    chance.shuffle(&mut names);
+    names.truncate(chance.between(0, 3) as usize);
+    After { rings: names, join }
+}
+
+fn residency(chance: &mut Chance, rings: &[Ring]) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let mut rule = |demand| {
+        rules.push(Rule {
+            id: format!("R{}", rules.len() + 1),
+            enforcement: Enforcement::Hard,
+            demand,
+            allow_empty: true,
+            declared_at: "policies/residency.yaml:1".into(),
+        });
+    };
+    if chance.percent(50) {
+        let jurisdiction = if chance.percent(50) { everywhere() } else { eu() };
+        rule(Demand::MaxInFlight { jurisdiction, rings: chance.between(1, 2) as u32 });
+    }
+    let both = |ring: &Ring| {
+        let mut pairs = ring.clusters.iter().filter_map(|c| c.failover_pair.as_ref());
+        pairs.any(|partner| ring.cluster(partner).is_some())
+    };
+    if chance.percent(60) && !rings.iter().any(both) {
+        rule(Demand::PairExclusive);
+    }
+    // Such a plan takes no release: all that is asked of it must be refused.
+    if chance.percent(6) {
+        rule(Demand::TargetsWithin { rings: Vec::new(), jurisdiction: territory("CH", &["CH"]) });
+    }
+    rules
+}
+
+fn territory(name: &str, members: &[&str]) -> Territory {
+    Territory { name: name.into(), members: members.iter().map(|m| (*m).into()).collect() }
+}
+
+fn everywhere() -> Territory {
+    territory("EVERYWHERE", &["CH", "DE", "IE", "US"])
+}
+
+fn eu() -> Territory {
+    territory("EU", &["DE", "IE"])
+}
+
+fn policy(chance: &mut Chance, size: usize, start: Timestamp) -> Policy {
+    let required = chance.percent(85);
+    let gates = GATES.iter().filter_map(|name| {
+        chance.percent(if *name == "ok" && required { 100 } else { 20 }).then_some(*name)
+    });
+    let gates: Vec<_> = gates.collect();
+    Policy {
+        name: "p".into(),
+        soak: Soak {
+            duration: Span::seconds(chance.one([0, 60, 120, 150, 300])),
+            on_breach: chance.one([
+                OnBreach::Reset,
+                OnBreach::Reset,
+                OnBreach::Freeze,
+                OnBreach::Fail,
+            ]),
+        },
+        deadline: Span::minutes(chance.between(2, 5)),
+        concurrency: match chance.below(3) {
+            0 => Concurrency::Share(0.5),
+            n => Concurrency::Clusters(n as u32),
+        },
+        failure_budget: if chance.percent(30) { chance.below(size as u64) as u32 } else { 0 },
+        gates: gates.into_iter().map(|name| gate(chance, name)).collect(),
+        rollback: Rollback { automatic: chance.percent(70) },
+        approvals: chance.percent(30).then(|| approvals(chance)),
+        calendars: if chance.percent(20) { vec![calendar(chance, start)] } else { Vec::new() },
+        min_dwell: if chance.percent(30) { chance.seconds(1, 120) } else { Span::ZERO },
+    }
+}
+
+const GATES: [&str; 3] = ["ok", "latency", "shadow"];
+
+fn gate(chance: &mut Chance, name: &str) -> Gate {
+    let interval = Span::seconds(chance.one([30, 60, 90]));
+    let judge = match chance.below(4) {
+        0 => Judge::Relative {
+            baseline: Baseline::Before,
+            max_degradation: 0.5,
+            direction: Direction::Decrease,
+            floor: 0.01,
+        },
+        1 => Judge::Threshold { min: None, max: Some(HEALTHY) },
+        _ => Judge::Threshold { min: Some(0.9), max: Some(1.5) },
+    };
+    let samples = chance.percent(40);
+    Gate {
+        name: name.into(),
+        signal: Signal::Errors,
+        provider: "prometheus".into(),
+        query: "up{plan=\"{{plan}}\"}".into(),
+        samples: samples.then(|| "count{plan=\"{{plan}}\"}".into()),
+        interval,
+        initial_delay: if chance.percent(25) { chance.seconds(1, 120) } else { Span::ZERO },
+        judge,
+        min_samples: (samples && chance.percent(60)).then_some(100.0),
+        min_total_samples: (samples && chance.percent(40)).then_some(3_000_000.0),
+        failure_limit: chance.between(0, 2) as u32,
+        consecutive_failure_limit: chance.percent(20).then(|| chance.between(0, 1) as u32),
+        consecutive_error_limit: chance.between(0, 4) as u32,
+        on_no_data: if chance.percent(60) { OnNoData::Hold } else { OnNoData::Fail },
+        no_data_deadline: Span::minutes(chance.between(2, 6)),
+        max_age: Span::minutes(chance.between(1, 3)),
+        required: name != "shadow",
+        unit: None,
+    }
+}
+
+fn approvals(chance: &mut Chance) -> Approvals {
+    Approvals {
+        count: chance.between(1, 2) as u32,
+        roles: if chance.percent(80) { vec!["approver".into()] } else { Vec::new() },
+        jurisdiction: chance.percent(30).then(eu),
+        exclude_author: true,
+        expires: chance.percent(50).then(|| Span::minutes(chance.between(5, 60))),
+    }
+}
+
+fn calendar(chance: &mut Chance, start: Timestamp) -> Calendar {
+    let mut applies_to = vec![AppliesTo::Start];
+    if chance.percent(60) {
+        applies_to.push(AppliesTo::Advance);
+    }
+    if chance.percent(20) {
+        applies_to.push(AppliesTo::Rollback);
+    }
+    let from = start.saturating_add(chance.seconds(0, 5_400).to_signed()).unwrap_or(start);
+    let to = from.saturating_add(chance.seconds(60, 1_800).to_signed()).unwrap_or(from);
+    Calendar {
+        name: "hours".into(),
+        time_zone: "Europe/Dublin".into(),
+        allow: match chance.percent(40) {
+            true => vec![Window { cron: "0 0 * * * *".into(), duration: Span::minutes(40) }],
+            false => Vec::new(),
+        },
+        deny: vec![Deny { from, to, reason: "year end".into() }],
+        applies_to,
+        in_flight: chance.one([InFlight::FinishCluster, InFlight::FinishRing, InFlight::Halt]),
+    }
+}
+
+/// The plan as somebody edits it: under another hash, and as valid as before.
+pub(super) fn edited(chance: &mut Chance, plan: &Plan, edition: u64) -> Plan {
+    let mut plan = plan.clone();
+    plan.hash = format!("{}-{edition}", plan.name).into();
+    plan.commit = format!("{edition}").into();
+    let at = chance.below(plan.rings.len() as u64) as usize;
+    let ring = &mut plan.rings[at];
+    match chance.below(4) {
+        0 => ring.policy.soak.duration = chance.seconds(30, 300),
+        1 if ring.clusters.len() > 1 => {
+            ring.clusters.pop();
+        }
+        1 | 2 => ring.policy.approvals = Some(approvals(chance)),
+        _ => {
+            ring.policy.gates.retain(|gate| gate.name.as_str() != "latency");
+            ring.policy.gates.push(gate(chance, "latency"));
+        }
+    }
+    plan
+}

@@ -1,0 +1,357 @@
+//! People: they release, stop, go on, approve, change their minds, ask twice, and edit what is declared.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    chance::Chance,
+    landscape::{self, Landscape, artifact, version},
+};
+use crate::{
+    decide::{
+        command::Lane,
+        event::{Action, Actor, Declared, Problem, Request, Scope},
+        phase::is_settled,
+        waiting::{WaitingOn, waiting_on},
+        world::{Phase, PlanState, Release, World},
+    },
+    ids::{ClusterName, FreezeId, PlanName, ReleaseId, RingName},
+    model::{
+        plan::Plan,
+        ring::Artifact,
+        time::{Now, Span},
+    },
+};
+
+/// Something that people do.
+#[derive(Debug)]
+pub(super) enum Deed {
+    /// They ask ringward.
+    Ask(Request),
+    /// They change what a plan's declarations say.
+    Declare(PlanName, Declared),
+    /// They set the clocks of ringward's machine.
+    SetClock(SignedDuration),
+    /// They change a target by hand.
+    Drift(PlanName, ClusterName, Artifact),
+}
+
+/// Those who work with ringward, and what they remember.
+#[derive(Debug)]
+pub(super) struct Operators {
+    chance: Chance,
+    /// When the next of them does something.
+    pub(super) next: Span,
+    /// What nobody answered, to be asked again.
+    unanswered: Vec<(Span, Request)>,
+    answered: Vec<Request>,
+    asked: u64,
+    versions: BTreeMap<PlanName, u64>,
+    editions: u64,
+    /// What is declared now.
+    declared: BTreeMap<PlanName, Declared>,
+    /// What is declared where nobody made a mistake.
+    valid: BTreeMap<PlanName, Arc<Plan>>,
+}
+
+const PEOPLE: [(&str, &[&str], &str); 6] = [
+    ("dana", &["operator", "approver"], "DE"),
+    ("ola", &["operator"], "IE"),
+    ("kim", &["approver"], "DE"),
+    ("lee", &["approver"], "IE"),
+    ("sam", &["approver"], "IE"),
+    ("pat", &["approver"], "US"),
+];
+
+fn actor((name, roles, place): (&str, &[&str], &str)) -> Actor {
+    let roles = roles.iter().map(|role| (*role).into()).collect();
+    Actor { name: name.into(), roles, jurisdiction: Some(place.into()) }
+}
+
+impl Operators {
+    pub(super) fn new(landscape: &Landscape, chance: Chance) -> Self {
+        let plans = || landscape.plans.iter().map(|plan| (plan.name.clone(), plan.clone()));
+        Self {
+            chance,
+            next: Span::seconds(1),
+            unanswered: Vec::new(),
+            answered: Vec::new(),
+            asked: 0,
+            versions: BTreeMap::new(),
+            editions: 1,
+            declared: plans().map(|(name, plan)| (name, Declared::Valid(plan))).collect(),
+            valid: plans().collect(),
+        }
+    }
+
+    /// What the source says of every plan.
+    pub(super) fn declared(&self) -> &BTreeMap<PlanName, Declared> {
+        &self.declared
+    }
+
+    /// ringward died before it answered: whoever has a key asks again.
+    pub(super) fn left_unanswered(&mut self, request: &Request, at: Span) {
+        if request.key.is_some() {
+            let later = at + self.chance.seconds(1, 120);
+            self.unanswered.push((later, request.clone()));
+        }
+    }
+
+    pub(super) fn answered(&mut self, request: &Request) {
+        if request.key.is_some() {
+            self.answered.push(request.clone());
+        }
+    }
+
+    /// What is done now, and by when something is done again.
+    pub(super) fn act(&mut self, world: &World, now: Now, at: Span) -> Option<Deed> {
+        self.next = at + self.chance.seconds(2, 100);
+        if let Some(due) = self.unanswered.iter().position(|(later, _)| *later <= at) {
+            return Some(Deed::Ask(self.unanswered.swap_remove(due).1));
+        }
+        let plans: Vec<_> = self.valid.keys().cloned().collect();
+        let plan = self.chance.pick(&plans)?.clone();
+        let state = world.plans.get(&plan)?;
+        let by = actor(self.chance.one(PEOPLE));
+        let action = match self.chance.below(100) {
+            0..24 => self.submit(&plan),
+            24..40 => self.approve(world, state, now),
+            40..43 => {
+                let (release, ring) = self.somewhere(state)?;
+                Some(Action::Reject { release, ring, reason: None })
+            }
+            43..50 => Some(Action::Pause { scope: self.scope(state), reason: None }),
+            50..62 => self.resume(world, state),
+            62..65 => {
+                let id: FreezeId = format!("f-{}", self.asked).into();
+                let until = now.wall.saturating_add(self.chance.seconds(30, 1_200).to_signed());
+                let until = until.ok().filter(|_| self.chance.percent(60));
+                let scope = self.scope(state);
+                Some(Action::Freeze { id, scope, until, reason: "an incident".into() })
+            }
+            65..70 => {
+                let freezes: Vec<_> = world.shared.freezes.keys().cloned().collect();
+                self.chance.pick(&freezes).cloned().map(|id| Action::Lift { id })
+            }
+            70..74 => {
+                let (release, _) = self.somewhere(state)?;
+                let hold = self.chance.percent(30);
+                Some(Action::Abort { release, hold, reason: None })
+            }
+            74..79 => {
+                let (release, ring) = self.somewhere(state)?;
+                let ring = self.chance.percent(60).then_some(ring);
+                Some(Action::Rollback { release, ring, reason: None })
+            }
+            79..86 => {
+                let (release, ring) = self.somewhere(state)?;
+                let ring = self.chance.percent(50).then_some(ring);
+                Some(Action::Retry { release, ring, reason: None })
+            }
+            86..89 => {
+                let (release, ring) = self.somewhere(state)?;
+                Some(Action::Advance { release, ring, reason: None })
+            }
+            89..92 => return self.repeat(),
+            92..95 => return Some(self.edit(&plan)),
+            95..98 => {
+                let by = SignedDuration::from_secs(self.chance.below(10_800) as i64);
+                let back = self.chance.percent(50);
+                return Some(Deed::SetClock(if back { -by } else { by }));
+            }
+            _ => {
+                let clusters: Vec<_> = state.targets.keys().cloned().collect();
+                let cluster = self.chance.pick(&clusters)?.clone();
+                let by_hand = artifact(&plan, &format!("hand-{}", self.asked).as_str().into());
+                return Some(Deed::Drift(plan, cluster, by_hand));
+            }
+        }?;
+        self.asked += 1;
+        let revision = state.revision;
+        let key = self.chance.percent(80).then(|| format!("k-{}", self.asked).into());
+        let seen = self.chance.percent(15).then(|| revision - self.chance.below(2).min(revision));
+        Some(Deed::Ask(Request { by, key, seen, action }))
+    }
+
+    fn submit(&mut self, plan: &PlanName) -> Option<Action> {
+        let known = self.versions.entry(plan.clone()).or_insert(0);
+        // Now and then something that exists, whatever became of it.
+        let again = *known > 0 && self.chance.percent(12);
+        if !again {
+            *known += 1;
+        }
+        let n = if again { self.chance.between(1, *known) } else { *known };
+        let artifact_of = if again { self.chance.between(1, *known) } else { n };
+        let before = n.checked_sub(1).filter(|before| *before > 0);
+        let requires = before.filter(|_| self.chance.percent(8)).map(version);
+        landscape::is_known(n).then(|| Action::Submit {
+            release: ReleaseId::new(plan.clone(), version(n)),
+            artifact: artifact(plan, &version(artifact_of)),
+            author: self.chance.percent(30).then(|| "dana".into()),
+            lane: if self.chance.percent(2) { Lane::Hotfix } else { Lane::Normal },
+            reason: None,
+            irreversible: self.chance.percent(8),
+            requires,
+        })
+    }
+
+    /// Mostly what is waited for; now and then anything.
+    fn approve(&mut self, world: &World, state: &PlanState, now: Now) -> Option<Action> {
+        let wanted: Vec<_> = awaited(world, state, now)
+            .filter(|(.., waiting)| matches!(waiting, WaitingOn::Approval { .. }))
+            .map(|(release, ring, _)| (release.id.clone(), ring))
+            .collect();
+        let anything = self.chance.percent(15);
+        let (release, ring) = match self.chance.pick(&wanted).filter(|_| !anything) {
+            Some(wanted) => wanted.clone(),
+            None => self.somewhere(state)?,
+        };
+        Some(Action::Approve { release, ring })
+    }
+
+    fn resume(&mut self, world: &World, state: &PlanState) -> Option<Action> {
+        let paused: Vec<_> = world.shared.pauses.keys().cloned().collect();
+        let scope = match self.chance.pick(&paused) {
+            Some(scope) => scope.clone(),
+            None => self.scope(state),
+        };
+        Some(Action::Resume { scope, reason: None })
+    }
+
+    fn scope(&mut self, state: &PlanState) -> Scope {
+        let place = self.chance.one(["EU", "DE", "US"]);
+        let somewhere = self.somewhere(state);
+        match (self.chance.below(6), somewhere) {
+            (0, _) | (_, None) => Scope::Everything,
+            (1, _) => Scope::Jurisdiction(place.into()),
+            (2, Some((release, _))) => Scope::Plan(release.plan),
+            (3, Some((release, ring))) => Scope::Ring(release.plan, ring),
+            (4, Some((release, _))) => Scope::Release(release),
+            (_, Some((release, ring))) => Scope::ReleaseRing(release, ring),
+        }
+    }
+
+    /// A release and a ring of it, mostly of a release that is not over.
+    fn somewhere(&mut self, state: &PlanState) -> Option<(ReleaseId, RingName)> {
+        let all: Vec<_> = state.in_order().collect();
+        let open: Vec<_> = all.iter().filter(|r| !is_settled(r)).copied().collect();
+        let any = self.chance.percent(40);
+        let from = if open.is_empty() || any { &all } else { &open };
+        let release = *self.chance.pick(from)?;
+        let ring = self.chance.pick(release.plan.graph.order())?.clone();
+        Some((release.id.clone(), ring))
+    }
+
+    /// A request that was answered comes again; now and then its key under another request.
+    fn repeat(&mut self) -> Option<Deed> {
+        let mut request = self.chance.pick(&self.answered)?.clone();
+        if self.chance.percent(40) {
+            request.action = Action::Lift { id: format!("f-{}", self.chance.below(50)).into() };
+        }
+        Some(Deed::Ask(request))
+    }
+
+    fn edit(&mut self, plan: &PlanName) -> Deed {
+        let in_error = !matches!(self.declared.get(plan), Some(Declared::Valid(_)));
+        let problem = Problem {
+            rule: "DAG001".into(),
+            place: "rings/plan.yaml:3:1".into(),
+            message: "rings wait for each other: a -> b -> a".into(),
+        };
+        let declared = match self.chance.below(10) {
+            _ if in_error => Declared::Valid(self.valid[plan].clone()),
+            0..2 => Declared::Invalid(vec![problem]),
+            2 => Declared::Withdrawn,
+            _ => {
+                self.editions += 1;
+                let edited = landscape::edited(&mut self.chance, &self.valid[plan], self.editions);
+                self.valid.insert(plan.clone(), Arc::new(edited));
+                Declared::Valid(self.valid[plan].clone())
+            }
+        };
+        self.declared.insert(plan.clone(), declared.clone());
+        Deed::Declare(plan.clone(), declared)
+    }
+
+    /// Nothing is in error any more.
+    pub(super) fn correct_everything(&mut self) {
+        let valid = self.valid.iter();
+        self.declared =
+            valid.map(|(name, plan)| (name.clone(), Declared::Valid(plan.clone()))).collect();
+    }
+
+    /// What brings everything on its way that only people can.
+    pub(super) fn help(&mut self, world: &World, now: Now) -> Vec<Request> {
+        let ask = |person, action| Request { by: actor(person), key: None, seen: None, action };
+        let [dana, ..] = PEOPLE;
+        let mut asks = Vec::new();
+        for scope in world.shared.pauses.keys() {
+            asks.push(ask(dana, Action::Resume { scope: scope.clone(), reason: None }));
+        }
+        for id in world.shared.freezes.keys() {
+            asks.push(ask(dana, Action::Lift { id: id.clone() }));
+        }
+        for (_, state) in &world.plans {
+            for (release, ring, waiting) in awaited(world, state, now) {
+                let id = release.id.clone();
+                match waiting {
+                    WaitingOn::Approval { .. } => asks.extend(PEOPLE.map(|person| {
+                        ask(person, Action::Approve { release: id.clone(), ring: ring.clone() })
+                    })),
+                    WaitingOn::Advance(_) => {
+                        asks.push(ask(dana, Action::Advance { release: id, ring, reason: None }));
+                    }
+                    WaitingOn::Prerequisite(required) if can_never_pass(state, &required) => {
+                        asks.push(ask(
+                            dana,
+                            Action::Abort { release: id, hold: false, reason: None },
+                        ));
+                    }
+                    WaitingOn::Prerequisite(_)
+                    | WaitingOn::Before(_)
+                    | WaitingOn::Queue(_)
+                    | WaitingOn::Pause(..)
+                    | WaitingOn::Calendar { .. }
+                    | WaitingOn::Freeze { .. }
+                    | WaitingOn::Cap { .. }
+                    | WaitingOn::Pair { .. }
+                    | WaitingOn::Residency { .. }
+                    | WaitingOn::Skew { .. }
+                    | WaitingOn::Policy(..)
+                    | WaitingOn::Data { .. }
+                    | WaitingOn::Samples { .. }
+                    | WaitingOn::Target(..) => {}
+                }
+            }
+        }
+        asks
+    }
+}
+
+/// What each open ring of a plan waits on.
+fn awaited<'a>(
+    world: &'a World,
+    state: &'a PlanState,
+    now: Now,
+) -> impl Iterator<Item = (&'a Release, RingName, WaitingOn)> {
+    let open = state.in_order().filter(|release| !is_settled(release));
+    open.flat_map(move |release| {
+        release.plan.graph.order().iter().flat_map(move |ring| {
+            let waits = waiting_on(world, release, ring, now);
+            waits.into_iter().map(move |waiting| (release.as_ref(), ring.clone(), waiting))
+        })
+    })
+}
+
+/// Whether a version will never have passed everywhere, as things are.
+fn can_never_pass(state: &PlanState, required: &crate::ids::Version) -> bool {
+    state.releases.get(required).is_none_or(|release| {
+        is_settled(release) && release.rings.values().any(|run| run.phase != Phase::Passed)
+    })
+}
+
+/// The instant that a clock set by `by` shows instead of `wall`.
+pub(super) fn shifted(wall: Timestamp, by: SignedDuration) -> Timestamp {
+    wall.saturating_add(by).unwrap_or(wall)
+}

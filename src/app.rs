@@ -36,7 +36,7 @@ use crate::{
         api,
         auth::{TokenError, Tokens},
         desk::Desk,
-        telemetry::{Telemetry, TelemetryError},
+        telemetry::Telemetry,
     },
 };
 
@@ -65,8 +65,6 @@ pub enum AppError {
     Credentials(#[from] AuthError),
     #[error("no HTTP client can be made")]
     Client(#[from] NoClient),
-    #[error("no figures can be kept")]
-    Telemetry(#[from] TelemetryError),
     #[error("the tokens in the data directory cannot be used")]
     Tokens(#[from] TokenError),
     #[error(
@@ -142,7 +140,7 @@ pub async fn start(
     let world = Arc::new(RwLock::new(world));
     let (desk, clerk) = Desk::new(world.clone(), clock.clone(), store.clone());
     let desk = Arc::new(desk);
-    let telemetry = Arc::new(Telemetry::new(&desk)?);
+    let telemetry = Arc::new(Telemetry::new(&desk));
     let (stop, stopped) = watch::channel(false);
     let drive = Drive {
         world: world.clone(),

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     act::dispatch::Dispatch,
-    clock::{Clock, timed},
+    clock::Clock,
     decide::{
         Decision, decide,
         event::Event,
@@ -118,15 +118,16 @@ impl Drive {
                 }
             }
             waiting.extend(alarms.due(now).map(|plan| (Event::Wake { plan }, None)));
+            // People first: a flood of measurements must not keep a pause waiting.
             while waiting.len() < BATCH {
-                match self.events.try_recv() {
-                    Ok(event) => waiting.push_back((event, None)),
+                match self.clerk.asks.try_recv() {
+                    Ok(ask) => waiting.push_back(input(ask)),
                     Err(_) => break,
                 }
             }
             while waiting.len() < BATCH {
-                match self.clerk.asks.try_recv() {
-                    Ok(ask) => waiting.push_back(input(ask)),
+                match self.events.try_recv() {
+                    Ok(event) => waiting.push_back((event, None)),
                     Err(_) => break,
                 }
             }
@@ -166,10 +167,8 @@ impl Drive {
             let now = self.clock.now();
             touched.extend(plan_of(&event));
             let before = world.shared.clone();
-            let (decided, took) = timed(|| decide(&world, &event, now));
-            self.telemetry.decided(took);
+            let decided = self.telemetry.time_decision(|| decide(&world, &event, now));
             let folded = decided.and_then(|decision| {
-                self.telemetry.recorded(&world, now, &decision.facts);
                 world.fold(now, &decision.facts, &decision.commands).map(|()| decision)
             });
             match folded {
@@ -194,8 +193,9 @@ impl Drive {
         };
         let now = self.clock.now();
         if shared {
+            // A plan of this very batch may have come to wait for what changed behind it.
             touched.extend(alarms.shared.iter().cloned());
-            waiting.extend(alarms.shared.iter().map(|p| (Event::Wake { plan: p.clone() }, None)));
+            waiting.extend(touched.iter().map(|p| (Event::Wake { plan: p.clone() }, None)));
         }
         for plan in touched {
             alarms.set(&plan, wake::next(&world, &plan, now));
@@ -222,9 +222,7 @@ impl Drive {
             0..0
         } else {
             let append = || self.store.append(epoch, &drafts);
-            let (numbers, took) = timed(|| tokio::task::block_in_place(append));
-            self.telemetry.appended(took);
-            numbers?
+            self.telemetry.time_append(|| tokio::task::block_in_place(append))?
         };
         Ok(batch
             .iter()
@@ -250,6 +248,7 @@ impl Drive {
                 self.dispatch.unwatch(plan);
             }
         }
+        self.telemetry.recorded(at, &decision.facts);
         self.dispatch.dispatch(epoch, decision.commands);
         if let (Some(answer), Some(reply)) = (answer, decision.reply) {
             // It fails where whoever asked has gone; what was decided stands.

@@ -1,14 +1,11 @@
 //! A Git repository as the source, against the real `git` and a real `git daemon`.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+#[path = "common/git.rs"]
+mod git;
 
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+use git::{Author, Daemon};
 use ringward::declare::{
     compile,
     source::{GitSettings, GitSource, Polled},
@@ -20,90 +17,6 @@ kind: Cluster
 metadata: {name: eu-west-1}
 spec: {region: eu-west-1, jurisdiction: IE}
 ";
-
-/// A repository with a working tree, in which somebody else commits.
-struct Author {
-    dir: tempfile::TempDir,
-}
-
-impl Author {
-    fn new() -> Self {
-        let author = Author { dir: tempfile::tempdir().unwrap() };
-        author.git(&["init", "--quiet", "--initial-branch=main", "."]);
-        author
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        let output = Command::new("git")
-            .args(["-c", "user.name=dana", "-c", "user.email=dana@example.com"])
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "git {arguments:?}: {said}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.dir.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    /// Commits all there is, and names the commit.
-    fn commit(&self, message: &str) -> String {
-        self.git(&["add", "--all"]);
-        self.git(&["commit", "--quiet", "--allow-empty", "-m", message]);
-        self.git(&["rev-parse", "HEAD"])
-    }
-}
-
-/// A `git daemon` over a folder of repositories, on a port of its own.
-struct Daemon {
-    child: Child,
-    port: u16,
-}
-
-impl Daemon {
-    fn start(base: &Path) -> Self {
-        let exec = Command::new("git").arg("--exec-path").output().unwrap().stdout;
-        let exec = String::from_utf8(exec).unwrap();
-        // The program itself, so that it and not a wrapper is what is ended.
-        let program = Path::new(exec.trim()).join("git-daemon");
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut child = Command::new(&program)
-                .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
-                .arg(format!("--base-path={}", base.display()))
-                .arg(format!("--port={port}"))
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("git daemon is a part of git");
-            for _ in 0..100 {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Daemon { child, port };
-                }
-                if child.try_wait().unwrap().is_some() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        panic!("git daemon found no free port");
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn settings(url: String, store: &Path) -> GitSettings {
     GitSettings {

@@ -304,6 +304,16 @@ async fn preconditions_and_mistakes_are_refused_as_kubernetes_does() {
     let stranger: Api<Deployment> = Api::namespaced(client(kubeconfig).await, "shop");
     let status = refused(stranger.get("checkout").await.unwrap_err());
     assert_eq!((status.code, status.reason.as_str()), (401, "Unauthorized"));
+
+    // kubectl shows no token over plain HTTP: the path of the kubeconfig's server does.
+    let kubeconfig = Kubeconfig::read_from(world.fleet.kubeconfig()).unwrap();
+    let server = kubeconfig.clusters[0].cluster.as_ref().unwrap().server.clone().unwrap();
+    let get = async |url: String| reqwest::get(url).await.unwrap().status().as_u16();
+    assert_eq!(get(format!("{server}/apis/apps/v1/deployments")).await, 200);
+    let (bare, _) = server.split_once("/as/").unwrap();
+    assert_eq!(get(format!("{bare}/apis/apps/v1/deployments")).await, 401);
+    assert_eq!(get(format!("{bare}/as/guess/apis/apps/v1/deployments")).await, 401);
+    assert_eq!(get(format!("{bare}/version")).await, 200);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ use super::{Connections, Measurer};
 use crate::{
     decide::{
         command::Command,
-        event::{Event, Status, TargetState},
+        event::{Event, TargetState},
     },
     ids::{IdempotencyKey, PlanName},
     model::plan::Plan,
@@ -153,7 +153,7 @@ impl Drop for Dispatch {
 
 /// A target that cannot be seen.
 fn unknown(why: impl Into<String>) -> TargetState {
-    TargetState { status: Status::Unknown(why.into()), image: None, intent: None }
+    TargetState::unknown(why)
 }
 
 /// The lock's content. No code panics while it holds one of these locks, so a poisoned one is whole.

@@ -101,6 +101,30 @@ pub struct TargetState {
     /// The intent that was last written to it: the fence. A status under another intent than ours
     /// says nothing about our write.
     pub intent: Option<IdempotencyKey>,
+    /// What tells one deploy of the same image from the next, where the adapter can: a restart of the
+    /// deploy changes it, and scaling does not.
+    #[serde(default)]
+    pub revision: Option<String>,
+}
+
+impl TargetState {
+    /// The state of a target that cannot be seen, or not understood.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        let status = Status::Unknown(why.into());
+        Self { status, image: None, intent: None, revision: None }
+    }
+
+    /// Whether it is ready at `artifact`, written by `intent` and by nobody since.
+    pub fn is_healthy(&self, artifact: &Artifact, intent: Option<&IdempotencyKey>) -> bool {
+        self.status == Status::Succeeded
+            && self.intent.as_ref() == intent
+            && self.image.as_ref().is_some_and(|image| image.same_as(artifact))
+    }
+
+    /// Whether the target could be seen at all.
+    pub fn is_visible(&self) -> bool {
+        !matches!(self.status, Status::Unknown(_))
+    }
 }
 
 /// How far a target is, for the generation that its specification has now.

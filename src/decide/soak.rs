@@ -3,20 +3,20 @@
 use super::{
     Draft,
     command::{Command, Measure},
-    event::{Answer, Reading, Status},
+    event::{Answer, Reading, Status, TargetState},
     fact::{Fact, Verdict},
     gate::{
         judge,
         query::{Vars, render},
     },
     waiting::waiting_on,
-    world::{GateRun, Illegal, Phase, Release, RingRun, Step},
+    world::{ClusterRun, GateRun, Illegal, Phase, Release, RingRun, Step},
 };
 use crate::{
     ids::{ReleaseId, RingName},
     model::{
         policy::{Baseline, Gate, Judge, OnBreach, OnNoData},
-        ring::{Cluster, Ring},
+        ring::{Artifact, Cluster, Ring},
         time::{Mono, Span},
     },
 };
@@ -159,11 +159,12 @@ impl Draft {
         }
         let foreign = run.clusters.iter().find(|(name, here)| {
             let target = self.state().and_then(|s| s.targets.get(*name));
-            let image = target.and_then(|t| t.state.as_ref()).and_then(|s| s.image.as_ref());
-            here.step == Step::Ready && image.is_some_and(|i| !i.same_as(&release.artifact))
+            let state = target.and_then(|t| t.state.as_ref());
+            here.step == Step::Ready
+                && state.is_some_and(|s| redeployed(here, s, &release.artifact))
         });
         if let Some((cluster, _)) = foreign.filter(|_| run.soak.credited > Span::ZERO) {
-            let why = format!("the target in {cluster} was changed by somebody else");
+            let why = format!("somebody else redeployed or changed the target in {cluster}");
             self.reset(&release, declared, why)?;
         }
         let gateless = !declared.policy.gates.iter().any(|gate| gate.required);
@@ -285,6 +286,13 @@ impl Draft {
 
 fn release_run<'a>(draft: &'a Draft, id: &ReleaseId, ring: &RingName) -> Option<&'a RingRun> {
     draft.world.run(id, ring)
+}
+
+/// Whether the target runs something else than when it became ready: another image, or the same one
+/// deployed anew.
+fn redeployed(here: &ClusterRun, seen: &TargetState, artifact: &Artifact) -> bool {
+    seen.image.as_ref().is_some_and(|image| !image.same_as(artifact))
+        || here.revision.as_ref().zip(seen.revision.as_ref()).is_some_and(|(a, b)| a != b)
 }
 
 /// The longest time between two ticks that still counts as observed.

@@ -192,8 +192,8 @@ impl Bench {
         version: Option<&str>,
         intent: Option<&str>,
     ) -> Vec<String> {
-        let state =
-            TargetState { status, image: version.map(artifact), intent: intent.map(Into::into) };
+        let (image, intent) = (version.map(artifact), intent.map(Into::into));
+        let state = TargetState { status, image, intent, revision: None };
         self.tell(Event::Observed { plan: "search".into(), cluster: cluster.into(), state })
     }
 
@@ -388,6 +388,28 @@ fn a_breach_freezes_where_the_policy_says_so() {
     bench.wake();
     bench.minutes("2", 4, &[1.0, 1.0]);
     assert_eq!(bench.credited("2", "a"), Span::minutes(2));
+}
+
+#[test]
+fn a_restart_of_the_deploy_sets_the_soak_to_zero() {
+    let mut bench = Bench::new(plan());
+    bench.release("2");
+    bench.done("search@2/a/one/1/deploy");
+    bench.wait(Span::seconds(30));
+    let state = |status, revision: &str| TargetState {
+        status,
+        image: Some(artifact("2")),
+        intent: Some("search@2/a/one/1/deploy".into()),
+        revision: Some(revision.into()),
+    };
+    let seen = |state| Event::Observed { plan: "search".into(), cluster: "one".into(), state };
+    bench.tell(seen(state(Status::Succeeded, "7")));
+    bench.minutes("2", 1, &[1.0, 1.0]);
+    assert_eq!(bench.credited("2", "a"), Span::minutes(1));
+    let restarting = Status::Progressing("1 of 2 updated".into());
+    assert_eq!(bench.tell(seen(state(restarting, "8"))), ["targetSeen", "soakReset"]);
+    assert_eq!(bench.tell(seen(state(Status::Succeeded, "8"))), ["targetSeen", "soakRunning"]);
+    assert_eq!(bench.credited("2", "a"), Span::ZERO);
 }
 
 #[test]

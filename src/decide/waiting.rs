@@ -367,7 +367,13 @@ impl Look<'_> {
         } else {
             self.pauses().collect()
         };
-        found.extend(self.unseen());
+        // What runs where nothing is known to be good is what a first rollback goes back to: it must
+        // be seen before it is overwritten.
+        found.extend(self.unseen(|name, step| match step {
+            Step::Planned => self.plan.targets.get(name).is_none_or(|t| t.known_good.is_empty()),
+            Step::Deploying | Step::Ready | Step::Restoring => true,
+            Step::Failed(_) | Step::Restored | Step::Stuck(_) => false,
+        }));
         found
     }
 
@@ -375,14 +381,14 @@ impl Look<'_> {
         let mut found: Vec<_> = self.pauses().collect();
         found
             .extend(self.calendars(AppliesTo::Advance).filter(|(halts, _)| *halts).map(|(_, w)| w));
-        found.extend(self.unseen());
+        found.extend(self.unseen(under_way));
         found.extend(self.unhealthy());
         found.extend(self.data());
         found
     }
 
     fn while_going_back(&self) -> Vec<WaitingOn> {
-        let mut found = self.unseen();
+        let mut found = self.unseen(under_way);
         let more = self.run.clusters.values().any(|c| c.step != Step::Restored);
         if more {
             found.extend(self.calendars(AppliesTo::Rollback).map(|(_, waiting)| waiting));
@@ -560,18 +566,16 @@ impl Look<'_> {
                 | Demand::Homogeneous { .. }
                 | Demand::NotFirstIn { .. }
                 | Demand::Independent { .. }
-                | Demand::EvidenceWithin { .. } => {}
+                | Demand::EvidenceWithin { .. }
+                | Demand::ApproverWithin { .. } => {}
             }
         }
         found
     }
 
-    /// Clusters under way whose state is unknown.
-    fn unseen(&self) -> Vec<WaitingOn> {
-        let involved = self.run.clusters.iter().filter(|(_, run)| match run.step {
-            Step::Deploying | Step::Ready | Step::Restoring => true,
-            Step::Planned | Step::Failed(_) | Step::Restored | Step::Stuck(_) => false,
-        });
+    /// Clusters that matter and whose state is unknown.
+    fn unseen(&self, matters: impl Fn(&ClusterName, &Step) -> bool) -> Vec<WaitingOn> {
+        let involved = self.run.clusters.iter().filter(|(name, run)| matters(name, &run.step));
         involved
             .filter_map(|(name, _)| match self.plan.targets.get(name).map(|t| &t.state) {
                 Some(Some(state)) => match &state.status {
@@ -597,10 +601,10 @@ impl Look<'_> {
         ready
             .filter_map(|(name, run)| {
                 let state = self.plan.targets.get(name)?.state.as_ref()?;
-                let ours = state.intent == run.intent
-                    && state.image.as_ref().is_some_and(|i| i.same_as(&self.release.artifact));
+                if state.is_healthy(&self.release.artifact, run.intent.as_ref()) {
+                    return None;
+                }
                 let why = match &state.status {
-                    Status::Succeeded if ours => return None,
                     Status::Succeeded => "its target was changed by somebody else".into(),
                     Status::Pending => "its target is being changed".into(),
                     Status::Progressing(how) | Status::Failed(how) => how.clone(),
@@ -634,6 +638,14 @@ impl Look<'_> {
             }
         }
         found
+    }
+}
+
+/// Whether a cluster is being changed or watched.
+fn under_way(_: &ClusterName, step: &Step) -> bool {
+    match step {
+        Step::Deploying | Step::Ready | Step::Restoring => true,
+        Step::Planned | Step::Failed(_) | Step::Restored | Step::Stuck(_) => false,
     }
 }
 

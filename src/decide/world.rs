@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     command::{Command, Lane, Measure, Write},
-    event::{Actor, Problem, Scope, Status, TargetState},
+    event::{Actor, Problem, Scope, TargetState},
     fact::{Binding, Fact, Judged, Reply, Verdict},
 };
 use crate::{
@@ -111,7 +111,8 @@ impl Answers {
 /// A plan, its releases and its targets.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlanState {
-    /// Grows with every change.
+    /// Grows with every change but those of a mere tick: it tells whether a plan is still as somebody
+    /// saw it, and they cannot read faster than gates are measured.
     pub revision: u64,
     /// The last good declaration.
     pub declared: Option<Arc<Plan>>,
@@ -305,6 +306,8 @@ pub struct ClusterRun {
     pub step: Step,
     /// The key of the last write: the fence that a status must carry.
     pub intent: Option<IdempotencyKey>,
+    /// The target's revision when it was last ready or the soak last went back to zero.
+    pub revision: Option<String>,
     /// When the deploy was intended; a baseline is measured as of then.
     pub deployed: Option<Now>,
     /// How long the present step has taken while the target could be seen.
@@ -431,16 +434,39 @@ impl World {
     /// A command was recorded: it is in flight until a fact says how it ended.
     pub fn intend(&mut self, command: &Command, at: Now) -> Result<(), Illegal> {
         self.reached = self.reached.max(at.mono);
-        let plan = self.plan_mut(command.plan());
-        plan.in_flight.insert(command.key().clone(), Arc::new(command.clone()));
+        let intended = |world: &mut Self| {
+            let plan = world.plan_mut(command.plan());
+            plan.in_flight.insert(command.key().clone(), Arc::new(command.clone()));
+        };
         match command {
-            Command::Deploy(write) => self.intend_write(write, Step::Deploying, at),
-            Command::Restore(write) => self.intend_write(write, Step::Restoring, at),
-            Command::Measure(measure) => self.intend_measure(measure),
+            Command::Deploy(write) => {
+                intended(self);
+                self.intend_write(write, Step::Deploying, at)
+            }
+            Command::Restore(write) => {
+                intended(self);
+                self.intend_write(write, Step::Restoring, at)
+            }
+            Command::Measure(measure) => self.quietly(command.plan(), |world| {
+                intended(world);
+                world.intend_measure(measure)
+            }),
         }
     }
 
+    /// Changes a plan, and leaves it at its revision.
+    fn quietly<T>(&mut self, plan: &PlanName, change: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.plans.get(plan).map(|state| state.revision);
+        let changed = change(self);
+        if let (Some(before), Some(state)) = (before, self.plans.get_mut(plan)) {
+            Arc::make_mut(state).revision = before;
+        }
+        changed
+    }
+
     fn intend_write(&mut self, write: &Write, step: Step, at: Now) -> Result<(), Illegal> {
+        let target = self.plan_mut(&write.release.plan).targets.get(&write.cluster);
+        let visible = target.and_then(|t| t.state.as_ref()).is_some_and(TargetState::is_visible);
         let run = self.run_mut(&write.release, &write.ring)?;
         let cluster = run.clusters.entry(write.cluster.clone()).or_default();
         if step == Step::Deploying {
@@ -449,7 +475,9 @@ impl World {
         cluster.step = step;
         cluster.intent = Some(write.key.clone());
         cluster.reachable = Stopwatch::default();
-        cluster.reachable.run(at.mono);
+        if visible {
+            cluster.reachable.run(at.mono);
+        }
         Ok(())
     }
 
@@ -465,6 +493,13 @@ impl World {
     /// that cannot be true.
     pub fn apply(&mut self, fact: &Fact, at: Now) -> Result<(), Illegal> {
         self.reached = self.reached.max(at.mono);
+        match ticks(fact) {
+            Some(plan) => self.quietly(plan, |world| world.establish(fact, at)),
+            None => self.establish(fact, at),
+        }
+    }
+
+    fn establish(&mut self, fact: &Fact, at: Now) -> Result<(), Illegal> {
         match fact {
             Fact::TookOver { epoch } => self.take_over(*epoch, at),
             Fact::SourceAccepted { commit } => {
@@ -502,9 +537,11 @@ impl World {
             Fact::Paused { scope, by, reason } => {
                 let said = Said { by: by.clone(), at, reason: reason.clone() };
                 Arc::make_mut(&mut self.shared).pauses.insert(scope.clone(), said);
+                self.revise(scope);
             }
             Fact::Resumed { scope, .. } => {
                 Arc::make_mut(&mut self.shared).pauses.remove(scope);
+                self.revise(scope);
             }
             Fact::Frozen { id, scope, until, by, reason } => {
                 let said = Said { by: by.clone(), at, reason: Some(reason.clone()) };
@@ -549,8 +586,10 @@ impl World {
                     clusters.iter().map(|c| (c.clone(), ClusterRun::default())).collect();
             }
             Fact::ClusterReady { release, ring, cluster } => {
+                let revision = self.revision(&release.plan, cluster);
                 let run = self.cluster_mut(release, ring, cluster)?;
                 run.step = Step::Ready;
+                run.revision = revision;
                 run.reachable.stop(at.mono);
             }
             Fact::ClusterFailed { release, ring, cluster, cause } => {
@@ -566,10 +605,16 @@ impl World {
                 soak.healthy_at = Some(at.mono);
             }
             Fact::SoakReset { release, ring, .. } => {
+                let plan = self.plans.get(&release.plan).cloned();
                 let run = self.run_mut(release, ring)?;
                 run.soak = SoakRun::default();
                 for gate in run.gates.values_mut() {
                     gate.total_samples = 0.0;
+                }
+                for (cluster, here) in &mut run.clusters {
+                    let target = plan.as_ref().and_then(|plan| plan.targets.get(cluster));
+                    let seen = target.and_then(|t| t.state.as_ref()?.revision.clone());
+                    here.revision = seen.or_else(|| here.revision.take());
                 }
             }
             Fact::Measured { release, ring, cluster, gate, key, judged } => {
@@ -738,15 +783,14 @@ impl World {
     fn see(&mut self, plan: &PlanName, cluster: &ClusterName, seen: &TargetState, at: Now) {
         let state = self.plan_mut(plan);
         state.targets.entry(cluster.clone()).or_default().state = Some(seen.clone());
-        let visible = !matches!(seen.status, Status::Unknown(_));
+        let visible = seen.is_visible();
         for release in state.releases.values_mut() {
             let on = |r: &Arc<RingRun>| r.phase.in_motion() && r.clusters.contains_key(cluster);
             if !release.rings.values().any(on) {
                 continue;
             }
-            let release = Arc::make_mut(release);
-            let ours = seen.image.as_ref().is_some_and(|i| i.same_as(&release.artifact));
-            for run in release.rings.values_mut().filter(|r| on(r)) {
+            let artifact = release.artifact.clone();
+            for run in Arc::make_mut(release).rings.values_mut().filter(|r| on(r)) {
                 let run = Arc::make_mut(run);
                 let Some(here) = run.clusters.get_mut(cluster) else { continue };
                 let moving = matches!(here.step, Step::Deploying | Step::Restoring);
@@ -754,8 +798,7 @@ impl World {
                     true => here.reachable.run(at.mono),
                     false => here.reachable.stop(at.mono),
                 }
-                let healthy =
-                    ours && seen.status == Status::Succeeded && seen.intent == here.intent;
+                let healthy = seen.is_healthy(&artifact, here.intent.as_ref());
                 if here.step == Step::Ready && visible && !healthy {
                     here.unready.run(at.mono);
                 } else if healthy {
@@ -865,22 +908,14 @@ impl World {
             let what = format!("{release} on {ring} from {:?} to {next:?}", run.phase);
             return Err(Illegal { what });
         }
-        let was_in_motion = run.phase.in_motion();
         run.phase = next;
         run.entered = at;
         run.soak.healthy_at = None;
-        let members = match (was_in_motion, next.in_motion()) {
-            (_, true) => Some(
-                self.ring(release, ring)?
-                    .clusters
-                    .iter()
-                    .map(|c| (c.name.clone(), c.jurisdiction.clone()))
-                    .collect(),
-            ),
-            (true, false) => None,
-            // Whatever moves there is another release's.
-            (false, false) => return Ok(()),
-        };
+        // Another release may be in motion on the ring that this one only waited for.
+        let moving = self.plans.get(&release.plan).and_then(|plan| plan.in_motion(ring));
+        let members = moving.and_then(|moving| moving.plan.ring(ring)).map(|ring| {
+            ring.clusters.iter().map(|c| (c.name.clone(), c.jurisdiction.clone())).collect()
+        });
         let key = (release.plan.clone(), ring.clone());
         let known = self.shared.motion.get(&key);
         if known != members.as_ref() {
@@ -891,6 +926,19 @@ impl World {
             };
         }
         Ok(())
+    }
+
+    /// A pause is kept with those of other plans, and changes its own plan for whoever looks at it.
+    fn revise(&mut self, scope: &Scope) {
+        match scope {
+            Scope::Everything | Scope::Jurisdiction(_) => {}
+            Scope::Plan(plan) | Scope::Ring(plan, _) => _ = self.plan_mut(plan),
+            Scope::Release(id) | Scope::ReleaseRing(id, _) => _ = self.plan_mut(&id.plan),
+        }
+    }
+
+    fn revision(&self, plan: &PlanName, cluster: &ClusterName) -> Option<String> {
+        self.plans.get(plan)?.targets.get(cluster)?.state.as_ref()?.revision.clone()
     }
 
     fn plan_mut(&mut self, plan: &PlanName) -> &mut PlanState {
@@ -927,6 +975,20 @@ impl World {
     fn ring(&self, id: &ReleaseId, ring: &RingName) -> Result<&Ring, Illegal> {
         let declared = self.release(id).and_then(|r| r.plan.ring(ring));
         declared.ok_or_else(|| Illegal { what: format!("something about {id} on {ring}") })
+    }
+}
+
+/// The plan that a fact is about that says no more than that time goes by.
+fn ticks(fact: &Fact) -> Option<&PlanName> {
+    if let Fact::Measured { release, .. }
+    | Fact::BaselineTaken { release, .. }
+    | Fact::SoakCredited { release, .. } = fact
+    {
+        Some(&release.plan)
+    } else if let Fact::MeasureDropped { plan, .. } = fact {
+        Some(plan)
+    } else {
+        None
     }
 }
 

@@ -95,6 +95,8 @@ rules! {
     Ref004 "REF004" Error "a ring that selects no cluster",
     Ref005 "REF005" Error "policies that extend each other",
     Ref006 "REF006" Error "a plan that rests on a document that cannot be read",
+    Ref007 "REF007" Warning "a failover partner that does not name the cluster back",
+    Ref008 "REF008" Error "a failover partner that names another cluster",
     Dag001 "DAG001" Error "rings that wait for each other",
     Dag002 "DAG002" Error "a ring that no release can reach",
     Dag003 "DAG003" Error "a cluster that is in a plan twice",

@@ -1,6 +1,6 @@
 //! When it is open: windows by cron in an IANA time zone, and freezes between dates.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::time::Span;
@@ -91,6 +91,7 @@ const PATIENCE: usize = 1_000;
 
 /// Local times that a change of clocks may shift a window by.
 const SHIFT: Span = Span::minutes(180);
+const SHIFT_LOCAL: chrono::Duration = chrono::Duration::minutes(180);
 
 impl Calendar {
     /// Whether it is open at an instant. Deny wins over allow.
@@ -133,50 +134,111 @@ impl Calendar {
 
     /// When the window that `at` lies in ends; windows that touch or overlap are one.
     fn window_end(&self, at: Timestamp) -> Option<Timestamp> {
-        let mut end = self.end_of_windows_over(at)?;
+        let ends = self.allow.iter().filter_map(|window| {
+            let started = self.zoned(window)?.last(at)?;
+            started.checked_add(window.duration.to_signed()).ok()
+        });
+        let mut end = ends.filter(|end| *end > at).max()?;
+        let zoned: Vec<_> = self.allow.iter().map(|w| (self.zoned(w), w.duration)).collect();
+        let mut later: Vec<_> = zoned
+            .iter()
+            .filter_map(|(zoned, length)| Some((zoned.as_ref()?.from(at)?.peekable(), *length)))
+            .collect();
         for _ in 0..PATIENCE {
-            match self.end_of_windows_over(end) {
-                Some(later) => end = later,
-                None => break,
+            let before = end;
+            for (starts, length) in &mut later {
+                if let Some(start) = starts.next_if(|start| *start <= before) {
+                    end = end.max(start.checked_add(length.to_signed()).unwrap_or(end));
+                }
+            }
+            let more = later.iter_mut().any(|(starts, _)| starts.peek().is_some_and(|s| *s <= end));
+            if !more {
+                break;
             }
         }
         Some(end)
     }
 
-    fn end_of_windows_over(&self, at: Timestamp) -> Option<Timestamp> {
-        let ends = self.allow.iter().flat_map(|window| {
-            let since = at - window.duration.to_signed() - SHIFT.to_signed();
-            let started = self.starts(window, since).take_while(move |start| *start <= at);
-            let length = window.duration.to_signed();
-            started.map(move |start| start + length).filter(move |end| *end > at)
-        });
-        ends.max()
-    }
-
     fn next_start(&self, window: &Window, after: Timestamp) -> Option<Timestamp> {
-        let from = after - SHIFT.to_signed();
-        self.starts(window, from).take(PATIENCE).find(|start| *start > after)
+        self.zoned(window)?.next(after)
     }
 
-    /// The starts of a window from about `since` on. cron counts in local time without a zone, which
-    /// never runs backwards; only its answers are placed in the zone.
-    fn starts(&self, window: &Window, since: Timestamp) -> impl Iterator<Item = Timestamp> {
-        // Both were checked when the calendar was declared: one that cannot be read never opens.
-        let zone = TimeZone::get(&self.time_zone).ok();
-        let schedule = window.cron.parse::<cron::Schedule>().ok();
-        let placed = zone.zip(schedule).and_then(|(zone, schedule)| {
-            let local = zone.to_datetime(since);
-            let seconds = local.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second();
-            let from = chrono::DateTime::from_timestamp(seconds, 0)?;
-            Some((zone, schedule, from))
-        });
-        placed.into_iter().flat_map(|(zone, schedule, from)| {
-            schedule.after_owned(from).map_while(move |start| {
-                let local = Timestamp::from_second(start.timestamp()).ok()?;
-                let local = TimeZone::UTC.to_datetime(local);
-                zone.to_ambiguous_timestamp(local).compatible().ok()
-            })
-        })
+    /// Both were checked when the calendar was declared: one that cannot be read never opens.
+    fn zoned(&self, window: &Window) -> Option<Zoned> {
+        let zone = TimeZone::get(&self.time_zone).ok()?;
+        Some(Zoned { zone, schedule: window.cron.parse().ok()? })
+    }
+}
+
+/// The starts of a window. cron counts in local time without a zone, which never runs backwards; only
+/// its answers are placed in the zone, and near a change of clocks their order may differ from cron's.
+struct Zoned {
+    zone: TimeZone,
+    schedule: cron::Schedule,
+}
+
+impl Zoned {
+    /// The latest start that is not after `at`.
+    fn last(&self, at: Timestamp) -> Option<Timestamp> {
+        let from = self.local(at.checked_add(self.slack(at)).ok()?)? + chrono::Duration::seconds(1);
+        let mut found: Option<(Timestamp, chrono::DateTime<chrono::Utc>)> = None;
+        for local in self.schedule.after(&from).rev() {
+            let Some(start) = self.place(local) else { continue };
+            match found {
+                None if start > at => {}
+                None if self.slack(start).is_zero() => return Some(start),
+                None => found = Some((start, local)),
+                Some((_, first)) if first - local > SHIFT_LOCAL => break,
+                Some((latest, first)) if start <= at => found = Some((latest.max(start), first)),
+                Some(_) => {}
+            }
+        }
+        found.map(|(start, _)| start)
+    }
+
+    /// The first start after `at`.
+    fn next(&self, at: Timestamp) -> Option<Timestamp> {
+        let from = self.local(at.checked_sub(self.slack(at)).ok()?)?;
+        let mut found: Option<(Timestamp, chrono::DateTime<chrono::Utc>)> = None;
+        for local in self.schedule.after(&from) {
+            let start = self.place(local)?;
+            match found {
+                None if start <= at => {}
+                None if self.slack(start).is_zero() => return Some(start),
+                None => found = Some((start, local)),
+                Some((_, first)) if local - first > SHIFT_LOCAL => break,
+                Some((soonest, first)) if start > at => found = Some((soonest.min(start), first)),
+                Some(_) => {}
+            }
+        }
+        found.map(|(start, _)| start)
+    }
+
+    /// The starts from about `at` on.
+    fn from(&self, at: Timestamp) -> Option<impl Iterator<Item = Timestamp>> {
+        let from = self.local(at)?;
+        Some(self.schedule.after(&from).map_while(|local| self.place(local)))
+    }
+
+    /// What a local time may be shifted by around `at`: nothing, unless a change of clocks is near.
+    fn slack(&self, at: Timestamp) -> SignedDuration {
+        let shift = SHIFT.to_signed();
+        let (Ok(before), Ok(after)) = (at.checked_sub(shift), at.checked_add(shift)) else {
+            return shift;
+        };
+        let change = self.zone.following(before).next();
+        if change.is_some_and(|c| c.timestamp() <= after) { shift } else { SignedDuration::ZERO }
+    }
+
+    /// Local time, as if it were UTC.
+    fn local(&self, at: Timestamp) -> Option<chrono::DateTime<chrono::Utc>> {
+        let local = self.zone.to_datetime(at).to_zoned(TimeZone::UTC).ok()?.timestamp();
+        chrono::DateTime::from_timestamp(local.as_second(), 0)
+    }
+
+    fn place(&self, local: chrono::DateTime<chrono::Utc>) -> Option<Timestamp> {
+        let local = TimeZone::UTC.to_datetime(Timestamp::from_second(local.timestamp()).ok()?);
+        self.zone.to_ambiguous_timestamp(local).compatible().ok()
     }
 }
 
@@ -244,6 +306,52 @@ mod tests {
         assert_eq!(c.at(at("2026-03-09T08:30:00Z")), Opening::Open { until });
     }
 
+    #[test]
+    fn hours_that_clocks_repeat_or_leave_out_open_once_and_in_order() {
+        // 2026-03-29 01:00Z: Dublin goes from 01:00 to 02:00. Both of these open at 02:30 local time.
+        let mut c = calendar("Europe/Dublin", "0 30 1 * * *", Span::minutes(10));
+        c.allow.push(Window { cron: "0 0 2 * * *".into(), duration: Span::minutes(5) });
+        let until = Some(at("2026-03-29T01:05:00Z"));
+        assert_eq!(c.at(at("2026-03-29T01:00:00Z")), Opening::Open { until });
+        assert_eq!(c.opens_after(at("2026-03-29T01:05:00Z")), Some(at("2026-03-29T01:30:00Z")));
+        // One cron that names both: what is shifted comes after what is not.
+        let c = calendar("Europe/Dublin", "0 30,59 1,2 * * *", Span::minutes(1));
+        assert_eq!(c.opens_after(at("2026-03-29T01:00:00Z")), Some(at("2026-03-29T01:30:00Z")));
+        assert!(open(&c, "2026-03-29T01:30:59Z") && open(&c, "2026-03-29T01:59:00Z"));
+        // 2026-10-25 01:00Z: from 02:00 back to 01:00. The first of the two 01:30 is meant.
+        let c = calendar("Europe/Dublin", "0 30 1 * * *", Span::minutes(10));
+        assert_eq!(c.opens_after(at("2026-10-24T12:00:00Z")), Some(at("2026-10-25T00:30:00Z")));
+        assert!(!open(&c, "2026-10-25T01:30:00Z"));
+    }
+
+    #[test]
+    fn a_window_over_a_change_of_clocks_is_as_long_as_it_says() {
+        let c = calendar("Europe/Dublin", "0 0 22 * * Sat", Span::minutes(8 * 60));
+        let until = Some(at("2026-03-29T06:00:00Z"));
+        assert_eq!(c.at(at("2026-03-29T05:59:00Z")), Opening::Open { until });
+        assert!(!open(&c, "2026-03-29T06:00:00Z"), "07:00 local, eight hours after 22:00");
+    }
+
+    /// Many short windows in a row, and long ones that overlap: neither is walked second by second.
+    #[test]
+    fn a_fine_cron_is_judged_at_once() {
+        for (cron, length) in [
+            ("* * * * * *", Span::seconds(1)),
+            ("0 * * * * *", Span::minutes(2)),
+            ("*/5 * * * * *", Span::minutes(7 * 60)),
+            ("* * * * * *", Span::minutes(400 * 24 * 60)),
+        ] {
+            let c = calendar("Europe/Dublin", cron, length);
+            for instant in ["2026-03-09T12:00:00Z", "2026-03-29T01:00:00Z"] {
+                assert!(open(&c, instant), "{cron} for {length} at {instant}");
+            }
+        }
+        let c = calendar("Europe/Dublin", "* * 9 * * *", Span::seconds(1));
+        let until = Some(at("2026-03-09T10:00:00Z"));
+        assert_eq!(c.at(at("2026-03-09T09:59:00Z")), Opening::Open { until });
+        assert_eq!(c.opens_after(at("2026-03-09T10:00:00Z")), Some(at("2026-03-10T09:00:00Z")));
+    }
+
     /// Every change of clocks of 2020 to 2040 in four zones: a daily window at each hour of the day
     /// opens exactly once a local day, and never while the one before is still to come.
     #[test]
@@ -261,7 +369,8 @@ mod tests {
                 for hour in [0, 1, 2, 3, 12] {
                     let c = calendar(zone, &format!("0 30 {hour} * * *"), Span::minutes(10));
                     let from = change.timestamp() - Span::minutes(36 * 60).to_signed();
-                    let starts: Vec<_> = c.starts(&c.allow[0], from).take(4).collect();
+                    let next = |at: &Timestamp| c.next_start(&c.allow[0], *at);
+                    let starts: Vec<_> = std::iter::successors(next(&from), next).take(4).collect();
                     assert!(starts.is_sorted_by(|a, b| a < b), "{zone} {hour} {starts:?}");
                     let mut days: Vec<_> =
                         starts.iter().map(|s| tz.to_datetime(*s).date()).collect();

@@ -10,7 +10,10 @@ use super::{
     policy::{Baseline, Judge},
     ring::{Cluster, Ring},
 };
-use crate::ids::{DataClass, Jurisdiction, RingName};
+use crate::ids::{ClusterName, DataClass, Jurisdiction, RingName};
+
+#[cfg(test)]
+mod tests;
 
 /// A jurisdiction with the countries that it is made of, as resolved when the plan was compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,16 @@ impl Territory {
     /// Whether `place`, a country code or this very territory, belongs to it.
     pub fn contains(&self, place: &Jurisdiction) -> bool {
         *place == self.name || self.members.contains(place)
+    }
+
+    /// Whether a cluster lies in it.
+    pub fn holds(&self, cluster: &Cluster) -> bool {
+        self.contains(&cluster.jurisdiction)
+    }
+
+    /// Whether any cluster of a ring lies in it.
+    pub fn reaches(&self, ring: &Ring) -> bool {
+        ring.clusters.iter().any(|cluster| self.holds(cluster))
     }
 }
 
@@ -111,6 +124,13 @@ pub enum Demand {
         /// What may leave it.
         disclose: Disclose,
     },
+    /// Of those who approve a ring of the jurisdiction, so many belong to it.
+    ApproverWithin {
+        /// Whose rings, and where the approvers must belong to.
+        jurisdiction: Territory,
+        /// How many.
+        count: u32,
+    },
 }
 
 /// What of a measurement may leave its jurisdiction.
@@ -137,135 +157,227 @@ pub struct Breach {
     /// The ring that breaks it, where it is one ring.
     pub ring: Option<RingName>,
     /// The cluster that breaks it, where it is one cluster.
-    pub cluster: Option<crate::ids::ClusterName>,
+    pub cluster: Option<ClusterName>,
     /// In words: `serves customer-personal from cluster us-east-1 (jurisdiction US)`.
     pub fact: String,
 }
 
+impl Enforcement {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Enforcement::Hard => "hard",
+            Enforcement::Waivable => "waivable",
+        }
+    }
+}
+
 /// Every rule that `plan` breaks; only what concerns `ring`, where one is named.
 ///
-/// Caps (`maxInFlight`) are broken by what is in motion and not by a plan, so they are not here; nor is
-/// `pairExclusive`, except for a ring that holds both partners.
+/// What is broken by what is in motion or by who approves, and not by a plan, is not here: `maxInFlight`;
+/// `pairExclusive`, except for a ring that holds both partners; `approverWithin`, except for a ring that
+/// asks nobody.
 pub fn breaches(plan: &Plan, ring: Option<&RingName>) -> Vec<Breach> {
-    let concerned = |r: &&Ring| ring.is_none_or(|ring| *ring == r.name);
-    let rings: Vec<&Ring> = plan.rings.iter().filter(concerned).collect();
-    plan.residency.iter().flat_map(|rule| breaches_of(plan, &rings, rule)).collect()
+    plan.residency.iter().flat_map(|rule| rule.breaches(plan, ring)).collect()
 }
 
-fn breaches_of(plan: &Plan, rings: &[&Ring], rule: &Rule) -> Vec<Breach> {
-    let breach = |ring: &Ring, cluster: Option<&Cluster>, fact: String| Breach {
-        rule: rule.id.clone(),
-        enforcement: rule.enforcement,
-        declared_at: rule.declared_at.clone(),
-        ring: Some(ring.name.clone()),
-        cluster: cluster.map(|c| c.name.clone()),
-        fact,
-    };
-    let named = |names: &[RingName]| {
-        let all = names.is_empty();
-        let names = names.to_vec();
-        rings.iter().copied().filter(move |r| all || names.contains(&r.name))
-    };
-    let place = |c: &Cluster| format!("cluster {} (jurisdiction {})", c.name, c.jurisdiction);
-    match &rule.demand {
-        Demand::ClassWithin { class, jurisdiction } => {
-            let serves =
-                |c: &&Cluster| plan.data_classes.contains(class) && c.data_classes.contains(class);
-            let outside = |c: &&Cluster| !jurisdiction.contains(&c.jurisdiction);
-            let found = rings.iter().flat_map(|ring| {
-                ring.clusters.iter().filter(serves).filter(outside).map(move |c| (*ring, c))
-            });
-            found
-                .map(|(r, c)| breach(r, Some(c), format!("serves {class} from {}", place(c))))
-                .collect()
-        }
-        Demand::TargetsWithin { rings, jurisdiction } => named(rings)
-            .flat_map(|ring| ring.clusters.iter().map(move |c| (ring, c)))
-            .filter(|(_, c)| !jurisdiction.contains(&c.jurisdiction))
-            .map(|(r, c)| {
-                breach(r, Some(c), format!("has {} outside {}", place(c), jurisdiction.name))
-            })
-            .collect(),
-        Demand::TargetsOutside { rings, jurisdiction } => named(rings)
-            .flat_map(|ring| ring.clusters.iter().map(move |c| (ring, c)))
-            .filter(|(_, c)| jurisdiction.contains(&c.jurisdiction))
-            .map(|(r, c)| {
-                breach(r, Some(c), format!("has {} inside {}", place(c), jurisdiction.name))
-            })
-            .collect(),
-        Demand::Homogeneous { rings } => named(rings)
-            .filter_map(|ring| {
-                let first = ring.clusters.first()?;
-                let other = ring.clusters.iter().find(|c| c.jurisdiction != first.jurisdiction)?;
-                let fact = format!("spans {} and {}", place(first), place(other));
-                Some(breach(ring, Some(other), fact))
-            })
-            .collect(),
-        Demand::NotFirstIn { jurisdiction } => rings
-            .iter()
-            .filter(|ring| ring.clusters.iter().any(|c| jurisdiction.contains(&c.jurisdiction)))
-            .filter(|ring| !comes_after_one_outside(plan, &ring.name, jurisdiction))
-            .map(|ring| {
-                let fact = format!("comes after no ring outside {}", jurisdiction.name);
-                breach(ring, None, fact)
-            })
-            .collect(),
-        Demand::Independent { a, b } => {
-            let waits = |x: &RingName, y: &RingName| plan.graph.descendants(y).contains(&x);
-            let pairs = [(a, b), (b, a)];
-            pairs
+impl Rule {
+    /// Where `plan` breaks the rule, ring by ring; only what concerns `ring`, where one is named.
+    pub fn breaches(&self, plan: &Plan, ring: Option<&RingName>) -> Vec<Breach> {
+        let concerned = |r: &&Ring| ring.is_none_or(|ring| *ring == r.name);
+        let rings: Vec<&Ring> = plan.rings.iter().filter(concerned).collect();
+        let breach = |ring: &Ring, cluster: Option<&Cluster>, fact: String| Breach {
+            rule: self.id.clone(),
+            enforcement: self.enforcement,
+            declared_at: self.declared_at.clone(),
+            ring: Some(ring.name.clone()),
+            cluster: cluster.map(|c| c.name.clone()),
+            fact,
+        };
+        let clusters = |names: &[RingName]| -> Vec<(&Ring, &Cluster)> {
+            let named = rings.iter().filter(|r| names.is_empty() || names.contains(&r.name));
+            named.flat_map(|ring| ring.clusters.iter().map(|c| (*ring, c))).collect()
+        };
+        match &self.demand {
+            Demand::ClassWithin { class, jurisdiction } => clusters(&[])
                 .into_iter()
-                .filter(|(x, y)| waits(x, y) || judged_on(plan, x, y))
-                .filter_map(|(x, y)| {
-                    let ring = rings.iter().find(|r| r.name == *x)?;
-                    let how = if waits(x, y) { "waits for" } else { "is judged on" };
-                    Some(breach(ring, None, format!("{how} ring {y}")))
+                .filter(|(_, c)| serves(plan, c, class) && !jurisdiction.holds(c))
+                .map(|(r, c)| breach(r, Some(c), format!("serves {class} from {}", place(c))))
+                .collect(),
+            Demand::TargetsWithin { rings, jurisdiction } => clusters(rings)
+                .into_iter()
+                .filter(|(_, c)| !jurisdiction.holds(c))
+                .map(|(r, c)| {
+                    breach(r, Some(c), format!("has {} outside {}", place(c), jurisdiction.name))
                 })
-                .collect()
+                .collect(),
+            Demand::TargetsOutside { rings, jurisdiction } => clusters(rings)
+                .into_iter()
+                .filter(|(_, c)| jurisdiction.holds(c))
+                .map(|(r, c)| {
+                    breach(r, Some(c), format!("has {} inside {}", place(c), jurisdiction.name))
+                })
+                .collect(),
+            Demand::Homogeneous { rings: names } => rings
+                .iter()
+                .filter(|ring| names.is_empty() || names.contains(&ring.name))
+                .filter_map(|ring| {
+                    let first = ring.clusters.first()?;
+                    let other =
+                        ring.clusters.iter().find(|c| c.jurisdiction != first.jurisdiction)?;
+                    let fact = format!("spans {} and {}", place(first), place(other));
+                    Some(breach(ring, Some(other), fact))
+                })
+                .collect(),
+            Demand::NotFirstIn { jurisdiction } => {
+                let behind = behind_one_outside(plan, jurisdiction);
+                rings
+                    .iter()
+                    .filter(|ring| jurisdiction.reaches(ring) && !behind.contains(&ring.name))
+                    .map(|ring| {
+                        let outside = &jurisdiction.name;
+                        let fact =
+                            format!("may start before any ring outside {outside} has passed");
+                        breach(ring, None, fact)
+                    })
+                    .collect()
+            }
+            Demand::Independent { a, b } => {
+                let waits = |x: &RingName, y: &RingName| plan.graph.descendants(y).contains(&x);
+                [(a, b), (b, a)]
+                    .into_iter()
+                    .filter(|(x, y)| waits(x, y) || judged_on(plan, x, y))
+                    .filter_map(|(x, y)| {
+                        let ring = rings.iter().find(|r| r.name == *x)?;
+                        let how = if waits(x, y) { "waits for" } else { "is judged on" };
+                        Some(breach(ring, None, format!("{how} ring {y}")))
+                    })
+                    .collect()
+            }
+            Demand::PairExclusive => rings
+                .iter()
+                .filter_map(|ring| {
+                    let (c, partner) = ring.clusters.iter().find_map(|c| {
+                        let partner = ring.cluster(c.failover_pair.as_ref()?)?;
+                        Some((c, partner))
+                    })?;
+                    let fact =
+                        format!("holds both {} and its failover partner {}", c.name, partner.name);
+                    Some(breach(ring, Some(c), fact))
+                })
+                .collect(),
+            Demand::EvidenceWithin { jurisdiction, .. } => clusters(&[])
+                .into_iter()
+                .filter(|(_, c)| jurisdiction.holds(c))
+                .flat_map(|(ring, c)| c.metrics.iter().map(move |source| (ring, c, source)))
+                .filter(|(.., s)| {
+                    !s.jurisdiction.as_ref().is_some_and(|j| jurisdiction.contains(j))
+                })
+                .map(|(ring, c, source)| {
+                    let lies = match &source.jurisdiction {
+                        Some(place) => format!("lies in {place}"),
+                        None => "does not say where it lies".into(),
+                    };
+                    let fact =
+                        format!("metric source {} of cluster {} {lies}", source.name, c.name);
+                    breach(ring, Some(c), fact)
+                })
+                .collect(),
+            Demand::ApproverWithin { jurisdiction, .. } => rings
+                .iter()
+                .filter(|ring| jurisdiction.reaches(ring) && ring.policy.approvals.is_none())
+                .map(|ring| breach(ring, None, "starts without anybody's approval".into()))
+                .collect(),
+            Demand::MaxInFlight { .. } => Vec::new(),
         }
-        Demand::PairExclusive => rings
-            .iter()
-            .filter_map(|ring| {
-                let mut members = ring.clusters.iter();
-                let (c, partner) = members.find_map(|c| {
-                    let partner = c.failover_pair.as_ref()?;
-                    ring.cluster(partner).map(|_| (c, partner))
-                })?;
-                let fact = format!("holds both {} and its failover partner {partner}", c.name);
-                Some(breach(ring, Some(c), fact))
-            })
-            .collect(),
-        Demand::EvidenceWithin { jurisdiction, .. } => rings
-            .iter()
-            .flat_map(|ring| ring.clusters.iter().map(move |c| (*ring, c)))
-            .filter(|(_, c)| jurisdiction.contains(&c.jurisdiction))
-            .flat_map(|(ring, c)| c.metrics.iter().map(move |source| (ring, c, source)))
-            .filter(|(_, _, s)| !s.jurisdiction.as_ref().is_some_and(|j| jurisdiction.contains(j)))
-            .map(|(ring, c, source)| {
-                let lies = match &source.jurisdiction {
-                    Some(place) => format!("lies in {place}"),
-                    None => "does not say where it lies".into(),
-                };
-                let fact = format!("metric source {} of cluster {} {lies}", source.name, c.name);
-                breach(ring, Some(c), fact)
-            })
-            .collect(),
-        Demand::MaxInFlight { .. } => Vec::new(),
+    }
+
+    /// Why the rule concerns nothing in `plan`, where it does not: the set that it speaks of is empty,
+    /// and what holds of an empty set holds by accident.
+    pub fn concerns_nothing(&self, plan: &Plan) -> Option<String> {
+        let missing = |names: &[RingName]| {
+            let unknown = !names.is_empty() && names.iter().all(|name| plan.ring(name).is_none());
+            unknown.then(|| "the plan has none of the rings that it names".to_owned())
+        };
+        let nowhere = |jurisdiction: &Territory| {
+            let reached = plan.rings.iter().any(|ring| jurisdiction.reaches(ring));
+            (!reached)
+                .then(|| format!("no ring of the plan has a cluster in {}", jurisdiction.name))
+        };
+        match &self.demand {
+            Demand::ClassWithin { class, .. } => {
+                if !plan.data_classes.contains(class) {
+                    return Some(format!("the plan does not declare that it handles {class}"));
+                }
+                let served = plan.clusters().any(|c| serves(plan, c, class));
+                (!served).then(|| format!("no cluster of the plan serves {class}"))
+            }
+            Demand::TargetsOutside { rings, jurisdiction } => missing(rings).or_else(|| {
+                let nobody = jurisdiction.members.is_empty();
+                nobody.then(|| format!("no country belongs to {}", jurisdiction.name))
+            }),
+            Demand::TargetsWithin { rings, .. } | Demand::Homogeneous { rings } => missing(rings),
+            Demand::NotFirstIn { jurisdiction }
+            | Demand::MaxInFlight { jurisdiction, .. }
+            | Demand::EvidenceWithin { jurisdiction, .. }
+            | Demand::ApproverWithin { jurisdiction, .. } => nowhere(jurisdiction),
+            Demand::Independent { a, b } => {
+                let unknown = [a, b].into_iter().find(|name| plan.ring(name).is_none())?;
+                Some(format!("the plan has no ring {unknown}"))
+            }
+            Demand::PairExclusive => {
+                let paired = plan.clusters().any(|c| c.failover_pair.is_some());
+                (!paired).then(|| "no cluster of the plan has a failover partner".to_owned())
+            }
+        }
     }
 }
 
-/// Whether, whatever way the joins go, some ring before `ring` has no cluster in `territory`.
-fn comes_after_one_outside(plan: &Plan, ring: &RingName, territory: &Territory) -> bool {
-    let after = plan.graph.after(ring);
-    let outside = |name: &RingName| {
-        let clusters = plan.ring(name).map(|r| r.clusters.as_slice()).unwrap_or_default();
-        !clusters.iter().any(|c| territory.contains(&c.jurisdiction))
-            || comes_after_one_outside(plan, name, territory)
-    };
-    match after.join {
-        Join::All => after.rings.iter().any(outside),
-        Join::Any => !after.rings.is_empty() && after.rings.iter().all(outside),
+impl Demand {
+    /// The rings that it names, as far as it does.
+    pub fn rings(&self) -> Vec<&RingName> {
+        match self {
+            Demand::TargetsWithin { rings, .. }
+            | Demand::TargetsOutside { rings, .. }
+            | Demand::Homogeneous { rings } => rings.iter().collect(),
+            Demand::Independent { a, b } => vec![a, b],
+            Demand::ClassWithin { .. }
+            | Demand::NotFirstIn { .. }
+            | Demand::MaxInFlight { .. }
+            | Demand::PairExclusive
+            | Demand::EvidenceWithin { .. }
+            | Demand::ApproverWithin { .. } => Vec::new(),
+        }
     }
+}
+
+fn place(cluster: &Cluster) -> String {
+    format!("cluster {} (jurisdiction {})", cluster.name, cluster.jurisdiction)
+}
+
+/// Whether a cluster of the plan serves a class of data: the service handles it, and the cluster holds it.
+fn serves(plan: &Plan, cluster: &Cluster, class: &DataClass) -> bool {
+    plan.data_classes.contains(class) && cluster.data_classes.contains(class)
+}
+
+/// The rings that start, whatever way the joins go, only after some ring without a cluster in
+/// `territory` has passed.
+fn behind_one_outside<'a>(plan: &'a Plan, territory: &Territory) -> BTreeSet<&'a RingName> {
+    let mut behind = BTreeSet::new();
+    for name in plan.graph.order() {
+        let covers = |earlier: &RingName| {
+            plan.ring(earlier).is_some_and(|r| !territory.reaches(r)) || behind.contains(earlier)
+        };
+        let after = plan.graph.after(name);
+        let covered = match after.join {
+            Join::All => after.rings.iter().any(covers),
+            Join::Any => !after.rings.is_empty() && after.rings.iter().all(covers),
+        };
+        if covered {
+            behind.insert(name);
+        }
+    }
+    behind
 }
 
 fn judged_on(plan: &Plan, ring: &RingName, other: &RingName) -> bool {

@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     decide::event::Actor,
     ids::{Jurisdiction, Mint, PlanName, Principal},
-    model::time::Span,
+    model::{blocs, time::Span},
 };
 
 /// The file with the tokens' hashes, inside the data directory.
@@ -47,7 +47,7 @@ pub struct Caller {
     pub jurisdiction: Option<Jurisdiction>,
     /// The plans that their roles reach; none named is all of them.
     pub plans: Vec<PlanName>,
-    /// The jurisdictions that their roles reach, as clusters declare them; none named is all of them.
+    /// The countries and blocs that their roles reach; none named is all of them.
     pub within: Vec<Jurisdiction>,
 }
 
@@ -155,7 +155,12 @@ pub fn may(caller: &Caller, verb: Verb, reach: &Reach) -> Result<(), Denied> {
         return Err(Denied::Role { who: who(), role: verb.needs() });
     }
     let nowhere = |place: String| Err(Denied::Place { who: who(), place });
-    let reaches = |place: &Jurisdiction| caller.within.is_empty() || caller.within.contains(place);
+    let inside = |own: &Jurisdiction, place: &Jurisdiction| {
+        own == place || blocs::contains(own.as_str(), place.as_str())
+    };
+    let reaches = |place: &Jurisdiction| {
+        caller.within.is_empty() || caller.within.iter().any(|own| inside(own, place))
+    };
     let of_some_plans = !caller.plans.is_empty();
     match reach {
         Reach::Common => Ok(()),
@@ -312,9 +317,12 @@ impl Tokens {
         }
         let roles = vec!["admin".into(), "operator".into()];
         let admin = NewToken { name: "admin".into(), roles, ..NewToken::default() };
-        let (_, text) = self.create(admin, mint, now)?;
+        let (token, text) = draw(admin, mint, now)?;
         let path = self.path.with_file_name(ADMIN_TOKEN);
+        // Before it is good for anything: killed in between, the next start is the first again, and
+        // nobody is locked out.
         write(&path, format!("{text}\n").as_bytes())?;
+        self.add(token)?;
         Ok(Some(path))
     }
 
@@ -328,33 +336,16 @@ impl Tokens {
         mint: &mut Mint,
         now: Timestamp,
     ) -> Result<(Token, String), TokenError> {
-        let NewToken { name, roles, jurisdiction, plans, within, ttl } = new;
-        if !is_name(&name) {
-            return Err(TokenError::Name(name));
-        }
-        if let Some(role) = roles.iter().find(|role| !is_word(role)) {
-            return Err(TokenError::Role(role.clone()));
-        }
-        if !roles.iter().any(|role| ROLES.contains(&role.as_str())) {
-            return Err(TokenError::Roles);
-        }
-        let text = format!("{PREFIX}{}", mint.secret());
-        let token = Token {
-            id: mint.short("t"),
-            name: name.into(),
-            hash: hex(&hash(&text)),
-            roles,
-            jurisdiction,
-            plans,
-            within,
-            created: now,
-            expires: ttl.map(|ttl| now.saturating_add(ttl.to_signed()).unwrap_or(Timestamp::MAX)),
-        };
-        self.change(|tokens| {
-            tokens.push(token.clone());
-            Ok(())
-        })?;
+        let (token, text) = draw(new, mint, now)?;
+        self.add(token.clone())?;
         Ok((token, text))
+    }
+
+    fn add(&self, token: Token) -> Result<(), TokenError> {
+        self.change(|tokens| {
+            tokens.push(token);
+            Ok(())
+        })
     }
 
     /// Every token, those that have expired included.
@@ -376,7 +367,11 @@ impl Tokens {
 
     /// Whose token `text` is, if it is anybody's and still good.
     pub fn caller(&self, text: &str, now: Timestamp) -> Option<Caller> {
-        let offered = hex(&hash(text));
+        self.caller_by_digest(&digest(text), now)
+    }
+
+    /// Whose token has that [`digest`], if it is still good.
+    pub fn caller_by_digest(&self, offered: &str, now: Timestamp) -> Option<Caller> {
         let known = self.fresh();
         // All of them are compared, each in full: how long it takes says nothing about any of them.
         let found = known.tokens.iter().fold(None, |found, token| {
@@ -399,7 +394,7 @@ impl Tokens {
             match read(&self.path) {
                 Ok(newer) => *known = newer,
                 Err(error) => {
-                    // Nobody is let in by what can no longer be read, nor locked out by a passing fault.
+                    // A passing fault of the disk locks nobody out.
                     tracing::error!(%error, "the tokens cannot be read again; the last ones stay");
                 }
             }
@@ -428,6 +423,33 @@ impl Tokens {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = read(&self.path)?;
         Ok(changed)
     }
+}
+
+/// A token that is not kept yet, and its text.
+fn draw(new: NewToken, mint: &mut Mint, now: Timestamp) -> Result<(Token, String), TokenError> {
+    let NewToken { name, roles, jurisdiction, plans, within, ttl } = new;
+    if !is_name(&name) {
+        return Err(TokenError::Name(name));
+    }
+    if let Some(role) = roles.iter().find(|role| !is_word(role)) {
+        return Err(TokenError::Role(role.clone()));
+    }
+    if !roles.iter().any(|role| ROLES.contains(&role.as_str())) {
+        return Err(TokenError::Roles);
+    }
+    let text = format!("{PREFIX}{}", mint.secret());
+    let token = Token {
+        id: mint.short("t"),
+        name: name.into(),
+        hash: digest(&text),
+        roles,
+        jurisdiction,
+        plans,
+        within,
+        created: now,
+        expires: ttl.map(|ttl| now.saturating_add(ttl.to_signed()).unwrap_or(Timestamp::MAX)),
+    };
+    Ok((token, text))
 }
 
 fn mark(path: &Path) -> Option<(SystemTime, u64)> {
@@ -472,12 +494,9 @@ fn write(path: &Path, text: &[u8]) -> Result<(), TokenError> {
     replace().map_err(|source| TokenError::Io { path: path.into(), doing: "write", source })
 }
 
-fn hash(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// What is kept of a secret instead of it: SHA-256 in hexadecimal.
+pub fn digest(secret: &str) -> String {
+    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Compares in a time that hangs on the lengths alone.
@@ -499,3 +518,6 @@ fn is_word(role: &str) -> bool {
     let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
     !role.is_empty() && role.len() <= 63 && role.chars().all(inside)
 }
+
+#[cfg(test)]
+mod tests;

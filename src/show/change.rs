@@ -212,3 +212,50 @@ impl<'a> About<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::time::{Mono, Span},
+        show::fixture::actor,
+    };
+
+    #[test]
+    fn a_tick_of_a_clock_tells_nobody_anything() {
+        let at = Now { wall: jiff::Timestamp::UNIX_EPOCH, mono: Mono(0) };
+        let (release, ring) = (ReleaseId::new("checkout", "1.0.0"), RingName::from("beta"));
+        let credited = Fact::SoakCredited {
+            release: release.clone(),
+            ring: ring.clone(),
+            span: Span::seconds(60),
+        };
+        assert_eq!(Change::of(1, at, std::slice::from_ref(&credited)), None);
+        let passed = Fact::RingPassed { release: release.clone(), ring: ring.clone() };
+        let change = Change::of(2, at, &[credited, passed]).unwrap();
+        assert_eq!(
+            (change.kind, change.what.as_slice()),
+            (ChangeKind::Release, &["ringPassed"][..])
+        );
+        assert_eq!((change.releases, change.rings), (vec![release], vec![ring]));
+        assert_eq!(change.plan, Some("checkout".into()));
+    }
+
+    /// The names are the journal's own: events, audit and journal agree.
+    #[test]
+    fn facts_have_the_names_that_the_journal_writes() {
+        let release = ReleaseId::new("checkout", "1.0.0");
+        let facts = [
+            Fact::TookOver { epoch: 1 },
+            Fact::Lifted { id: "f-1".into(), by: actor("ola") },
+            Fact::MeasureDropped { plan: "checkout".into(), key: "k".into() },
+            Fact::RingRolledBack { release: release.clone(), ring: "beta".into() },
+            Fact::SoakRunning { release, ring: "beta".into(), running: true },
+        ];
+        for fact in facts {
+            let written = serde_json::to_value(&fact).unwrap();
+            let name = written.as_object().and_then(|tagged| tagged.keys().next());
+            assert_eq!(name.map(String::as_str), Some(About::of(&fact).name));
+        }
+    }
+}

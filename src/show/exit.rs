@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::decide::{fact::Refusal, phase::ReleasePhase};
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
@@ -27,6 +29,39 @@ impl Exit {
     /// The number.
     pub fn code(self) -> u8 {
         self as u8
+    }
+
+    /// How a command ends that followed a release to this phase.
+    pub fn of_release(phase: ReleasePhase) -> Self {
+        match phase {
+            ReleasePhase::Pending
+            | ReleasePhase::InProgress
+            | ReleasePhase::Paused
+            | ReleasePhase::Succeeded => Exit::Done,
+            ReleasePhase::Failed | ReleasePhase::RolledBack | ReleasePhase::Aborted => Exit::Failed,
+            // A newer one took its place.
+            ReleasePhase::Superseded => Exit::Conflict,
+        }
+    }
+
+    /// How a command ends that was refused.
+    ///
+    /// A conflict is what somebody who had looked a moment ago would not have asked; a violation is what
+    /// a rule forbids whenever it is asked. Declarations in error are an error, as `check` has it.
+    pub fn of_refusal(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::StaleState
+            | Refusal::DuplicateRelease
+            | Refusal::Tombstoned
+            | Refusal::AlreadyTerminal
+            | Refusal::IdempotencyConflict => Exit::Conflict,
+            Refusal::ResidencyViolation | Refusal::SelfApproval => Exit::Violation,
+            Refusal::NotAuthorised
+            | Refusal::UnknownRelease
+            | Refusal::UnknownRing
+            | Refusal::PlanInError
+            | Refusal::NothingToDo => Exit::Error,
+        }
     }
 }
 

@@ -8,8 +8,11 @@ pub mod api;
 pub mod auth;
 pub mod change;
 pub mod cli;
+pub mod dashboard;
 pub mod desk;
 pub mod exit;
+#[cfg(test)]
+mod fixture;
 pub mod schema;
 pub mod telemetry;
 pub mod view;

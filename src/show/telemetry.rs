@@ -4,7 +4,10 @@
 //! Labels are names of declarations and words of our own, never a version, a digest or a text of
 //! somebody else's: their number is bounded by what is declared.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use opentelemetry::{
     KeyValue,
@@ -15,8 +18,8 @@ use prometheus::{Registry, TextEncoder};
 
 use super::{desk::Desk, words};
 use crate::{
+    clock::timed,
     decide::{
-        command::Command,
         event::Outcome,
         fact::{Fact, Verdict},
         phase::{self, RingPhase},
@@ -24,7 +27,10 @@ use crate::{
         world::{Phase, PlanState, Release, RingRun, World},
     },
     ids::{IdempotencyKey, PlanName, ReleaseId, RingName},
-    model::{ring::Ring, time::Now},
+    model::{
+        ring::Ring,
+        time::{Mono, Now},
+    },
     show::words::Ender,
 };
 
@@ -44,7 +50,10 @@ const LONG: [f64; 10] =
 
 /// Counts, and renders what was counted.
 pub struct Telemetry {
+    desk: Arc<Desk>,
     registry: Registry,
+    /// Where each release is on each ring: a fact says only where it goes.
+    journeys: Mutex<BTreeMap<(ReleaseId, RingName), Journey>>,
     /// Instruments live as long as it does.
     _provider: SdkMeterProvider,
     evaluations: Counter<u64>,
@@ -55,30 +64,25 @@ pub struct Telemetry {
     append: Histogram<f64>,
 }
 
-/// The figures cannot be set up or written.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// The meters.
-    #[error("the meters cannot be set up")]
-    Meters(#[from] opentelemetry_sdk::error::OTelSdkError),
-    /// The text.
-    #[error("the figures cannot be written")]
-    Render(#[from] prometheus::Error),
+/// A release on a ring.
+#[derive(Debug, Clone, Copy, Default)]
+struct Journey {
+    phase: Phase,
+    /// When the attempt started.
+    started: Option<Mono>,
 }
 
 impl Telemetry {
-    /// Sets the meters up over the world behind `desk`.
-    ///
-    /// # Errors
-    /// The meters cannot be registered.
-    pub fn new(desk: &Arc<Desk>) -> Result<Self, TelemetryError> {
+    /// Sets the meters up over the world behind `desk`; what the journal told of before is not counted.
+    pub fn new(desk: &Arc<Desk>) -> Self {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .scope_info_enabled(false)
             .without_target_info()
             .without_counter_suffixes()
-            .build()?;
+            .build()
+            .expect("a new registry takes any collector");
         let roomy = |_: &Instrument| Stream::builder().with_cardinality_limit(SERIES).build().ok();
         let provider = SdkMeterProvider::builder().with_reader(exporter).with_view(roomy).build();
         let meter = provider.meter("ringward");
@@ -88,7 +92,9 @@ impl Telemetry {
             let histogram = meter.f64_histogram(name).with_description(about);
             histogram.with_boundaries(bounds.to_vec()).build()
         };
-        Ok(Self {
+        Self {
+            desk: desk.clone(),
+            journeys: Mutex::new(desk.read(|world, _| journeys(world))),
             evaluations: counter(
                 "ringward_gate_evaluations_total",
                 "Measurements judged, by verdict",
@@ -111,91 +117,113 @@ impl Telemetry {
             ),
             registry,
             _provider: provider,
-        })
+        }
     }
 
     /// Prometheus' text format.
     ///
     /// # Errors
     /// A figure cannot be written.
-    pub fn render(&self) -> Result<String, TelemetryError> {
-        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    /// A decision took that long.
-    pub fn decided(&self, took: Duration) {
+    /// Decides, and notes how long that took.
+    pub fn time_decision<R>(&self, decide: impl FnOnce() -> R) -> R {
+        let (decided, took) = timed(decide);
         self.decide.record(took.as_secs_f64(), &[]);
+        decided
     }
 
-    /// An append took that long.
-    pub fn appended(&self, took: Duration) {
+    /// Appends, and notes how long that took.
+    pub fn time_append<R>(&self, append: impl FnOnce() -> R) -> R {
+        let (appended, took) = timed(append);
         self.append.record(took.as_secs_f64(), &[]);
+        appended
     }
 
-    /// Counts what an entry says. `before` is the world that it was not yet made true in.
-    pub fn recorded(&self, before: &World, at: Now, facts: &[Fact]) {
-        let mut phases = BTreeMap::new();
+    /// Counts what a recorded decision says. It looks at the world, so its writer must have let go.
+    pub fn recorded(&self, at: Now, facts: &[Fact]) {
         for fact in facts {
-            self.count(before, fact);
+            self.count(fact);
             if let Some(step) = Step::of(fact) {
-                let place = (step.release.clone(), step.ring.clone());
-                let run = before.run(step.release, step.ring);
-                let known = phases.get(&place).copied();
-                let from = known.or_else(|| run.map(|run| run.phase)).unwrap_or_default();
-                phases.insert(place, step.to);
-                self.moved(run, from, &step, at);
+                self.moved(&step, at);
             }
         }
     }
 
-    fn moved(&self, run: Option<&RingRun>, from: Phase, step: &Step<'_>, at: Now) {
+    fn moved(&self, step: &Step<'_>, at: Now) {
+        let mut journeys = self.journeys.lock().unwrap_or_else(PoisonError::into_inner);
+        let journey = journeys.entry((step.release.clone(), step.ring.clone())).or_default();
+        let Journey { phase: from, started } = *journey;
+        let begins = step.to == Phase::Deploying;
+        *journey =
+            Journey { phase: step.to, started: if begins { Some(at.mono) } else { started } };
+        drop(journeys);
         let label = |key: &'static str, phase| KeyValue::new(key, name(phase));
         let actor = KeyValue::new("actor", step.actor);
         self.transitions.add(1, &[label("from", from), label("to", step.to), actor]);
-        let over = !step.to.in_motion() && from.in_motion();
-        if let Some(started) = run.and_then(|run| run.started).filter(|_| over) {
-            let took = at.mono.since(started.mono).as_seconds();
+        let over = from.in_motion() && !step.to.in_motion();
+        if let Some(started) = started.filter(|_| over) {
+            let took = at.mono.since(started).as_seconds();
             self.ring_duration.record(took, &[KeyValue::new("phase", name(step.to))]);
         }
     }
 
-    fn count(&self, before: &World, fact: &Fact) {
-        if let Fact::Measured { release, key, judged, .. } = fact {
+    fn count(&self, fact: &Fact) {
+        if let Fact::Measured { key, judged, .. } = fact {
             let verdict = KeyValue::new("verdict", judged.verdict.to_string());
             self.evaluations.add(1, &[verdict]);
             let outcome = match judged.verdict {
                 Verdict::Error => "error",
                 Verdict::Pass | Verdict::Fail | Verdict::Insufficient | Verdict::Absent => "done",
             };
-            self.effect(before, &release.plan, key, outcome);
+            self.effect(key, outcome);
         }
-        if let Fact::EffectSettled { plan, key, outcome } = fact {
+        if let Fact::EffectSettled { key, outcome, .. } = fact {
             let outcome = match outcome {
                 Outcome::Done => "done",
                 Outcome::Refused(_) => "refused",
             };
-            self.effect(before, plan, key, outcome);
+            self.effect(key, outcome);
         }
-        if let Fact::EffectSuperseded { plan, key } | Fact::MeasureDropped { plan, key } = fact {
-            self.effect(before, plan, key, "superseded");
+        if let Fact::EffectSuperseded { key, .. } | Fact::MeasureDropped { key, .. } = fact {
+            self.effect(key, "superseded");
         }
     }
 
-    fn effect(&self, before: &World, plan: &PlanName, key: &IdempotencyKey, outcome: &'static str) {
-        let state = before.plans.get(plan);
-        let Some(command) = state.and_then(|state| state.in_flight.get(key)) else { return };
-        let adapter = match &**command {
-            Command::Deploy(write) | Command::Restore(write) => write.target.kind.to_string(),
-            Command::Measure(_) => "Prometheus".into(),
+    /// The key of an effect names what it was: `plan@version/ring/cluster/attempt/deploy`, and for a
+    /// measurement the gate and a number at its end.
+    fn effect(&self, key: &IdempotencyKey, outcome: &'static str) {
+        let parts: Vec<&str> = key.as_str().split('/').collect();
+        let [release, _, cluster, _, what @ ..] = parts.as_slice() else { return };
+        let adapter = match what {
+            [_] => {
+                let Ok(release) = release.parse::<ReleaseId>() else { return };
+                let kind = |world: &World| world.release(&release).map(|r| r.plan.target.kind);
+                let Some(kind) = self.desk.read(|world, _| kind(world)) else { return };
+                kind.to_string()
+            }
+            _ => "Prometheus".into(),
         };
-        let cluster = command.cluster().to_string();
         let labels = [
             KeyValue::new("adapter", adapter),
-            KeyValue::new("cluster", cluster),
+            KeyValue::new("cluster", (*cluster).to_owned()),
             KeyValue::new("outcome", outcome),
         ];
         self.effects.add(1, &labels);
     }
+}
+
+/// Where every release is.
+fn journeys(world: &World) -> BTreeMap<(ReleaseId, RingName), Journey> {
+    let releases = world.plans.values().flat_map(|state| state.releases.values());
+    let runs = releases.flat_map(|release| {
+        release.rings.iter().map(|(ring, run)| ((release.id.clone(), ring.clone()), run))
+    });
+    let journey =
+        |run: &RingRun| Journey { phase: run.phase, started: run.started.map(|at| at.mono) };
+    runs.map(|(place, run)| (place, journey(run))).collect()
 }
 
 /// A ring that goes from one phase to another.
@@ -394,5 +422,102 @@ impl Place<'_> {
         let passed = before.filter_map(|before| release.ring(before)).map(|run| run.entered.mono);
         let free = passed.chain([release.submitted.mono, self.run.entered.mono]).max()?;
         Some(now.mono.since(free).as_seconds())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::time::Span,
+        show::fixture::{Stage, actor, judged},
+    };
+
+    fn tell(stage: &Stage, telemetry: &Telemetry, facts: &[Fact]) {
+        stage.put(facts);
+        telemetry.recorded(stage.desk.clock().now(), facts);
+    }
+
+    fn has(text: &str, line: &str) {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+
+    #[test]
+    fn what_happens_is_counted_from_facts() {
+        let stage = Stage::new();
+        let id = stage.submit("2.14.0");
+        stage.start(&id, "internal");
+        let telemetry = Telemetry::new(&stage.desk);
+        let ring: RingName = "internal".into();
+        let done = |key: &str| Fact::EffectSettled {
+            plan: "checkout".into(),
+            key: key.into(),
+            outcome: Outcome::Done,
+        };
+        tell(&stage, &telemetry, &[done("checkout@2.14.0/internal/internal-1/1/deploy")]);
+        stage.clock.advance(Span::seconds(30));
+        tell(
+            &stage,
+            &telemetry,
+            &[
+                Fact::ClusterReady {
+                    release: id.clone(),
+                    ring: ring.clone(),
+                    cluster: "internal-1".into(),
+                },
+                Fact::SoakStarted { release: id.clone(), ring: ring.clone() },
+                Fact::Measured {
+                    release: id.clone(),
+                    ring: ring.clone(),
+                    cluster: "internal-1".into(),
+                    gate: "latency-p99".into(),
+                    key: "checkout@2.14.0/internal/internal-1/1/latency-p99/1".into(),
+                    judged: judged(Verdict::Fail, 0.412, "0.412 > 0.4"),
+                },
+            ],
+        );
+        stage.clock.advance(Span::seconds(60));
+        let (release, by) = (id.clone(), "ola".into());
+        let cause = "asked for".to_owned();
+        tell(
+            &stage,
+            &telemetry,
+            &[Fact::RollbackStarted { release, ring: ring.clone(), by, cause }],
+        );
+        stage.clock.advance(Span::seconds(10));
+        tell(&stage, &telemetry, &[Fact::RingRolledBack { release: id, ring }]);
+
+        let text = telemetry.render().unwrap();
+        let transition = "ringward_transitions_total{actor=";
+        has(&text, &format!("{transition}\"ringward\",from=\"Deploying\",to=\"Soaking\"}} 1"));
+        has(&text, &format!("{transition}\"operator\",from=\"Soaking\",to=\"RollingBack\"}} 1"));
+        has(&text, "ringward_gate_evaluations_total{verdict=\"Fail\"} 1");
+        let effect = "ringward_effects_total{adapter=";
+        has(&text, &format!("{effect}\"Deployment\",cluster=\"internal-1\",outcome=\"done\"}} 1"));
+        has(&text, &format!("{effect}\"Prometheus\",cluster=\"internal-1\",outcome=\"done\"}} 1"));
+        // It was under way before this process counted: 30 s, 60 s and 10 s.
+        has(&text, "ringward_ring_duration_seconds_sum{phase=\"RolledBack\"} 100");
+        let value = "ringward_gate_value{cluster=\"internal-1\",gate=\"latency-p99\"";
+        has(&text, &format!("{value},plan=\"checkout\",ring=\"internal\"}} 0.412"));
+    }
+
+    #[test]
+    fn a_person_who_is_waited_for_is_timed() {
+        let stage = Stage::new();
+        let id = stage.submit("2.14.0");
+        stage.pass(&id, "internal");
+        stage.pass(&id, "beta");
+        let telemetry = Telemetry::new(&stage.desk);
+        let waited = |text: &str| text.contains("human_wait_seconds{");
+        // At 08:00 of a Friday the window is closed in Dublin: the clock holds it too.
+        assert_eq!(telemetry.time_decision(|| 7), 7);
+        assert!(!waited(&telemetry.render().unwrap()));
+        stage.clock.advance(Span::seconds(2 * 3600));
+        let text = telemetry.render().unwrap();
+        has(&text, "ringward_human_wait_seconds{plan=\"checkout\",ring=\"eu-west\"} 7200");
+        has(&text, "ringward_decide_seconds_count 1");
+        let scope = crate::decide::event::Scope::Plan("checkout".into());
+        stage.put(&[Fact::Paused { scope, by: actor("ola"), reason: None }]);
+        assert!(waited(&telemetry.render().unwrap()));
     }
 }

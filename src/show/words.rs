@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// What ends a reason to wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// What ends a reason to wait; what somebody can do something about comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Ender {
     /// Only somebody's doing.
@@ -195,7 +195,8 @@ pub fn withheld(plan: &Plan, cluster: &ClusterName) -> bool {
         | Demand::NotFirstIn { .. }
         | Demand::Independent { .. }
         | Demand::MaxInFlight { .. }
-        | Demand::PairExclusive => false,
+        | Demand::PairExclusive
+        | Demand::ApproverWithin { .. } => false,
     })
 }
 

@@ -214,7 +214,7 @@ impl Fleet {
         let target = self.targets.get(&(plan.clone(), cluster.clone()))?;
         let shaky = || self.site(cluster, |site| site.unready.iter().any(|s| s.covers(at)));
         let state = if self.unreachable_until(cluster, at).is_some() {
-            TargetState { status: Status::Unknown(UNREACHABLE.into()), image: None, intent: None }
+            TargetState::unknown(UNREACHABLE)
         } else {
             let status = if !target.rolled_out {
                 Status::Progressing("1 of 2 replicas are at the image".into())
@@ -223,7 +223,12 @@ impl Fleet {
             } else {
                 Status::Succeeded
             };
-            TargetState { status, image: Some(target.image.clone()), intent: target.intent.clone() }
+            TargetState {
+                status,
+                image: Some(target.image.clone()),
+                intent: target.intent.clone(),
+                revision: Some(target.generation.to_string()),
+            }
         };
         Some(Event::Observed { plan: plan.clone(), cluster: cluster.clone(), state })
     }

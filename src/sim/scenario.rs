@@ -14,8 +14,7 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
-    fmt::{self, Write as _},
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -24,7 +23,10 @@ use std::{
 };
 
 use self::{model::Scenario, source::Source};
-use crate::{declare::Diagnostic, ids::GateName};
+use crate::{
+    declare::{self, Diagnostic},
+    ids::GateName,
+};
 
 /// What a scenario came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +143,7 @@ fn run_one(scenario: &Scenario, sources: &Sources) -> Outcome {
     };
     let source = match sources.get(&scenario.source) {
         Ok(source) => source,
-        Err(why) => return outcome(vec![format!("its source {why}")], 0),
+        Err(why) => return outcome(vec![format!("its source cannot be read: {why}")], 0),
     };
     let unknown = unknown_names(scenario, &source);
     if !unknown.is_empty() {
@@ -170,7 +172,7 @@ fn unknown_names(scenario: &Scenario, source: &Source) -> Vec<String> {
         if known.contains(&name) {
             return;
         }
-        let help = match crate::declare::nearest(name, known.iter().copied()) {
+        let help = match declare::nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("there is {}", known.join(", ")),
         };
@@ -197,25 +199,13 @@ struct Sources {
 impl Sources {
     fn get(&self, directory: &Path) -> Result<Arc<Source>, String> {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-        let read = || match Source::read(directory) {
-            Ok(source) => Ok(Arc::new(source)),
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                Err(format!("{error}{}", cause.unwrap_or_default()))
-            }
-        };
+        let read = || Source::read(directory).map(Arc::new);
         known.entry(directory.into()).or_insert_with(read).clone()
     }
 }
 
 fn unread(file: &Path, problems: &[Diagnostic]) -> Outcome {
-    let mut failure = String::new();
-    for problem in problems {
-        let _ = writeln!(failure, "{problem}");
-        if !problem.help.is_empty() {
-            let _ = writeln!(failure, "  help: {}", problem.help);
-        }
-    }
+    let failure = declare::report::text(problems, false);
     let file = file.display().to_string();
     Outcome { name: file.clone(), file, passed: false, failure, events: 0 }
 }

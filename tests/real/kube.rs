@@ -19,21 +19,9 @@ use ringward::{
     model::ring::{Artifact, Target, TargetKind},
 };
 use serde_json::json;
-use tokio::{
-    sync::{OnceCell, mpsc},
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
-use crate::support::{self, ADMIN_TOKEN, Cluster, Namespace, deployment, pinned};
-
-/// Two clusters for all the tests that leave them running; each test has a namespace of its own.
-async fn clusters() -> Option<&'static [Cluster; 2]> {
-    static CLUSTERS: OnceCell<[Cluster; 2]> = OnceCell::const_new();
-    let assets = support::assets()?;
-    let start =
-        || async { [Cluster::start(&assets, "eu").await, Cluster::start(&assets, "us").await] };
-    Some(CLUSTERS.get_or_init(start).await)
-}
+use crate::support::{self, ADMIN_TOKEN, Cluster, Namespace, clusters, deployment, pinned};
 
 const PLAN: &str = "checkout";
 

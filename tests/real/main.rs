@@ -1,8 +1,13 @@
-//! ringward's adapters against the real components that they drive.
+//! ringward's adapters, and the whole of it, against the real components that they drive.
 //!
 //! Each suite skips itself, in so many words, where its component is not installed; with
 //! `RINGWARD_REAL=required` that is a failure instead, so that a pipeline cannot go green on nothing.
 
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/git.rs"]
+mod git;
 mod kube;
 mod prometheus;
 mod support;
+mod whole;

@@ -37,7 +37,7 @@ use tokio::{
 };
 
 /// Where the program is: `PROMETHEUS`, or the PATH; None where the test is to be skipped.
-fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     let named = env::var_os("PROMETHEUS").map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
     let found = named.or_else(|| {
@@ -51,7 +51,8 @@ fn program() -> Option<PathBuf> {
     found
 }
 
-fn free_port() -> u16 {
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -107,10 +108,11 @@ impl Exporter {
 }
 
 /// A running Prometheus; dropping it kills it.
-struct Prometheus(Child);
+pub struct Prometheus(Child);
 
 impl Prometheus {
-    fn start(program: &Path, dir: &Path, port: u16) -> Self {
+    /// Starts it with `prometheus.yml` of that folder.
+    pub fn start(program: &Path, dir: &Path, port: u16) -> Self {
         let child = Command::new(program)
             .arg(format!("--config.file={}", dir.join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))

@@ -26,7 +26,7 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::time::sleep;
+use tokio::{sync::OnceCell, time::sleep};
 
 /// The folder of the cluster's programs; none, with a word about it, where they are not installed.
 pub fn assets() -> Option<PathBuf> {
@@ -112,6 +112,15 @@ pub struct Cluster {
 /// The token of the cluster's administrator: no word of ringward's may ever contain it.
 pub const ADMIN_TOKEN: &str = "canary-admin-token-5d1c";
 const NOBODY_TOKEN: &str = "canary-nobody-token-88e2";
+
+/// Two clusters for all the tests that leave them running; each test has a namespace of its own.
+pub async fn clusters() -> Option<&'static [Cluster; 2]> {
+    static CLUSTERS: OnceCell<[Cluster; 2]> = OnceCell::const_new();
+    let assets = assets()?;
+    let start =
+        || async { [Cluster::start(&assets, "eu").await, Cluster::start(&assets, "us").await] };
+    Some(CLUSTERS.get_or_init(start).await)
+}
 
 impl Cluster {
     /// Starts a cluster and waits until it takes Deployments.

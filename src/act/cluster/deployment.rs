@@ -21,10 +21,7 @@ use super::{
 };
 use crate::{
     act::WriteError,
-    decide::{
-        command::Write,
-        event::{Status, TargetState},
-    },
+    decide::{command::Write, event::TargetState},
     model::ring::Target,
 };
 
@@ -277,7 +274,7 @@ impl View {
     /// The state that follows from what is seen, and whether pods alone may change it.
     async fn assess(&mut self) -> (TargetState, bool) {
         let Target { namespace, name, container, .. } = &self.target;
-        let unknown = |why| TargetState { status: Status::Unknown(why), image: None, intent: None };
+        let unknown = TargetState::unknown;
         let deployment = match &self.seen {
             Some(Sighting::Is(deployment)) => deployment,
             Some(Sighting::Lost(why)) => return (unknown(why.clone()), false),

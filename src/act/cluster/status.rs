@@ -35,8 +35,10 @@ pub(super) fn read(deployment: &Deployment, container: &str, pods: &[Pod]) -> Ta
     let intent = intent.map(|key| key.as_str().into());
     let Some(image) = image(deployment, container) else {
         let why = format!("the Deployment has no container `{container}` with an image");
-        return TargetState { status: Status::Unknown(why), image: None, intent };
+        return TargetState { intent, ..TargetState::unknown(why) };
     };
+    let annotations = deployment.metadata.annotations.as_ref();
+    let revision = annotations.and_then(|a| a.get("deployment.kubernetes.io/revision")).cloned();
     let pods: Vec<&Pod> = pods.iter().filter(|pod| is_of(pod, deployment)).collect();
     let (status, image) = match counted(deployment) {
         Counted::Other(status) => (status, image),
@@ -44,7 +46,7 @@ pub(super) fn read(deployment: &Deployment, container: &str, pods: &[Pod]) -> Ta
         Counted::Failed(words) => (Status::Failed(with_trouble(words, &pods)), image),
         Counted::AllReady => confirm(image, container, wanted(deployment), &pods),
     };
-    TargetState { status, image: Some(image), intent }
+    TargetState { status, image: Some(image), intent, revision }
 }
 
 /// The image that the specification names for the container.

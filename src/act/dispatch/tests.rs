@@ -14,7 +14,7 @@ use crate::{
     act::{Deployer, WriteError},
     decide::{
         command::{Measure, Write},
-        event::{Answer, Outcome, Reading},
+        event::{Answer, Outcome, Reading, Status},
     },
     ids::{ClusterName, ReleaseId},
     model::{
@@ -279,7 +279,12 @@ fn plan(clusters: &[&str], object: &str) -> Plan {
 }
 
 fn state(status: Status) -> TargetState {
-    TargetState { status, image: Some(Artifact("registry.test/app:1".into())), intent: None }
+    TargetState {
+        status,
+        image: Some(Artifact("registry.test/app:1".into())),
+        intent: None,
+        revision: None,
+    }
 }
 
 #[tokio::test]

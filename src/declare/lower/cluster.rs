@@ -11,13 +11,47 @@ use crate::{
 pub(super) struct Placed<'a> {
     pub cluster: Cluster,
     pub name: At<'a>,
+    pair: At<'a>,
 }
 
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Placed<'a>> {
     units(world, Kind::Cluster, |name, doc, problems| {
         let cluster = one(world, name, &doc.head.metadata, doc.spec_as()?, doc.spec(), problems)?;
-        Some(Placed { cluster, name: doc.name() })
+        Some(Placed { cluster, name: doc.name(), pair: doc.spec().field("failoverPair") })
     })
+}
+
+/// Makes pairs of failover partners: one that names nobody is paired with the one that names it, since
+/// whichever of them moves first must keep the other from it; one that names a third is contradicted.
+pub(super) fn pair(clusters: &mut Units<Placed<'_>>) {
+    let named: Vec<(String, String)> = clusters
+        .iter()
+        .filter_map(|(name, unit)| {
+            let partner = unit.value.as_ref()?.cluster.failover_pair.as_ref()?;
+            Some((name.clone(), partner.as_str().to_owned()))
+        })
+        .collect();
+    for (name, partner) in named.iter().filter(|(name, partner)| name != partner) {
+        let Some(other) = clusters.get_mut(partner).and_then(|unit| unit.value.as_mut()) else {
+            continue;
+        };
+        let back = other.cluster.failover_pair.get_or_insert_with(|| name.as_str().into()).clone();
+        let mutual = named.iter().any(|(n, p)| n == partner && p == name);
+        let declared = other.name.location();
+        let Some(unit) = clusters.get_mut(name) else { continue };
+        let Some(place) = unit.value.as_ref().map(|placed| placed.pair) else { continue };
+        if back.as_str() != name {
+            let message =
+                format!("`{partner}` is no failover partner of `{name}`: it is `{back}`'s");
+            let problem = place.problem(Rule::Ref008, message).note(format!("see {declared}"));
+            unit.problems.push(problem.help("let two clusters name each other, and no third"));
+        } else if !mutual {
+            let message = format!("failover partner `{partner}` does not name `{name}` back");
+            let problem = place.problem(Rule::Ref007, message).label("taken as said by both");
+            let help = format!("give {partner} `failoverPair: {name}`, see {declared}");
+            unit.problems.push(problem.help(help));
+        }
+    }
 }
 
 fn one(

@@ -49,6 +49,7 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
     let mut world = World::new(&documents);
     world.territories = territory::lower(&world);
     world.clusters = cluster::lower(&world);
+    cluster::pair(&mut world.clusters);
     world.calendars = calendar::lower(&world);
     world.templates = gate::lower(&world);
     world.residency = residency::lower(&world);

@@ -111,13 +111,17 @@ fn one(
     for (i, policy) in spec.residency.iter().enumerate() {
         let place = list.item(i);
         let rules = world.find(&world.residency, Kind::ResidencyPolicy, policy, place, problems);
-        residency.extend(rules.into_iter().flatten().map(|placed| placed.rule.clone()));
+        residency.extend(rules.into_iter().flatten());
     }
     let written = at.require(spec.rings.as_deref(), "rings", problems)?;
     if written.is_empty() {
         let problem = at.field("rings").key().problem(Rule::Dag004, "a plan without a ring");
         problems.push(problem.help("declare one at the least, as in rings: [{name: all, ...}]"));
         return None;
+    }
+    let names: Vec<&str> = written.iter().filter_map(|r| r.name.as_deref()).collect();
+    if names.len() == written.len() {
+        residency.iter().for_each(|placed| placed.check_rings(name, &names, problems));
     }
     let graph = dag::graph(written, at.field("rings"), problems);
     let mut rings = Vec::new();
@@ -139,7 +143,7 @@ fn one(
         max_skew: spec.max_skew.map(|n| n.0),
         graph: graph.clone(),
         rings,
-        residency,
+        residency: residency.into_iter().map(|placed| placed.rule.clone()).collect(),
     };
     plan.hash = hash(&plan).into();
     Some(plan)

@@ -1,6 +1,6 @@
 //! `ResidencyPolicy` documents -> rules. What they say of a plan is for the model's checks.
 
-use super::{At, Diagnostic, Kind, Rule, Units, World, repeats, territory, typed, units};
+use super::{At, Diagnostic, Kind, Rule, Units, World, nearest, repeats, territory, typed, units};
 use crate::{
     declare::schema,
     model::residency::{self, Demand, Territory},
@@ -11,6 +11,41 @@ use crate::{
 pub(super) struct Placed<'a> {
     pub rule: residency::Rule,
     pub id: At<'a>,
+    at: At<'a>,
+}
+
+impl Placed<'_> {
+    /// Says which rings the rule names that a plan of `rings` does not have, unless its owner said that
+    /// it may concern nothing: one rule may be written for the rings of several plans.
+    pub(super) fn check_rings(&self, plan: &str, rings: &[&str], problems: &mut Vec<Diagnostic>) {
+        let list = |name| self.at.field(name).field("rings");
+        for (i, ring) in self.rule.demand.rings().into_iter().enumerate() {
+            if self.rule.allow_empty || rings.contains(&ring.as_str()) {
+                continue;
+            }
+            let place = match &self.rule.demand {
+                Demand::TargetsWithin { .. } => list("targetsWithin").item(i),
+                Demand::TargetsOutside { .. } => list("targetsOutside").item(i),
+                Demand::Homogeneous { .. } => list("homogeneous").item(i),
+                Demand::Independent { .. } => {
+                    self.at.field("independent").field(if i == 0 { "a" } else { "b" })
+                }
+                Demand::ClassWithin { .. }
+                | Demand::NotFirstIn { .. }
+                | Demand::MaxInFlight { .. }
+                | Demand::PairExclusive
+                | Demand::EvidenceWithin { .. }
+                | Demand::ApproverWithin { .. } => self.id,
+            };
+            let message = format!("plan `{plan}` has no ring `{ring}`");
+            let help = match nearest(ring.as_str(), rings.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("its rings are {}", rings.join(", ")),
+            };
+            let label = format!("rule {} is in force on it", self.rule.id);
+            problems.push(place.problem(Rule::Ref001, message).label(label).help(help));
+        }
+    }
 }
 
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Vec<Placed<'a>>> {
@@ -27,7 +62,7 @@ pub(super) fn lower<'a>(world: &World<'a>) -> Units<Vec<Placed<'a>>> {
         }
         let placed = rules.iter().enumerate().filter_map(|(i, rule)| {
             let at = list.item(i);
-            Some(Placed { rule: one(world, rule, at, problems)?, id: at.field("id") })
+            Some(Placed { rule: one(world, rule, at, problems)?, id: at.field("id"), at })
         });
         Some(placed.collect())
     })
@@ -145,19 +180,26 @@ fn demands(
         });
         found.push(("evidenceWithin", demand));
     }
-    for (name, there) in [
-        ("pullWithin", spec.pull_within.is_some()),
-        ("approverWithin", spec.approver_within.is_some()),
-        ("stateWithin", spec.state_within.is_some()),
-    ] {
+    if let Some(d) = &spec.approver_within {
+        let jurisdiction = within("approverWithin", &d.jurisdiction, problems);
+        let place = at.field("approverWithin");
+        let count = place.require(d.count, "count", problems).map(|n| n.0);
+        if count == Some(0) {
+            let problem = place.field("count").problem(Rule::Sch004, "approval by nobody");
+            problems.push(problem.help("ask for one at the least, or take the rule out"));
+        }
+        let demand = jurisdiction
+            .zip(count)
+            .map(|(jurisdiction, count)| Demand::ApproverWithin { jurisdiction, count });
+        found.push(("approverWithin", demand));
+    }
+    for (name, there) in
+        [("pullWithin", spec.pull_within.is_some()), ("stateWithin", spec.state_within.is_some())]
+    {
         if there {
             let message = format!("this version does not enforce `{name}`");
-            let help = match name {
-                "approverWithin" => "name the jurisdiction in the policy's approvals instead",
-                _ => {
-                    "take the rule out, and keep it by other means: unenforced, it would only reassure"
-                }
-            };
+            let help = "take the rule out, and keep it by other means: unenforced, it would only \
+                        reassure";
             problems.push(at.field(name).key().problem(Rule::Sch008, message).help(help));
             found.push((name, None));
         }

@@ -51,9 +51,8 @@ pub struct ResidencyRule {
     /// Not enforced by this version.
     #[schemars(with = "Option<serde_json::Value>")]
     pub pull_within: Unread,
-    /// Not enforced by this version.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub approver_within: Unread,
+    /// Of those who approve a ring of the jurisdiction, so many belong to it.
+    pub approver_within: Option<ApproverWithin>,
     /// Not enforced by this version.
     #[schemars(with = "Option<serde_json::Value>")]
     pub state_within: Unread,
@@ -140,6 +139,18 @@ pub struct EvidenceWithin {
     /// What may leave it.
     #[schemars(required)]
     pub disclose: Option<Disclose>,
+}
+
+/// Where those who approve belong to.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApproverWithin {
+    /// A country or a bloc.
+    #[schemars(required)]
+    pub jurisdiction: Option<Text>,
+    /// How many of them.
+    #[schemars(required)]
+    pub count: Option<Count>,
 }
 
 /// Windows and freezes.

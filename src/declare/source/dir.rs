@@ -65,6 +65,17 @@ impl DirSource {
     }
 }
 
+/// Reads a directory once, as it is now.
+///
+/// # Errors
+/// It, or something in it, cannot be read, or is no source; in words.
+pub fn read_dir(root: &Path) -> Result<Snapshot, String> {
+    match look(root, None, false)? {
+        (_, Some((snapshot, _))) => Ok(snapshot),
+        (_, None) => Err(format!("{} was not read", root.display())),
+    }
+}
+
 /// The stamps, and where they are new or not at rest, the files and whether the stamps had changed.
 type Look = (Stamp, Option<(Snapshot, bool)>);
 
@@ -95,7 +106,7 @@ fn look(root: &Path, before: Option<Stamp>, settled: bool) -> Result<Look, Strin
         file.take(MAX_READ as u64).read_to_end(&mut bytes).map_err(|e| format!("{name}: {e}"))?;
         files.insert(name, bytes);
     }
-    Ok((stamp, Some((Snapshot { commit: commit(&files), files }, changed))))
+    Ok((stamp, Some((Snapshot { commit: content_hash(&files), files }, changed))))
 }
 
 type Found = BTreeMap<String, (PathBuf, (u64, Option<SystemTime>))>;
@@ -134,7 +145,7 @@ fn walk(root: &Path, at: &Path, name: &str, depth: usize, found: &mut Found) -> 
 }
 
 /// Names the contents: the same files have the same name.
-fn commit(files: &BTreeMap<String, Vec<u8>>) -> Commit {
+pub fn content_hash(files: &BTreeMap<String, Vec<u8>>) -> Commit {
     let mut hash = Sha256::new();
     for (name, bytes) in files {
         for part in [name.as_bytes(), bytes] {

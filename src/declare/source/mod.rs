@@ -4,7 +4,7 @@ mod dir;
 mod git;
 
 pub use self::{
-    dir::DirSource,
+    dir::{DirSource, content_hash, read_dir},
     git::{BadSource, GitSettings, GitSource, looks_like_a_repository},
 };
 use super::{Snapshot, text::MAX_BYTES};

@@ -15,11 +15,11 @@ use sha2::{Digest as _, Sha256};
 use super::{Api, Done, extract::Conditions, problem::Problem};
 use crate::{
     decide::{
-        event::{Action, Request as Wanted},
+        event::{Action, Request as Wanted, Scope},
         fact::Reply,
         world::World,
     },
-    ids::{IdempotencyKey, Jurisdiction, PlanName, RingName, Version},
+    ids::{IdempotencyKey, Jurisdiction, PlanName, Principal, RingName, Version},
     model::{plan::Plan, time::Now},
     show::auth::{self, Caller, Reach, Verb},
 };
@@ -71,6 +71,11 @@ impl FromRequestParts<Arc<Api>> for Visit {
 }
 
 impl Visit {
+    /// A visit of somebody who was made known otherwise than by a bearer token.
+    pub fn of(api: Arc<Api>, caller: Caller) -> Self {
+        Self { api, caller, headers: HeaderMap::new() }
+    }
+
     /// Whether they may do it.
     ///
     /// # Errors
@@ -114,9 +119,18 @@ impl Visit {
         self.look(|world, _| reach(world, plan, version, ring))
     }
 
-    /// Whether they are the one of that name.
-    pub fn is(&self, name: &str) -> bool {
-        self.caller.name.as_str() == name
+    /// Whether they may read of a pause or a freeze. What stops everything concerns everybody.
+    pub fn sees_scope(&self, world: &World, scope: &Scope) -> bool {
+        match scope {
+            Scope::Everything | Scope::Jurisdiction(_) => true,
+            Scope::Plan(plan) | Scope::Ring(plan, _) => self.sees(world, plan),
+            Scope::Release(id) | Scope::ReleaseRing(id, _) => self.sees(world, &id.plan),
+        }
+    }
+
+    /// Their name.
+    pub fn name(&self) -> &Principal {
+        &self.caller.name
     }
 
     /// Asks the core, if they may, and answers once it is durable.

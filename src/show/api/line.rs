@@ -66,14 +66,8 @@ pub async fn approvals(visit: Visit) -> Result<Response, Problem> {
     responses((status = 200, body = Page<FreezeView>)))]
 pub async fn freezes(visit: Visit) -> Result<Response, Problem> {
     visit.may(Verb::Read, &Reach::Common)?;
-    // What stops everything concerns everybody; a freeze of a plan, those who see the plan.
-    let freezes = visit.look(|world, now| {
-        view::freezes(world, now, |scope| match scope {
-            Scope::Everything | Scope::Jurisdiction(_) => true,
-            Scope::Plan(plan) | Scope::Ring(plan, _) => visit.sees(world, plan),
-            Scope::Release(id) | Scope::ReleaseRing(id, _) => visit.sees(world, &id.plan),
-        })
-    });
+    let freezes =
+        visit.look(|world, now| view::freezes(world, now, |scope| visit.sees_scope(world, scope)));
     Ok(visit.list(&Page::whole(freezes)))
 }
 

@@ -13,6 +13,7 @@ pub mod extract;
 mod fleet;
 mod limit;
 mod line;
+mod pages;
 mod plans;
 pub mod problem;
 mod releases;
@@ -26,7 +27,12 @@ pub use releases::{AbortBody, ArtifactBody, Created, SubmitBody};
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use axum::{Router, extract::DefaultBodyLimit, middleware};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{get, post},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{
     Modify, OpenApi, ToSchema,
@@ -50,6 +56,7 @@ pub struct Api {
     tokens: Arc<Tokens>,
     telemetry: Arc<Telemetry>,
     limit: limit::Limit,
+    sessions: pages::Sessions,
     mint: Mutex<Mint>,
     /// Generated from the routes, once they are all there.
     document: OnceLock<String>,
@@ -149,13 +156,15 @@ impl Modify for Bearer {
     }
 }
 
-/// All routes: the API, the probes, the metrics, and the OpenAPI document that is generated from them.
+/// All routes: the API, the probes, the metrics, the OpenAPI document that is generated from them, and
+/// the dashboard's page.
 pub fn router(desk: Arc<Desk>, tokens: Arc<Tokens>, telemetry: Arc<Telemetry>) -> Router {
     let api = Arc::new(Api {
         desk,
         tokens,
         telemetry,
         limit: limit::Limit::default(),
+        sessions: pages::Sessions::default(),
         mint: Mutex::new(Mint::system()),
         document: OnceLock::new(),
     });
@@ -165,6 +174,9 @@ pub fn router(desk: Arc<Desk>, tokens: Arc<Tokens>, telemetry: Arc<Telemetry>) -
     // It is set here and nowhere else.
     let _ = api.document.set(document.to_json().unwrap_or_default());
     routes
+        .route("/", get(pages::show))
+        .route("/login", post(pages::sign_in))
+        .route("/logout", post(pages::sign_out))
         .with_state(api)
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn(problem::finish))

@@ -167,12 +167,16 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives every failing response its problem, whoever made it.
+/// Gives every failing response its problem, whoever made it; a page says itself what is wrong.
 pub async fn finish(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
     let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_page = kind.is_some_and(|kind| kind.starts_with(b"text/html"));
+    if is_page || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
     let made = response.extensions_mut().remove::<Problem>();

@@ -130,7 +130,7 @@ pub async fn create(
     if !wrong.is_empty() {
         return Err(Problem::invalid(wrong));
     }
-    if body.author.as_deref().is_some_and(|author| !visit.is(author)) {
+    if body.author.as_deref().is_some_and(|author| visit.name().as_str() != author) {
         visit.may(Verb::Attribute, &reach)?;
     }
     let release = ReleaseId { plan, version: body.version.into() };

@@ -1,1 +1,590 @@
+//! The API over a loopback socket, with the real core behind the desk.
 
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        auth::{NewToken, Tokens},
+        fixture::{Stage, artifact},
+        telemetry::Telemetry,
+    },
+    router,
+};
+use crate::{
+    ids::{Mint, PlanName},
+    model::time::Span,
+    record::memory::Fault,
+};
+
+/// A server on loopback, and a token for each role.
+struct Server {
+    stage: Stage,
+    base: String,
+    client: reqwest::Client,
+    tokens: Arc<Tokens>,
+    secrets: BTreeMap<&'static str, String>,
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let mut stage = Stage::new();
+        stage.serve();
+        let data = tempfile::tempdir().unwrap();
+        let tokens = Arc::new(Tokens::open(data.path()).unwrap());
+        let telemetry = Arc::new(Telemetry::new(&stage.desk));
+        let routes = router(stage.desk.clone(), tokens.clone(), telemetry);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let client = reqwest::Client::new();
+        let secrets = BTreeMap::new();
+        let mut server = Self { stage, base, client, tokens, secrets, _data: data };
+        for role in ["viewer", "operator", "approver", "admin"] {
+            server.token(role, NewToken { roles: vec![role.into()], ..NewToken::default() });
+        }
+        server
+    }
+
+    /// Makes a token for somebody of that name.
+    fn token(&mut self, name: &'static str, new: NewToken) {
+        let new = NewToken { name: name.into(), jurisdiction: Some("IE".into()), ..new };
+        let now = self.stage.now().wall;
+        let (_, text) = self.tokens.create(new, &mut Mint::system(), now).unwrap();
+        self.secrets.insert(name, text);
+    }
+
+    fn call(&self, who: &str, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        match self.secrets.get(who) {
+            Some(secret) => request.bearer_auth(secret),
+            None => request,
+        }
+    }
+
+    async fn get(&self, who: &str, path: &str) -> Response {
+        self.call(who, Method::GET, path).send().await.unwrap()
+    }
+
+    async fn post(&self, who: &str, path: &str, body: &Value) -> Response {
+        self.call(who, Method::POST, path).json(body).send().await.unwrap()
+    }
+
+    async fn submit(&self, version: &str) -> Response {
+        let body = json!({"version": version, "artifact": {"image": artifact(version)}});
+        self.post("operator", "/v1/plans/checkout/releases", &body).await
+    }
+}
+
+/// The status and the end of the problem's type.
+async fn problem(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["status"], status);
+    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+    assert!(problem["instance"].as_str().is_some_and(|path| path.starts_with('/')), "{problem}");
+    let kind = problem["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    (status, kind)
+}
+
+fn refused(status: u16, kind: &str) -> (u16, String) {
+    (status, kind.to_owned())
+}
+
+async fn json(response: Response) -> Value {
+    assert!(response.status().is_success(), "{}", response.text().await.unwrap());
+    response.json().await.unwrap()
+}
+
+/// What each route asks of its caller. A route that is not here fails the test.
+const ROUTES: &[(&str, &str)] = &[
+    ("GET /livez", "open"),
+    ("GET /readyz", "open"),
+    ("GET /openapi.json", "open"),
+    ("GET /metrics", "read"),
+    ("GET /v1/plans", "read"),
+    ("GET /v1/plans/{plan}", "read"),
+    ("POST /v1/plans/{plan}/pause", "operate"),
+    ("POST /v1/plans/{plan}/resume", "operate"),
+    ("GET /v1/plans/{plan}/rings/{ring}", "read"),
+    ("POST /v1/plans/{plan}/rings/{ring}/pause", "operate"),
+    ("POST /v1/plans/{plan}/rings/{ring}/resume", "operate"),
+    ("POST /v1/plans/{plan}/releases", "operate"),
+    ("GET /v1/releases", "read"),
+    ("GET /v1/plans/{plan}/releases/{version}", "read"),
+    ("GET /v1/plans/{plan}/releases/{version}/explain", "read"),
+    ("POST /v1/plans/{plan}/releases/{version}/pause", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/resume", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/abort", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/rollback", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/retry", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/pause", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/resume", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/approve", "agree"),
+    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/reject", "agree"),
+    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/advance", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/retry", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/rollback", "operate"),
+    ("GET /v1/clusters", "read"),
+    ("GET /v1/gates", "read"),
+    ("GET /v1/source", "read"),
+    ("GET /v1/approvals", "read"),
+    ("GET /v1/freezes", "read"),
+    ("POST /v1/freezes", "operate"),
+    ("DELETE /v1/freezes/{id}", "operate"),
+    ("GET /v1/audit", "read"),
+    ("GET /v1/audit/verify", "read"),
+    ("GET /v1/events", "read"),
+];
+
+#[tokio::test]
+async fn every_route_asks_for_its_role() {
+    let server = Server::start().await;
+    let document = json(server.get("nobody", "/openapi.json").await).await;
+    assert_eq!(document["openapi"], "3.1.0");
+    let table: BTreeMap<_, _> = ROUTES.iter().copied().collect();
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|key| key.len() <= 6) {
+            let route = format!("{} {path}", method.to_uppercase());
+            let asks = *table.get(route.as_str()).unwrap_or_else(|| panic!("{route} is new"));
+            seen += 1;
+            for who in ["nobody", "viewer", "operator", "approver", "admin"] {
+                let allowed = match (asks, who) {
+                    ("open", _) => true,
+                    (_, "nobody") => false,
+                    ("read", _) | ("operate", "operator" | "admin") => true,
+                    ("agree", who) => who == "approver",
+                    _ => false,
+                };
+                let status = knock(&server, who, method, path).await;
+                let turned_away = status == 401 || status == 403;
+                assert_eq!(turned_away, !allowed, "{route} by {who}: {status}");
+                assert_eq!(status == 401, who == "nobody" && asks != "open", "{route} by {who}");
+            }
+        }
+    }
+    assert_eq!(seen, table.len(), "a route of the table is gone");
+}
+
+/// Asks for things that are not there, so that nobody is refused for another reason.
+async fn knock(server: &Server, who: &str, method: &str, path: &str) -> u16 {
+    let path = path
+        .replace("{plan}", "nowhere")
+        .replace("{ring}", "none")
+        .replace("{version}", "0.0.0")
+        .replace("{id}", "f-0");
+    let body = match path.as_str() {
+        "/v1/freezes" => json!({"scope": {"plan": "nowhere"}, "reason": "a test"}),
+        "/v1/plans/nowhere/releases" => {
+            json!({"version": "0.0.0", "artifact": {"image": artifact("0.0.0")}})
+        }
+        _ => json!({}),
+    };
+    let method: Method = method.to_uppercase().parse().unwrap();
+    let reads = method == Method::GET;
+    let call = server.call(who, method, &path);
+    let call = if reads { call } else { call.json(&body) };
+    call.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn a_release_is_created_shown_and_paused() {
+    let server = Server::start().await;
+    let created = server.submit("2.14.0").await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    let place = created.headers()[header::LOCATION].to_str().unwrap().to_owned();
+    assert_eq!(place, "/v1/plans/checkout/releases/2.14.0");
+    assert_eq!(json(created).await["release"], "checkout@2.14.0");
+
+    let view = json(server.get("viewer", &place).await).await;
+    assert_eq!(view["author"], "operator");
+    assert_eq!(view["rings"][0]["phase"], "Deploying");
+    assert_eq!(view["rings"][3]["info"], "after beta");
+    let paused =
+        server.post("operator", &format!("{place}/pause"), &json!({"reason": "lunch"})).await;
+    let in_flight = json(paused).await["inFlight"].clone();
+    assert_eq!(in_flight, json!(["checkout@2.14.0/internal/internal-1/1/deploy"]));
+    let view = json(server.get("viewer", &place).await).await;
+    assert_eq!(
+        (&view["phase"], &view["rings"][0]["holds"][0]["kind"]),
+        (&json!("Paused"), &json!("pause"))
+    );
+    let why = json(server.get("viewer", &format!("{place}/explain?ring=internal")).await).await;
+    assert_eq!(why["rings"][0]["holds"][0]["message"], "checkout@2.14.0 paused by operator: lunch");
+
+    let again = server.submit("2.14.0").await;
+    assert_eq!(problem(again).await, refused(409, "duplicate-release"));
+    let gone = server.get("viewer", "/v1/plans/checkout/releases/9.9.9").await;
+    assert_eq!(problem(gone).await, refused(404, "unknown-release"));
+    let gone = server.get("viewer", &format!("{place}/explain?ring=mars")).await;
+    assert_eq!(problem(gone).await, refused(404, "unknown-ring"));
+    let gone = server.get("viewer", "/v1/plans/nothing").await;
+    assert_eq!(problem(gone).await, refused(404, "unknown-plan"));
+    let audit = json(server.get("viewer", "/v1/audit?since=1").await).await;
+    assert_eq!(audit["entries"][0]["facts"][0]["what"], "submitted");
+    let verified = json(server.get("viewer", "/v1/audit/verify").await).await;
+    assert_eq!(verified["broken"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_a_problem_that_says_where() {
+    let server = Server::start().await;
+    let post = async |body: &str| {
+        let call = server.call("operator", Method::POST, "/v1/plans/checkout/releases");
+        let call = call.header(header::CONTENT_TYPE, "application/json").body(body.to_owned());
+        call.send().await.unwrap()
+    };
+    let pointers = async |body: Value| {
+        let response = post(&body.to_string()).await;
+        assert_eq!(response.status(), 422);
+        let problem: Value = response.json().await.unwrap();
+        let all = problem["violations"].as_array().unwrap().iter();
+        all.map(|v| v["pointer"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let tag = json!({"image": "registry.example/checkout:latest"});
+    let hotfix = json!({"version": "a/b", "artifact": tag, "lane": "hotfix", "requires": "a/b"});
+    let all = ["/version", "/artifact/image", "/requires", "/requires", "/reason"];
+    assert_eq!(pointers(hotfix).await, all);
+    assert_eq!(
+        pointers(json!({"version": "1", "artifact": {"image": 7}})).await,
+        ["/artifact/image"]
+    );
+    assert_eq!(pointers(json!({"version": "1", "artifact": {}})).await, ["/artifact"]);
+    let unpinned = [
+        format!("@sha256:{}", "0".repeat(64)),
+        format!("a b@sha256:{}", "0".repeat(64)),
+        format!("a@sha256:{}", "0".repeat(63)),
+        format!("a@b@sha256:{}", "0".repeat(64)),
+    ];
+    for image in unpinned {
+        let body = json!({"version": "1", "artifact": {"image": image}});
+        assert_eq!(pointers(body).await, ["/artifact/image"], "{image}");
+    }
+    assert_eq!(problem(post("{").await).await, refused(400, "bad-request"));
+    assert_eq!(problem(post("{} {}").await).await.0, 422);
+    assert_eq!(
+        problem(post(&" ".repeat(65 * 1024)).await).await,
+        refused(413, "payload-too-large")
+    );
+    let call = server.call("operator", Method::POST, "/v1/plans/checkout/pause").body("reason=x");
+    let untyped = call.send().await.unwrap();
+    assert_eq!(problem(untyped).await, refused(415, "unsupported-media-type"));
+    for path in [
+        "/v1/plans/UP",
+        "/v1/plans/a%2Fb",
+        "/v1/plans/checkout/releases/..%2F..",
+        "/v1/releases?phase=Odd",
+        "/v1/releases?pageToken=zz",
+        "/v1/releases?pageToken=%C3%A9%C3%A9",
+        "/v1/releases?pageSize=0",
+        "/v1/audit?since=x",
+    ] {
+        assert_eq!(
+            problem(server.get("viewer", path).await).await,
+            refused(400, "bad-request"),
+            "{path}"
+        );
+    }
+    assert_eq!(problem(server.get("viewer", "/v2").await).await, refused(404, "not-found"));
+    let wrong = server.call("viewer", Method::PUT, "/v1/plans").send().await.unwrap();
+    assert_eq!(wrong.headers()[header::ALLOW], "GET,HEAD");
+    assert_eq!(problem(wrong).await, refused(405, "method-not-allowed"));
+    let unknown = server.get("nobody", "/v1/plans").await;
+    assert_eq!(unknown.headers()[header::WWW_AUTHENTICATE], "Bearer realm=\"ringward\"");
+    assert_eq!(problem(unknown).await, refused(401, "unauthenticated"));
+}
+
+#[tokio::test]
+async fn an_action_is_bound_to_what_was_seen() {
+    let server = Server::start().await;
+    server.submit("2.14.0").await;
+    let place = "/v1/plans/checkout/releases/2.14.0";
+    let seen = server.get("viewer", place).await.headers()[header::ETAG].clone();
+    let known = server.call("viewer", Method::GET, place).header(header::IF_NONE_MATCH, &seen);
+    // It grows older, which is no change.
+    server.stage.clock.advance(Span::seconds(90));
+    assert_eq!(known.send().await.unwrap().status(), StatusCode::NOT_MODIFIED);
+    let pause = |tag: &header::HeaderValue| {
+        let call = server.call("operator", Method::POST, &format!("{place}/pause"));
+        call.header(header::IF_MATCH, tag).send()
+    };
+    assert_eq!(pause(&seen).await.unwrap().status(), StatusCode::OK);
+    let stale = pause(&seen).await.unwrap();
+    // The pause belongs to no plan's state; only a change of the plan makes what was seen stale.
+    assert_eq!(problem(stale).await, refused(409, "nothing-to-do"));
+    server.submit("2.15.0").await;
+    assert_eq!(problem(pause(&seen).await.unwrap()).await, refused(412, "stale-state"));
+    let odd = pause(&header::HeaderValue::from_static("\"abc\"")).await.unwrap();
+    assert_eq!(problem(odd).await, refused(412, "stale-state"));
+}
+
+#[tokio::test]
+async fn a_repeat_under_a_key_is_answered_as_the_first_was() {
+    let server = Server::start().await;
+    let freeze = |who: &'static str, reason: &'static str| {
+        let call = server.call(who, Method::POST, "/v1/freezes").header("Idempotency-Key", "k1");
+        call.json(&json!({"scope": {}, "reason": reason})).send()
+    };
+    let first = json(freeze("operator", "storm").await.unwrap()).await;
+    let again = json(freeze("operator", "storm").await.unwrap()).await;
+    assert_eq!(first, again);
+    let other = freeze("operator", "flood").await.unwrap();
+    assert_eq!(problem(other).await, refused(422, "idempotency-conflict"));
+    // Somebody else's key is another key.
+    assert_ne!(json(freeze("admin", "storm").await.unwrap()).await["id"], first["id"]);
+    let listed = json(server.get("viewer", "/v1/freezes").await).await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 2);
+    let lift = format!("/v1/freezes/{}", first["id"].as_str().unwrap());
+    let lift = async || server.call("operator", Method::DELETE, &lift).send().await.unwrap();
+    assert_eq!(lift().await.status(), StatusCode::OK);
+    assert_eq!(problem(lift().await).await, refused(409, "nothing-to-do"));
+
+    let wrong = json!({"scope": {"ring": "beta"}, "reason": " ", "until": "2020-01-01T00:00:00Z"});
+    let wrong: Value = server.post("operator", "/v1/freezes", &wrong).await.json().await.unwrap();
+    let pointers: Vec<_> =
+        wrong["violations"].as_array().unwrap().iter().map(|v| v["pointer"].clone()).collect();
+    assert_eq!(pointers, ["/scope", "/reason", "/until"]);
+}
+
+#[tokio::test]
+async fn only_an_administrator_names_another_author() {
+    let server = Server::start().await;
+    let post = async |who: &str, version: &str, author: &str| {
+        let image = artifact(version);
+        let body = json!({"version": version, "artifact": {"image": image}, "author": author});
+        server.post(who, "/v1/plans/checkout/releases", &body).await
+    };
+    assert_eq!(
+        problem(post("operator", "1.0.1", "dana").await).await,
+        refused(403, "not-authorised")
+    );
+    assert_eq!(post("operator", "1.0.2", "operator").await.status(), StatusCode::CREATED);
+    assert_eq!(post("admin", "1.0.3", "dana").await.status(), StatusCode::CREATED);
+    let view = json(server.get("viewer", "/v1/plans/checkout/releases/1.0.3").await).await;
+    assert_eq!((&view["author"], &view["by"]), (&json!("dana"), &json!("admin")));
+}
+
+#[tokio::test]
+async fn roles_reach_so_far_and_no_further() {
+    let mut server = Server::start().await;
+    server.submit("2.14.0").await;
+    let operator = || NewToken { roles: vec!["operator".into()], ..NewToken::default() };
+    let plans: Vec<PlanName> = vec!["search".into()];
+    server.token("elsewhere", NewToken { plans, ..operator() });
+    server.token("european", NewToken { within: vec!["EU".into()], ..operator() });
+    server.token("chinese", NewToken { within: vec!["CN".into()], ..operator() });
+    let place = "/v1/plans/checkout/releases/2.14.0";
+    assert_eq!(server.get("elsewhere", place).await.status(), 403);
+    assert_eq!(server.get("chinese", place).await.status(), 403);
+    for path in ["/v1/plans", "/v1/releases", "/v1/clusters", "/v1/gates", "/v1/approvals"] {
+        for who in ["elsewhere", "chinese"] {
+            let listed = json(server.get(who, path).await).await;
+            assert_eq!(listed["items"], json!([]), "{path} by {who}");
+        }
+    }
+    server.post("admin", "/v1/plans/checkout/resume", &json!({})).await;
+    let audit = json(server.get("elsewhere", "/v1/audit").await).await;
+    let audit = audit["entries"].as_array().unwrap().clone();
+    assert!(audit.iter().all(|entry| !entry.to_string().contains("checkout")), "{audit:?}");
+    // To stop asks less than to go: the release goes to the United States too.
+    let post = async |who: &str, path: String| server.post(who, &path, &json!({})).await.status();
+    assert_eq!(post("european", format!("{place}/pause")).await, 200);
+    assert_eq!(post("european", format!("{place}/resume")).await, 403);
+    assert_eq!(post("european", format!("{place}/rings/eu-west/pause")).await, 200);
+    assert_eq!(post("european", format!("{place}/rings/eu-west/resume")).await, 200);
+    assert_eq!(post("european", format!("{place}/rings/us-east/pause")).await, 403);
+    let freeze = async |scope: Value| {
+        let body = json!({"scope": scope, "reason": "a test"});
+        server.post("european", "/v1/freezes", &body).await.status()
+    };
+    assert_eq!(freeze(json!({})).await, 403);
+    assert_eq!(freeze(json!({"jurisdiction": "US"})).await, 403);
+    assert_eq!(freeze(json!({"jurisdiction": "DE"})).await, 201);
+}
+
+#[tokio::test]
+async fn approvals_over_the_wire() {
+    let mut server = Server::start().await;
+    server.submit("2.14.0").await;
+    let approver =
+        || NewToken { roles: vec!["approver".into(), "operator".into()], ..NewToken::default() };
+    server.token("kim", approver());
+    let place = "/v1/plans/checkout/releases/2.14.0/rings/eu-west/approve";
+    let approve = async |who: &str| server.post(who, place, &json!({})).await;
+    assert_eq!(problem(approve("admin").await).await, refused(403, "not-authorised"));
+    assert_eq!(approve("kim").await.status(), 200);
+    let listed = json(server.get("viewer", "/v1/approvals").await).await;
+    assert_eq!(listed["items"][0]["counting"], json!(["kim"]));
+    let own = json!({"version": "2.15.0", "artifact": {"image": artifact("2.15.0")}});
+    server.post("kim", "/v1/plans/checkout/releases", &own).await;
+    let own = server.post("kim", &place.replace("2.14.0", "2.15.0"), &json!({})).await;
+    assert_eq!(problem(own).await, refused(403, "self-approval"));
+}
+
+#[tokio::test]
+async fn lists_are_paged_newest_first() {
+    let server = Server::start().await;
+    for version in ["1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4"] {
+        server.submit(version).await;
+        server.stage.clock.advance(Span::seconds(1));
+    }
+    let (mut found, mut token) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/releases?plan=checkout&pageSize=2{token}");
+        let page = json(server.get("viewer", &path).await).await;
+        let items = page["items"].as_array().unwrap();
+        found.extend(items.iter().map(|r| r["version"].as_str().unwrap().to_owned()));
+        match page["nextPageToken"].as_str() {
+            Some(next) => token = format!("&pageToken={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, ["1.0.4", "1.0.3", "1.0.2", "1.0.1", "1.0.0"]);
+    let moving = json(server.get("viewer", "/v1/releases?phase=inprogress").await).await;
+    assert_eq!(moving["items"].as_array().unwrap().len(), 1);
+}
+
+/// Invariant 26: what cannot be recorded is not acknowledged, then or later.
+#[tokio::test]
+async fn nothing_is_acknowledged_that_is_not_recorded() {
+    let server = Server::start().await;
+    assert_eq!(server.get("nobody", "/readyz").await.status(), 200);
+    server.stage.store.fail_next(Fault::Full);
+    for _ in 0..2 {
+        assert_eq!(problem(server.submit("2.14.0").await).await, refused(503, "not-recorded"));
+    }
+    assert_eq!(problem(server.get("nobody", "/readyz").await).await, refused(503, "not-ready"));
+    let gone = server.get("viewer", "/v1/plans/checkout/releases/2.14.0").await;
+    assert_eq!(gone.status(), StatusCode::NOT_FOUND, "reading goes on");
+    assert_eq!(server.get("nobody", "/livez").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_caller_who_asks_too_much_is_told_when_to_come_back() {
+    let server = Server::start().await;
+    let mut last = server.get("viewer", "/v1/source").await;
+    for _ in 0..200 {
+        last = server.get("viewer", "/v1/source").await;
+    }
+    assert_eq!(last.headers()[header::RETRY_AFTER], "1");
+    assert_eq!(problem(last).await, refused(429, "too-many-requests"));
+    assert_eq!(server.get("operator", "/v1/source").await.status(), 200);
+}
+
+#[tokio::test]
+async fn events_are_taken_up_where_they_were_left_off() {
+    let server = Server::start().await;
+    let mut live = server.get("viewer", "/v1/events").await;
+    assert_eq!(live.headers()[header::CONTENT_TYPE], "text/event-stream");
+    server.submit("2.14.0").await;
+    let (id, event) = next_event(&mut live).await;
+    assert_eq!((id, &event["type"]), (2, &json!("release")));
+    assert_eq!(event["object"]["releases"], json!(["checkout@2.14.0"]));
+    server.post("operator", "/v1/plans/checkout/pause", &json!({})).await;
+    server.post("operator", "/v1/plans/checkout/resume", &json!({})).await;
+    let call = server.call("viewer", Method::GET, "/v1/events").header("Last-Event-ID", "2");
+    let mut resumed = call.send().await.unwrap();
+    assert_eq!(next_event(&mut resumed).await, next_event(&mut live).await);
+    assert_eq!(next_event(&mut resumed).await.1["object"]["what"], json!(["resumed"]));
+    server.post("operator", "/v1/plans/checkout/pause", &json!({})).await;
+    assert_eq!(next_event(&mut resumed).await.0, 5, "it goes on live");
+    let call = server.call("viewer", Method::GET, "/v1/events").header("Last-Event-ID", "999");
+    let lost = call.send().await.unwrap().text().await.unwrap();
+    assert!(lost.starts_with("event: error\n"), "{lost}");
+}
+
+async fn next_event(stream: &mut Response) -> (u64, Value) {
+    let mut text = String::new();
+    while !text.ends_with("\n\n") {
+        let chunk = tokio::time::timeout(Duration::from_secs(5), stream.chunk()).await;
+        let chunk = chunk.expect("an event comes").unwrap().expect("the stream goes on");
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    (line("id: ").parse().unwrap(), serde_json::from_str(line("data: ")).unwrap())
+}
+
+#[tokio::test]
+async fn figures_for_prometheus() {
+    let server = Server::start().await;
+    server.submit("2.14.0").await;
+    let text = server.get("viewer", "/metrics").await.text().await.unwrap();
+    for line in [
+        r#"ringward_ring_phase{phase="Deploying",plan="checkout",ring="internal"} 1"#,
+        r#"ringward_ring_phase{phase="Waiting",plan="checkout",ring="beta"} 1"#,
+        r#"ringward_ring_soak_required_seconds{plan="checkout",ring="internal"} 600"#,
+        r#"ringward_source_age_seconds 0"#,
+        r#"ringward_writer{epoch="1"} 1"#,
+        r#"ringward_build_info{version="0.1.0"} 1"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    assert!(!text.contains("otel_scope") && !text.contains("target_info"), "{text}");
+}
+
+#[tokio::test]
+async fn a_token_that_ended_opens_nothing() {
+    let mut server = Server::start().await;
+    let roles = vec!["viewer".into()];
+    server.token("guest", NewToken { roles, ttl: Some(Span::minutes(5)), ..NewToken::default() });
+    assert_eq!(server.get("guest", "/v1/source").await.status(), 200);
+    server.stage.clock.advance(Span::minutes(5));
+    assert_eq!(server.get("guest", "/v1/source").await.status(), 401);
+    // Another process revokes; the server sees it at the next request.
+    let other = Tokens::open(server._data.path()).unwrap();
+    other.revoke("viewer").unwrap();
+    assert_eq!(server.get("viewer", "/v1/source").await.status(), 401);
+    assert_eq!(server.get("operator", "/v1/source").await.status(), 200);
+}
+
+#[tokio::test]
+async fn the_page_signs_in_with_a_token_and_loads_nothing() {
+    let server = Server::start().await;
+    server.submit("2.14.0").await;
+    let reason = json!({"reason": "<script>alert(1)</script>"});
+    server.post("operator", "/v1/plans/checkout/rings/internal/pause", &reason).await;
+    let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let browser = browser.build().unwrap();
+    let front = browser.get(&server.base).send().await.unwrap();
+    assert!(front.text().await.unwrap().contains("name=\"token\""));
+
+    let sign_in =
+        |token: &str| browser.post(format!("{}/login", server.base)).body(format!("token={token}"));
+    let refused = sign_in("rw_0").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert!(refused.text().await.unwrap().contains("revoked or has expired"));
+    let token = &server.secrets["viewer"];
+    let foreign = sign_in(token).header("Sec-Fetch-Site", "cross-site").send().await.unwrap();
+    assert_eq!(problem(foreign).await, self::refused(403, "cross-site"));
+    let accepted = sign_in(token).send().await.unwrap();
+    assert_eq!(accepted.status(), StatusCode::SEE_OTHER);
+    let cookie = accepted.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let cookie = cookie.split(';').next().unwrap();
+    assert!(!cookie.contains(&token[3..]), "the cookie is not the token");
+
+    let look = || browser.get(&server.base).header(header::COOKIE, cookie);
+    let page = look().send().await.unwrap();
+    let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'; style-src 'nonce-"), "{policy}");
+    let page = page.text().await.unwrap();
+    for part in ["2.14.0", "↥ Deploying", "• Waiting", "paused by operator", "&lt;script&gt;"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    for part in ["<script", "http://", "https://", "style="] {
+        assert!(!page.contains(part), "{part} in {page}");
+    }
+    // The cookie opens the page only: the API takes bearer tokens.
+    let api = browser.get(format!("{}/v1/plans", server.base)).header(header::COOKIE, cookie);
+    assert_eq!(api.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    // A session ends with its token.
+    server.tokens.revoke("viewer").unwrap();
+    assert!(look().send().await.unwrap().text().await.unwrap().contains("name=\"token\""));
+}

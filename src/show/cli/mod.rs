@@ -1,3 +1,156 @@
 //! Commands over the API, and the offline ones.
+//!
+//! Data goes to standard output, progress to standard error. A command that talks to the server knows
+//! nothing that the API does not tell: it shows the API's own documents, or what it makes of them.
 
+mod about;
+mod act;
+mod audit;
+mod check;
+mod client;
+mod context;
+mod explain;
+mod failure;
+mod follow;
+mod freeze;
+mod get;
+mod goal;
 pub mod judge;
+mod layout;
+mod plan;
+mod release;
+mod run;
+#[cfg(test)]
+mod samples;
+mod status;
+pub mod style;
+mod table;
+mod test;
+mod token;
+mod tree;
+mod wait;
+
+use clap::{Parser, Subcommand};
+
+use self::{
+    context::{Context, Shared},
+    failure::{Cause, Failure},
+};
+use super::exit::Exit;
+
+/// Take releases through rings of regions, only as fast as they prove healthy
+///
+/// A release enters the next ring only after the clusters of the ring before ran it healthily, with their metric
+/// gates passing, for the whole soak time, and only where data residency allows it. Rings, gates and rules are
+/// declared in Git.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringward",
+    version,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "EXIT CODES
+  0  done, or the state that was waited for       4  held, and only a person or a window can end it
+  1  error                                        5  time-out, still moving
+  2  usage                                        6  conflict with a newer state
+  3  the release failed, was aborted or           7  policy or residency violation
+     rolled back
+
+EXAMPLES
+  ringward demo                                   all of it, over a fleet that is not there
+  ringward check && ringward plan checkout        before you merge
+  ringward release create checkout 2.14.0 --image registry.example.com/checkout@sha256:9f2c…
+  ringward status checkout -w                     follow it
+  ringward explain checkout eu-west               why it is not moving
+
+Installed as kubectl-ringward, it is a kubectl plugin."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(run::Serve),
+    Check(check::Check),
+    Plan(plan::PlanArgs),
+    Test(test::Test),
+    /// Judge samples as a gate would, and show every figure on the way
+    ///
+    /// Reads one question as JSON from standard input: `judge` is threshold, relative, mannWhitney, sequential,
+    /// burnRate or prometheusAnswer, with its `parameters` and `samples` (and `control` or `intervals`). Writes
+    /// the verdict with its figures, as the core computes them.
+    #[command(after_help = r#"EXAMPLES
+  echo '{"judge": "threshold", "parameters": {"max": 0.4}, "samples": [0.412]}' | ringward judge"#)]
+    Judge,
+    #[command(subcommand)]
+    Release(release::Releases),
+    Status(status::Status),
+    Explain(explain::Explain),
+    Wait(wait::Wait),
+    #[command(flatten)]
+    Act(act::Act),
+    #[command(subcommand)]
+    Freeze(freeze::Freezes),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    Get(get::Get),
+    /// Write the JSON Schema of the declarations, for editors and CI
+    #[command(after_help = "EXAMPLES
+  ringward schema > ringward.schema.json
+  # yaml-language-server: $schema=ringward.schema.json     at the top of a declaration")]
+    Schema,
+    /// Write a completion script for a shell
+    #[command(after_help = "EXAMPLES
+  ringward completion bash > /etc/bash_completion.d/ringward
+  ringward completion zsh > ~/.zfunc/_ringward
+  source <(ringward completion bash)")]
+    Completion(about::Completion),
+    /// Say which version this is
+    #[command(after_help = "EXAMPLES
+  ringward version
+  ringward version -o json")]
+    Version,
+}
+
+/// Runs what the command line asks for, says what went wrong, and tells how the process ends.
+pub async fn run(cli: Cli) -> Exit {
+    let context = Context::new(cli.shared);
+    match dispatch(&context, &cli.command).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if failure.cause != Cause::NobodyReads {
+                context.progress(&failure.to_string());
+            }
+            failure.exit
+        }
+    }
+}
+
+async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Serve(args) => run::serve(context, args).await,
+        Command::Check(args) => check::run(context, args).await,
+        Command::Plan(args) => plan::run(context, args).await,
+        Command::Test(args) => test::run(context, args),
+        Command::Judge => about::judge(context),
+        Command::Release(command) => release::run(context, command).await,
+        Command::Status(args) => status::run(context, args).await,
+        Command::Explain(args) => explain::run(context, args).await,
+        Command::Wait(args) => wait::run(context, args).await,
+        Command::Act(act) => act::run(context, act).await,
+        Command::Freeze(command) => freeze::run(context, command).await,
+        Command::Audit(command) => audit::run(context, command).await,
+        Command::Token(command) => token::run(context, command),
+        Command::Get(args) => get::run(context, args).await,
+        Command::Schema => about::schema(context),
+        Command::Completion(args) => about::completion(context, args),
+        Command::Version => about::version(context),
+    }
+}

@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    decide::{fact::Fact, world::World},
+    decide::{event::Action, fact::Fact, world::World},
     ids::{ClusterName, Hash, PlanName, ReleaseId, RingName},
     record::{Entry, audit::Verification},
     show::{
@@ -127,8 +127,8 @@ pub fn audit_page(
     shown: impl Fn(&PlanName) -> bool,
 ) -> AuditPage {
     let visible = |entry: &&Entry| {
-        let facts = entry.facts.iter().filter_map(|fact| About::of(fact).plan);
-        facts.chain(entry.commands.iter().map(|command| command.plan())).all(&shown)
+        entry.facts.iter().filter_map(plan_of).all(|plan| shown(&plan))
+            && entry.commands.iter().all(|command| shown(command.plan()))
     };
     let view = |entry: &Entry| AuditView {
         seq: entry.seq,
@@ -140,6 +140,14 @@ pub fn audit_page(
         hash: entry.hash.clone(),
     };
     AuditPage { entries: entries.iter().filter(visible).map(view).collect(), next }
+}
+
+/// The plan that a fact names; a refusal names it in what was asked.
+fn plan_of(fact: &Fact) -> Option<PlanName> {
+    if let Fact::Refused { asked, .. } = fact {
+        return serde_json::from_str::<Action>(asked).ok()?.plan().cloned();
+    }
+    About::of(fact).plan.cloned()
 }
 
 /// The fact without the figures that stay in their jurisdiction.

@@ -12,11 +12,14 @@ mod plan;
 mod release;
 mod ring;
 
+#[cfg(test)]
+mod tests;
+
 pub use audit::{
     AuditPage, AuditView, BreakView, ChangeView, HappenedView, VerificationView, audit_page,
 };
 pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, clusters};
-pub use explain::{ExplainView, RingReasons, explain};
+pub use explain::{ExplainView, RingReasons, WaitView, explain};
 pub use line::{
     ApprovalView, FreezeView, GivenApproval, PauseView, SaidView, ScopeView, SourceView, approvals,
     freezes, pauses, source,

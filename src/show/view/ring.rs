@@ -55,7 +55,7 @@ pub struct RingView {
     pub clusters: Vec<ClusterView>,
     /// The latest measurement of each gate on each cluster.
     pub measurements: Vec<GateView>,
-    /// Everything that holds it, at once.
+    /// Everything that holds it, at once; what somebody can end comes first.
     pub holds: Vec<HoldView>,
     /// What it waits for without being held, in words.
     pub waits: Vec<String>,
@@ -186,7 +186,8 @@ pub fn ring(world: &World, release: &Release, name: &RingName, now: Now) -> Opti
     let in_words = |w: &WaitingOn| words::of(w, world, release, name, now);
     let holds = waiting.iter().filter_map(|w| Some(HoldView::new(w.hold()?, in_words(w))));
     let waits = waiting.iter().filter(|w| w.hold().is_none()).map(|w| in_words(w).message);
-    let (holds, waits) = (holds.collect::<Vec<_>>(), waits.collect::<Vec<_>>());
+    let (mut holds, waits) = (holds.collect::<Vec<_>>(), waits.collect::<Vec<_>>());
+    holds.sort_by_key(|hold| hold.ender);
     let look = Look { release, ring: declared, run, phase, now };
     Some(RingView {
         name: name.clone(),

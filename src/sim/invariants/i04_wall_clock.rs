@@ -34,19 +34,16 @@ impl Invariant for WallClock {
             return Ok(());
         }
         for fact in &step.decision.facts {
-            let moved = match fact {
-                Fact::SoakCredited { span, .. } => *span > Span::ZERO,
-                fact => {
-                    matches!(
-                        fact,
-                        Fact::SoakStarted { .. }
-                            | Fact::ClusterFailed { .. }
-                            | Fact::RingPassed { .. }
-                            | Fact::RingFailed { .. }
-                            | Fact::RollbackStarted { .. }
-                    ) || self.started_unruled(step, fact)?
-                }
-            };
+            let credit = matches!(fact, Fact::SoakCredited { span, .. } if *span > Span::ZERO);
+            let step_on = matches!(
+                fact,
+                Fact::SoakStarted { .. }
+                    | Fact::ClusterFailed { .. }
+                    | Fact::RingPassed { .. }
+                    | Fact::RingFailed { .. }
+                    | Fact::RollbackStarted { .. }
+            );
+            let moved = credit || step_on || self.started_unruled(step, fact)?;
             if moved {
                 let (from, to) = (before.wall, step.now.wall);
                 return Err(format!("the clock went from {from} to {to}, and so: {fact:?}"));

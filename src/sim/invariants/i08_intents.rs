@@ -41,10 +41,10 @@ impl Invariant for Intents {
         for fact in &step.decision.facts {
             let Fact::ClusterReady { release, ring, cluster } = fact else { continue };
             let on = step.on(release, ring)?;
-            // What is written in the same step comes after what is concluded in it.
-            let run = step.before.run(release, ring);
-            let here = run.and_then(|run| run.clusters.get(cluster));
-            let intent = here.and_then(|here| here.intent.as_ref());
+            // What is ready now was written before, even if it is taken back at once.
+            let before = step.before.run(release, ring);
+            let before = before.and_then(|run| run.clusters.get(cluster));
+            let intent = before.and_then(|here| here.intent.as_ref());
             let plan = step.after.plans.get(&release.plan);
             let state = plan.and_then(|p| p.targets.get(cluster)).and_then(|t| t.state.as_ref());
             let ours = state.is_some_and(|state| {

@@ -13,8 +13,11 @@ use crate::{
 /// Keeps every approval, and counts again at each start which of them carry it.
 #[derive(Debug, Default)]
 pub(super) struct Approvals {
-    given: BTreeMap<(ReleaseId, RingName), Vec<(Actor, Binding, Now)>>,
+    given: BTreeMap<(ReleaseId, RingName), Vec<Given>>,
 }
+
+/// By whom, to what, when.
+type Given = (Actor, Binding, Now);
 
 impl Invariant for Approvals {
     fn number(&self) -> u8 {

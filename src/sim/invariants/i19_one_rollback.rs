@@ -2,11 +2,12 @@ use std::collections::BTreeSet;
 
 use super::{Invariant, Step};
 use crate::{
-    decide::fact::Fact,
+    decide::{event::Event, fact::Fact},
     ids::{ReleaseId, RingName},
 };
 
-/// Counts the rollbacks of each attempt. No cap is declared yet that could be exceeded.
+/// Counts the rollbacks of each attempt; an operator may ask again for one that got stuck. No cap is
+/// declared yet that could be exceeded.
 #[derive(Debug, Default)]
 pub(super) struct OneRollback {
     started: BTreeSet<(ReleaseId, RingName, u32)>,
@@ -25,7 +26,8 @@ impl Invariant for OneRollback {
         for fact in &step.decision.facts {
             let Fact::RollbackStarted { release, ring, .. } = fact else { continue };
             let attempt = step.on(release, ring)?.run.attempt;
-            if !self.started.insert((release.clone(), ring.clone(), attempt)) {
+            let asked_for = matches!(step.event, Event::Operator(_));
+            if !self.started.insert((release.clone(), ring.clone(), attempt)) && !asked_for {
                 return Err(format!("{release} goes back again on {ring}, attempt {attempt}"));
             }
         }

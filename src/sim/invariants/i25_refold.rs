@@ -1,10 +1,6 @@
 use super::Violation;
 use crate::{
-    decide::{
-        command::Command,
-        fact::Fact,
-        world::{Illegal, World},
-    },
+    decide::{Decision, world::World},
     model::time::Now,
 };
 
@@ -13,14 +9,14 @@ use crate::{
 /// # Errors
 /// The journal does not fold, or not to `live`.
 pub fn refolded<'a>(
-    journal: impl Iterator<Item = (Now, &'a [Fact], &'a [Command])>,
+    journal: impl Iterator<Item = (Now, &'a Decision)>,
     live: &World,
 ) -> Result<World, Violation> {
     let mut world = World::default();
-    for (now, facts, commands) in journal {
-        world.fold(now, facts, commands).map_err(|Illegal { .. }| {
-            broken(format!("the journal does not fold at {}: {facts:?}", now.wall))
-        })?;
+    for (now, Decision { facts, commands, .. }) in journal {
+        world
+            .fold(now, facts, commands)
+            .map_err(|illegal| broken(format!("at {}: {illegal}", now.wall)))?;
     }
     same(&world, live).map(|()| world)
 }
@@ -33,11 +29,12 @@ pub fn same(told: &World, live: &World) -> Result<(), Violation> {
     if told == live {
         return Ok(());
     }
-    let plans = told.plans.iter().filter(|(name, state)| live.plans.get(*name) != Some(state));
-    let plans: Vec<_> = plans.map(|(name, _)| name.as_str()).collect();
-    Err(broken(match plans.is_empty() {
-        true => "what plans share differs".into(),
-        false => format!("it differs in {}", plans.join(", ")),
+    let lost = live.plans.keys().find(|name| !told.plans.contains_key(*name));
+    let other = told.plans.iter().find(|(name, state)| live.plans.get(*name) != Some(state));
+    Err(broken(match (lost, other) {
+        (Some(plan), _) => format!("it lacks {plan}"),
+        (None, Some((plan, _))) => format!("{plan} is otherwise"),
+        (None, None) => "what plans share is otherwise".into(),
     }))
 }
 

@@ -35,6 +35,8 @@ mod i28_other_plans;
 mod i29_settled;
 mod i31_dangling;
 mod i32_progress;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     i09_repeats::Repeats,
@@ -213,7 +215,6 @@ impl Invariants {
     /// # Errors
     /// The first invariant that it breaks.
     pub fn check(&mut self, step: &Step<'_>) -> Result<(), Violation> {
-        // Most steps change nothing, and nothing is broken by nothing.
         self.all.iter_mut().try_for_each(|one| {
             one.check(step).map_err(|detail| Violation {
                 number: one.number(),

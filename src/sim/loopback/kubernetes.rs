@@ -5,6 +5,9 @@
 //! token, with a Deployment controller that works in the injected clock's time. What it says, and when
 //! it changes a generation or a resourceVersion, was compared with a real API server.
 //!
+//! The token may come in the path as well (`/as/TOKEN/…`), which is what the kubeconfig names: kubectl
+//! sends no credentials over plain HTTP. A token in the header must be right all the same.
+//!
 //! What it is not: there are no ReplicaSets, nodes, namespaces or events, nothing can be created or
 //! deleted, nothing is defaulted, and only the fields that a Deployment needs are known to be keyed
 //! lists. The controllers' own writes of a status leave no trace in `managedFields`.
@@ -89,22 +92,35 @@ pub(super) fn router(cluster: Arc<Cluster>, token: &str) -> Router {
             .route(&format!("{base}/namespaces/{{namespace}}/{plural}"), within)
             .route(&one, object);
     }
-    routes
+    let routes = routes
         .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
-        .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
-        .layer(middleware::from_fn_with_state(server.clone(), authenticate))
-        .with_state(server)
+        .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") });
+    let known = |known: bool| middleware::from_fn_with_state((server.clone(), known), authenticate);
+    let by_path = routes.clone().layer(known(true)).with_state(server.clone());
+    let by_header = routes.layer(known(false)).with_state(server.clone());
+    by_header.nest(&path(token), by_path)
 }
 
-async fn authenticate(State(server): State<Server>, request: Request, next: Next) -> Response {
+/// The path that carries the token.
+pub(super) fn path(token: &str) -> String {
+    format!("/as/{token}")
+}
+
+/// Lets in who shows the token, or shows none where they are `known` already.
+async fn authenticate(
+    State((server, known)): State<(Server, bool)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let open = ["/livez", "/readyz", "/version"].contains(&request.uri().path());
-    let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
-    if open || token == Some(&*server.token) {
-        next.run(request).await
-    } else {
-        Failure::unauthorized().into_response()
-    }
+    let shown = match request.headers().get(AUTHORIZATION) {
+        None => known,
+        Some(value) => {
+            let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+            token == Some(&*server.token)
+        }
+    };
+    if open || shown { next.run(request).await } else { Failure::unauthorized().into_response() }
 }
 
 async fn read(

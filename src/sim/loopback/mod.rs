@@ -216,6 +216,15 @@ impl Fleet {
         Ok(self.simulated(cluster)?.cluster.serving(target))
     }
 
+    /// How often a write under each of ringward's intents changed an object in a cluster; more than
+    /// once is an effect that was doubled.
+    ///
+    /// # Errors
+    /// No such cluster.
+    pub fn written(&self, cluster: &ClusterName) -> Result<BTreeMap<String, u64>, FleetError> {
+        Ok(self.simulated(cluster)?.cluster.written())
+    }
+
     /// Gives a version a defect in a cluster.
     ///
     /// # Errors
@@ -293,9 +302,11 @@ fn write_kubeconfig(
     clusters: &BTreeMap<ClusterName, Simulated>,
     token: &str,
 ) -> io::Result<()> {
-    let servers = clusters
-        .values()
-        .map(|s| json!({"name": s.connection, "cluster": {"server": s.kubernetes.url()}}));
+    let servers = clusters.values().map(|s| {
+        json!({"name": s.connection, "cluster": {
+            "server": format!("{}{}", s.kubernetes.url(), kubernetes::path(token)),
+        }})
+    });
     let contexts = clusters.values().map(
         |s| json!({"name": s.connection, "context": {"cluster": s.connection, "user": "ringward"}}),
     );

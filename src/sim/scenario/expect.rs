@@ -184,7 +184,7 @@ fn of_requests(run: &Run<'_>, expect: &Expect, wrong: &mut Vec<String>) {
         }
     }
     if let Some(text) = &expect.audit {
-        let facts = run.journal.iter().flat_map(|entry| &entry.facts);
+        let facts = run.journal.iter().flat_map(|entry| &entry.decision.facts);
         let mut words = facts.filter_map(|fact| serde_json::to_string(fact).ok());
         if !words.any(|words| words.contains(text)) {
             wrong.push(format!("expected the audit to contain `{text}`, it does not"));

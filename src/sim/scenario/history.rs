@@ -1,7 +1,7 @@
 //! What has happened, from the journal: every phase that a ring was in, and the timeline that a
 //! failure is shown with. It folds the journal by itself, and only when somebody asks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::run::Entry;
 use crate::{
@@ -40,6 +40,8 @@ pub struct History {
     reached: Vec<Reached>,
     release_phases: Vec<(ReleaseId, ReleasePhase)>,
     lines: Vec<Line>,
+    /// How many of them a failure has shown.
+    told: usize,
     last: BTreeMap<(ReleaseId, RingName), (RingPhase, Vec<HoldKind>)>,
     verdicts: BTreeMap<(ReleaseId, RingName, ClusterName, GateName), Verdict>,
     last_release: BTreeMap<ReleaseId, ReleasePhase>,
@@ -49,11 +51,12 @@ impl History {
     /// Reads what is new in the journal.
     pub fn read(&mut self, journal: &[Entry]) {
         for entry in &journal[self.read..] {
-            for fact in &entry.facts {
+            for fact in &entry.decision.facts {
                 self.fact(entry.at, fact);
             }
             // The run has folded the same entry before; what it refused never came here.
-            let folded = self.world.fold(entry.now, &entry.facts, &entry.commands);
+            let folded =
+                self.world.fold(entry.now, &entry.decision.facts, &entry.decision.commands);
             debug_assert!(folded.is_ok(), "the journal folds");
             self.sample(entry);
         }
@@ -77,18 +80,25 @@ impl History {
             .position(|r| r.phase == phase && r.ring == *ring && r.release == *release)
     }
 
-    /// The last `count` lines up to `at` that concern `release`, or anybody where none is named.
-    pub fn timeline(&self, release: Option<&ReleaseId>, at: Span, count: usize) -> String {
+    /// The last `count` lines that concern `release`, or anybody where none is named; without those that
+    /// were told before.
+    pub fn timeline(&mut self, release: Option<&ReleaseId>, count: usize) -> String {
+        let new = &self.lines[std::mem::replace(&mut self.told, self.lines.len())..];
         let concerns = |line: &&Line| match (&line.release, release) {
             (Some(whose), Some(asked)) => whose == asked,
             (None, _) | (_, None) => true,
         };
-        let lines = self.lines.iter().filter(|line| line.at <= at).filter(concerns);
-        let lines: Vec<_> = lines.collect();
+        let lines: Vec<_> = new.iter().filter(concerns).collect();
+        let left_out = lines.len().saturating_sub(count);
         let mut text = String::new();
-        for line in &lines[lines.len().saturating_sub(count)..] {
+        if left_out > 0 {
+            let _ = writeln!(text, "    {:>8}  {left_out} earlier lines", "...");
+        }
+        for line in &lines[left_out..] {
             let at = line.at.to_string();
-            text.push_str(&format!("    {at:>8}  {}\n", line.text));
+            let whose = line.release.as_ref().filter(|_| release.is_none());
+            let whose = whose.map(|id| format!("{id}: ")).unwrap_or_default();
+            let _ = writeln!(text, "    {at:>8}  {whose}{}", line.text);
         }
         text
     }
@@ -113,14 +123,15 @@ impl History {
                 let first = problems.first().map_or("", |p| p.message.as_str());
                 self.line(at, None, format!("plan {plan} is in error: {first}"));
             }
-            Fact::PlanDeclared { plan } => {
+            // That everything is declared at the beginning goes without saying.
+            Fact::PlanDeclared { plan } if at > Span::ZERO => {
                 self.line(at, None, format!("plan {} is declared", plan.name));
             }
             Fact::PlanWithdrawn { plan, .. } => {
                 self.line(at, None, format!("plan {plan} is withdrawn"));
             }
             Fact::Submitted { release, author, .. } => {
-                self.line(at, Some(release), format!("{release} is released by {author}"));
+                self.line(at, Some(release), format!("released by {author}"));
             }
             Fact::Refused { by, kind, detail, .. } => {
                 let text = format!("{} is refused: {}, {detail}", who(by), kind.name());
@@ -192,7 +203,8 @@ impl History {
                     self.line(at, Some(release), text);
                 }
             }
-            Fact::SourceAccepted { .. }
+            Fact::PlanDeclared { .. }
+            | Fact::SourceAccepted { .. }
             | Fact::SourceRefused { .. }
             | Fact::Answered { .. }
             | Fact::Adopted { .. }
@@ -220,7 +232,7 @@ impl History {
                 let id = &release.id;
                 let phase = phase::of_release(&self.world, release);
                 if self.last_release.get(id) != Some(&phase) {
-                    seen.push((id.clone(), None, format!("{id} is {phase}"), phase));
+                    seen.push((id.clone(), None, format!("the release is {phase}"), phase));
                 }
                 for ring in release.plan.graph.order() {
                     let now = phase::of_ring(&self.world, release, ring, entry.now);

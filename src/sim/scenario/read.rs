@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Whether anything may start or end, for a scenario that lasts longer than anybody waits.
+/// No scenario lasts longer: a slip of the pen is told as such, and not waited for.
 const LONGEST: Span = Span(400 * 24 * 3_600_000);
 
 /// Reads the scenarios of a file. Documents of other kinds are left alone.
@@ -362,10 +362,14 @@ fn site(cluster: wire::Cluster, line: usize) -> Site {
     }
 }
 
-/// Every actor is an operator, and what else they are said to be.
 fn ask(by: Option<Principal>, roles: Vec<String>, action: Action) -> What {
+    What::Ask(asking(by, roles, action))
+}
+
+/// Every actor is an operator, and what else they are said to be.
+fn asking(by: Option<Principal>, roles: Vec<String>, action: Action) -> Asking {
     let roles = std::iter::once("operator".into()).chain(roles).collect();
-    What::Ask(Asking { by: by.unwrap_or_else(somebody), roles, jurisdiction: None, action })
+    Asking { by: by.unwrap_or_else(somebody), roles, jurisdiction: None, action }
 }
 
 fn submit(submit: wire::Submit) -> What {
@@ -389,10 +393,7 @@ fn judge(approve: wire::Approve, agrees: bool) -> What {
         true => Action::Approve { release, ring },
         false => Action::Reject { release, ring, reason },
     };
-    match ask(Some(by), roles, action) {
-        What::Ask(asking) => What::Ask(Asking { jurisdiction, ..asking }),
-        other => other,
-    }
+    What::Ask(Asking { jurisdiction, ..asking(Some(by), roles, action) })
 }
 
 fn abort(abort: wire::Abort) -> What {

@@ -46,10 +46,8 @@ pub struct Entry {
     pub now: Now,
     /// The plan that it was about, where it was about one.
     pub plan: Option<PlanName>,
-    /// What became true.
-    pub facts: Vec<Fact>,
-    /// What was to be done.
-    pub commands: Vec<Command>,
+    /// What became true, and what was to be done.
+    pub decision: Decision,
 }
 
 /// Why a run cannot go on.
@@ -135,7 +133,7 @@ pub fn run(scenario: &Scenario, source: &Arc<Source>) -> Report {
             }
         };
         run.history.read(&run.journal);
-        let timeline = run.history.timeline(None, run.at, 30);
+        let timeline = run.history.timeline(None, 30);
         failures.push(format!("at {}: {chain}\n{timeline}", run.at));
     }
     if !failures.is_empty() {
@@ -196,23 +194,18 @@ impl<'s> Run<'s> {
         self.take_over()?;
         for step in &self.scenario.steps {
             self.reach(step.at)?;
-            match &step.what {
-                What::Expect(expect) => {
-                    if let Err(mismatch) = expect::check(self, expect) {
-                        self.history.read(&self.journal);
-                        let release = expect.release.as_ref();
-                        let timeline = self.history.timeline(release, self.at, 24);
-                        let (at, line) = (step.at, step.line);
-                        failures.push(format!("line {line}, at {at}: {mismatch}\n{timeline}"));
-                    }
+            if let What::Expect(expect) = &step.what {
+                if let Err(mismatch) = expect::check(self, expect) {
+                    self.history.read(&self.journal);
+                    let timeline = self.history.timeline(expect.release.as_ref(), 24);
+                    let (at, line) = (step.at, step.line);
+                    failures.push(format!("line {line}, at {at}: {mismatch}\n{timeline}"));
                 }
-                action => {
-                    let broken = |why| Broken::Step { line: step.line, why };
-                    if self.down.is_some() {
-                        return Err(broken("ringward is down at that time".into()));
-                    }
-                    self.act(action, step.line)?;
-                }
+            } else if self.down.is_some() {
+                let why = "ringward is down at that time".into();
+                return Err(Broken::Step { line: step.line, why });
+            } else {
+                self.act(&step.what, step.line)?;
             }
             self.reach(step.at)?;
         }
@@ -415,55 +408,51 @@ impl<'s> Run<'s> {
         if self.spin > SPIN {
             return Err(Broken::Spin { event: name_of(&event) });
         }
-        let now = self.now();
-        let before = self.world.clone();
+        let (now, before) = (self.now(), self.world.clone());
         self.world
             .fold(now, &decision.facts, &decision.commands)
             .map_err(|source| Broken::Core { event: name_of(&event), source })?;
-        let (world, decision_ref) = (&self.world, &decision);
-        let step =
-            Step { before: &before, event: &event, now, decision: decision_ref, after: world };
+        let plan = plan_of(&event).cloned();
+        self.journal.push(Entry { at: self.at, now, plan, decision });
+        let decision = &self.journal[self.journal.len() - 1].decision;
+        let step = Step { before: &before, event: &event, now, decision, after: &self.world };
         let broken = |violation| Broken::Invariant { event: name_of(&event), violation };
         self.invariants.check(&step).map_err(broken)?;
-        self.look_ahead(&before, &event).map_err(broken)?;
         if let Event::Operator(_) = event {
-            self.refused = match decision.reply {
-                Some(Reply::Refused { kind, detail }) => Some((kind, detail)),
+            self.refused = match &decision.reply {
+                Some(Reply::Refused { kind, detail }) => Some((*kind, detail.clone())),
                 Some(Reply::Done { .. }) | None => None,
             };
         }
-        for command in &decision.commands {
+        for command in decision.commands.clone() {
             match command {
                 Command::Deploy(write) | Command::Restore(write) => {
-                    self.fleet.write(write, self.at)
+                    self.fleet.write(&write, self.at);
                 }
-                Command::Measure(measure) => self.measure(measure),
+                Command::Measure(measure) => self.measure(&measure),
             }
         }
-        let Decision { facts, commands, .. } = decision;
-        let plan = plan_of(&event).cloned();
-        self.journal.push(Entry { at: self.at, now, plan, facts, commands });
-        Ok(())
+        self.look_ahead(&before, &event).map_err(broken)
     }
 
-    /// When each plan that the event touched is to be looked at again.
+    /// When each plan that the event touched is to be looked at again. Other plans keep the wake that
+    /// they have, which may be due at this very instant.
     fn look_ahead(&mut self, before: &World, event: &Event) -> Result<(), Violation> {
         let now = self.now();
         let about = plan_of(event);
-        let shared =
-            !Arc::ptr_eq(&before.shared, &self.world.shared) && before.shared != self.world.shared;
+        let shared = before.shared != self.world.shared;
         for (plan, state) in &self.world.plans {
             let same = before.plans.get(plan).is_some_and(|was| Arc::ptr_eq(was, state));
-            if same && about.is_some_and(|about| about != plan) && !shared {
-                continue;
-            }
-            let was = self.wakes.get(plan).copied().unwrap_or_default();
-            if shared && was.shared && about != Some(plan) {
+            if !same || about == Some(plan) {
+                let wake = wake::next(&self.world, plan, now);
+                // Only what an event is about was gone through to the end.
+                if about == Some(plan) {
+                    invariants::progress(&self.world, plan, wake, now)?;
+                }
+                self.wakes.insert(plan.clone(), wake);
+            } else if shared && self.wakes.get(plan).is_some_and(|wake| wake.shared) {
                 self.again.insert(plan.clone());
             }
-            let wake = wake::next(&self.world, plan, now);
-            invariants::progress(&self.world, plan, wake, now)?;
-            self.wakes.insert(plan.clone(), wake);
         }
         Ok(())
     }
@@ -491,7 +480,7 @@ impl<'s> Run<'s> {
     /// Folds the journal again: it must give this very world (invariant 25), which the run goes on with.
     fn refold(&mut self) -> Result<(), Broken> {
         let entries = self.journal.iter();
-        let entries = entries.map(|e| (e.now, e.facts.as_slice(), e.commands.as_slice()));
+        let entries = entries.map(|e| (e.now, &e.decision));
         self.world = invariants::refolded(entries, &self.world).map_err(|violation| {
             Broken::Invariant { event: "the journal was folded again".into(), violation }
         })?;

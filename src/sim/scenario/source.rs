@@ -1,24 +1,19 @@
 //! The declarations that a scenario runs over, as files; and the artifacts that stand for versions.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use serde::Deserialize;
 use serde_yaml::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    declare::{Compiled, Diagnostic, Snapshot, compile},
+    declare::{
+        Compiled, Diagnostic, Snapshot, compile,
+        source::{content_hash, read_dir},
+    },
     ids::{PlanName, Version},
     model::ring::Artifact,
 };
-
-/// The folders that declarations live in.
-const FOLDERS: [&str; 3] = ["rings", "policies", "releases"];
 
 /// A directory of declarations, read and compiled.
 #[derive(Debug)]
@@ -28,55 +23,19 @@ pub struct Source {
     pub compiled: Compiled,
 }
 
-/// A directory that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{} cannot be read", .path.display())]
-pub struct Unreadable {
-    path: PathBuf,
-    source: io::Error,
-}
-
 impl Source {
     /// Reads a directory.
     ///
     /// # Errors
-    /// It, or something in it, cannot be read.
-    pub fn read(directory: &Path) -> Result<Self, Unreadable> {
-        let mut files = BTreeMap::new();
-        let unreadable = |path: &Path| {
-            let path = path.to_owned();
-            |source| Unreadable { path, source }
-        };
-        fs::read_dir(directory).map_err(unreadable(directory))?;
-        let mut queue: Vec<PathBuf> = FOLDERS.iter().map(|name| directory.join(name)).collect();
-        queue.retain(|folder| folder.is_dir());
-        while let Some(folder) = queue.pop() {
-            for entry in fs::read_dir(&folder).map_err(unreadable(&folder))? {
-                let path = entry.map_err(unreadable(&folder))?.path();
-                let yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
-                if path.is_dir() {
-                    queue.push(path);
-                } else if yaml {
-                    let bytes = fs::read(&path).map_err(unreadable(&path))?;
-                    let name = path.strip_prefix(directory).unwrap_or(&path);
-                    files.insert(name.to_string_lossy().replace('\\', "/"), bytes);
-                }
-            }
-        }
-        Ok(Self::of(files))
+    /// It, or something in it, cannot be read; in words.
+    pub fn read(directory: &Path) -> Result<Self, String> {
+        read_dir(directory).map(|snapshot| Self::of(snapshot.files))
     }
 
     fn of(files: BTreeMap<String, Vec<u8>>) -> Self {
-        let mut hash = Sha256::new();
-        for (path, bytes) in &files {
-            hash.update(path);
-            hash.update([0]);
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
-        }
-        let commit = format!("dir:{}", hex(&hash.finalize())).into();
-        let compiled = compile(&Snapshot { commit, files: files.clone() });
-        Self { files, compiled }
+        let snapshot = Snapshot { commit: content_hash(&files), files };
+        let compiled = compile(&snapshot);
+        Self { files: snapshot.files, compiled }
     }
 
     /// The same with another file, or with a file that says something else.

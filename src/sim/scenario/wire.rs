@@ -167,13 +167,11 @@ impl<'de> Deserialize<'de> for Requires {
         enum All {
             All,
         }
-        match Value::deserialize(d)? {
-            Value::String(version) => Ok(Self(version.into())),
-            other => {
-                let Long { release, .. } = Long::deserialize(other).map_err(D::Error::custom)?;
-                Ok(Self(release))
-            }
+        let written = Value::deserialize(d)?;
+        if let Value::String(version) = written {
+            return Ok(Self(version.into()));
         }
+        Long::deserialize(written).map(|long| Self(long.release)).map_err(D::Error::custom)
     }
 }
 

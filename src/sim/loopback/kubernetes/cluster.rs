@@ -50,6 +50,8 @@ struct State {
     /// Digests that fall over at their start.
     crashing: BTreeSet<String>,
     history: BTreeMap<Id, Vec<(Timestamp, Serving)>>,
+    /// By the intent that a write carried: how often one changed its object.
+    written: BTreeMap<String, u64>,
 }
 
 impl Cluster {
@@ -68,6 +70,7 @@ impl Cluster {
             deploy_time,
             crashing: BTreeSet::new(),
             history: BTreeMap::new(),
+            written: BTreeMap::new(),
         };
         for workload in workloads {
             state.seed(workload, now);
@@ -138,6 +141,11 @@ impl Cluster {
         })
     }
 
+    /// How often a write under each intent changed its object.
+    pub(in crate::sim::loopback) fn written(&self) -> BTreeMap<String, u64> {
+        self.locked(|state, _| state.written.clone())
+    }
+
     pub(super) fn get(&self, id: &Id) -> Result<Arc<Value>, Failure> {
         let found = self.locked(|state, _| state.store.get(id).map(|s| s.object.clone()));
         found.ok_or_else(|| Failure::not_found(id.kind, &id.name))
@@ -162,7 +170,11 @@ impl Cluster {
 
     pub(super) fn patch(&self, id: &Id, patch: &Patch, dry: bool) -> Result<Arc<Value>, Failure> {
         let patched = self.locked(|state, now| {
+            let before = state.store.version();
             let patched = state.store.patch(id, patch, &rfc3339(now.wall), dry);
+            if let Some(intent) = patch.intent().filter(|_| state.store.version() != before) {
+                *state.written.entry(intent.to_owned()).or_default() += 1;
+            }
             for controller in &mut state.controllers {
                 controller.notice(&state.store, now.mono);
             }

@@ -30,6 +30,11 @@ pub(super) enum Style {
 }
 
 impl Patch {
+    /// The intent that ringward writes under.
+    pub(super) fn intent(&self) -> Option<&str> {
+        self.body["metadata"]["annotations"]["ringward.dev/intent"].as_str()
+    }
+
     /// What `live` becomes; `time` is written beside what the manager owns. An object that comes out as
     /// it was is no change.
     pub(super) fn apply(

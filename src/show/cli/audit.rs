@@ -1,0 +1,241 @@
+//! `audit`: what was decided, whether its record holds, and a copy of it.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{client::Answer, context::Context, failure::Failure, table::Table};
+use crate::{
+    ids::PlanName,
+    record::{SledStore, audit},
+    show::{
+        exit::Exit,
+        view::{AuditPage, AuditView, HappenedView, VerificationView},
+    },
+};
+
+/// The journal: show it, verify it, export it
+///
+/// Everything that was decided, who asked for it, and what was done about it. Each entry carries the hash of
+/// the one before, so that none can be changed or taken out unseen.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "EXAMPLES
+  ringward audit show --plan checkout
+  ringward audit verify && ringward audit export > audit.jsonl")]
+pub enum Audit {
+    /// Show entries, the oldest first
+    #[command(after_help = "EXAMPLES
+  ringward audit show                       the first 100
+  ringward audit show --since 4200 --limit 1000
+  ringward audit show -o json | jq '.entries[].facts[].what'")]
+    Show(Show),
+    /// Check that every entry is as it was recorded and follows the one before
+    #[command(after_help = "EXAMPLES
+  ringward audit verify
+  ringward audit verify --data /var/lib/ringward    of a server that is stopped")]
+    Verify(Verify),
+    /// Write entries as lines of JSON
+    ///
+    /// With --data, the records as they are stored, each with its hash: anybody can check that
+    /// hash = SHA-256(prev as bytes, seq as eight big-endian bytes, record). From a server, the entries as it
+    /// shows them to you: without plans that you may not see and figures that residency keeps in place.
+    #[command(after_help = "EXAMPLES
+  ringward audit export > audit.jsonl
+  ringward audit export --since 4200 >> audit.jsonl
+  ringward audit export --data /var/lib/ringward    of a server that is stopped")]
+    Export(Export),
+}
+
+/// Which entries.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Those behind this number.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    since: u64,
+    /// At most so many.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Those about this plan only.
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<PlanName>,
+}
+
+/// Which journal.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The data directory of a server that is stopped.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Which journal, and from where on.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Those behind this number.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    since: u64,
+    /// The data directory of a server that is stopped.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Runs `audit`.
+pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
+    match command {
+        Audit::Show(args) => show(context, args).await,
+        Audit::Verify(Verify { data: Some(data) }) => {
+            let found = audit::verify(&journal(data)?).map_err(|error| Failure::of(&error))?;
+            verified(context, &Answer::of(&VerificationView::from(found))?)
+        }
+        Audit::Verify(Verify { data: None }) => {
+            verified(context, &context.client()?.get(&["audit", "verify"], &[]).await?)
+        }
+        Audit::Export(Export { since, data: Some(data) }) => {
+            let journal = journal(data)?;
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let exported = audit::export(&journal, since.saturating_add(1), &mut out);
+            let audit::ExportEnd { entries, .. } = exported.map_err(|error| match error {
+                audit::ExportError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                    Failure::nobody_reads()
+                }
+                error @ (audit::ExportError::Write(_) | audit::ExportError::Store(_)) => {
+                    Failure::of(&error)
+                }
+            })?;
+            out.flush().map_err(|_| Failure::nobody_reads())?;
+            context.progress(&format!("{entries} entries"));
+            Ok(Exit::Done)
+        }
+        Audit::Export(Export { since, data: None }) => export(context, *since).await,
+    }
+}
+
+/// Opens the journal of a server that is stopped; none is begun.
+fn journal(data: &Path) -> Result<SledStore, Failure> {
+    if !data.join("format").exists() {
+        return Err(Failure::new(format!("{} holds no journal", data.display())).help(
+            "--data names the data directory of a server; leave it out to ask a running one",
+        ));
+    }
+    SledStore::open(data).map_err(|error| {
+        Failure::of(&error).help("stop the server first, or leave --data out to ask it")
+    })
+}
+
+async fn show(context: &Context, args: &Show) -> Result<Exit, Failure> {
+    let (since, limit) = (args.since.to_string(), args.limit.to_string());
+    let query = [("since", since.as_str()), ("limit", limit.as_str())];
+    let answer = context.client()?.get(&["audit"], &query).await?;
+    let page: AuditPage = answer.read()?;
+    let is_wanted = |fact: &HappenedView| {
+        args.plan.as_ref().is_none_or(|plan| about(&fact.with).is_some_and(|a| is_about(&a, plan)))
+    };
+    let names = || page.entries.iter().map(|entry| entry.seq.to_string()).collect();
+    let people = || {
+        let mut table = Table::new(&["SEQ", "AT", "WHAT", "ABOUT", "BY"]);
+        for entry in &page.entries {
+            for fact in entry.facts.iter().filter(|fact| is_wanted(fact)) {
+                table.row(cells(entry, fact).map(Into::into));
+            }
+        }
+        table.render(context.style)
+    };
+    context.answer(&answer, names, people)?;
+    if let Some(next) = page.next.filter(|_| !context.is_document()) {
+        context.progress(&format!("more with --since {next}"));
+    }
+    Ok(Exit::Done)
+}
+
+fn cells(entry: &AuditView, fact: &HappenedView) -> [String; 5] {
+    let by = fact.with.get("by").map_or_else(String::new, |by| {
+        by.get("name").or(Some(by)).and_then(Value::as_str).unwrap_or_default().to_owned()
+    });
+    let at = entry.at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    [entry.seq.to_string(), at, fact.what.clone(), about(&fact.with).unwrap_or_default(), by]
+}
+
+/// `checkout@2.14.0 beta us-east-1`, as far as a fact names them.
+fn about(with: &Value) -> Option<String> {
+    let named = |key: &str| {
+        let value = with.get(key)?;
+        // A plan that was declared stands there whole.
+        value.as_str().or_else(|| value.get("name")?.as_str())
+    };
+    let parts = ["release", "plan", "ring", "cluster", "gate", "commit", "id", "cause", "why"];
+    let parts: Vec<&str> = parts.into_iter().filter_map(named).collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+fn is_about(about: &str, plan: &PlanName) -> bool {
+    about.split(['@', ' ']).next() == Some(plan.as_str())
+}
+
+fn verified(context: &Context, answer: &Answer) -> Result<Exit, Failure> {
+    let found: VerificationView = answer.read()?;
+    let people = || match &found.broken {
+        None => format!("{} entries hold; the last is {}\n", found.entries, found.head),
+        Some(_) => format!("{} entries hold\n", found.entries),
+    };
+    context.answer(answer, || vec![found.head.to_string()], people)?;
+    match &found.broken {
+        None => Ok(Exit::Done),
+        Some(broken) => {
+            Err(Failure::new(format!("entry {} does not hold: {}", broken.seq, broken.why)).help(
+                "compare with an export or a backup; what stands behind it cannot be trusted",
+            ))
+        }
+    }
+}
+
+async fn export(context: &Context, since: u64) -> Result<Exit, Failure> {
+    let client = context.client()?;
+    let mut since = Some(since);
+    let mut lines = 0;
+    while let Some(after) = since {
+        let after = after.to_string();
+        let page = client.get(&["audit"], &[("since", &after), ("limit", "1000")]).await?;
+        let page: AuditPage = page.read()?;
+        let mut text = String::new();
+        for entry in &page.entries {
+            let line = serde_json::to_string(entry).map_err(|error| Failure::of(&error))?;
+            text.push_str(&line);
+            text.push('\n');
+        }
+        lines += page.entries.len();
+        context.print(&text)?;
+        since = page.next;
+    }
+    context.progress(&format!("{lines} entries"));
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn facts_are_told_by_what_they_are_about() {
+        let fact = json!({"release": "checkout@2.14.0", "ring": "beta", "attempt": 1});
+        assert_eq!(about(&fact).as_deref(), Some("checkout@2.14.0 beta"));
+        assert_eq!(about(&json!({"plan": {"name": "checkout"}})).as_deref(), Some("checkout"));
+        assert_eq!(about(&json!({"epoch": 3})), None);
+        assert!(is_about("checkout@2.14.0 beta", &"checkout".into()));
+        assert!(is_about("checkout", &"checkout".into()));
+        assert!(!is_about("checkout-v2@1", &"checkout".into()));
+    }
+
+    #[test]
+    fn no_journal_is_begun_to_be_verified() {
+        let dir = tempfile::tempdir().unwrap();
+        let failure = journal(dir.path()).unwrap_err();
+        assert!(failure.message.contains("holds no journal"), "{failure}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

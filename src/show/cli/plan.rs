@@ -1,0 +1,280 @@
+//! `plan`: what a release of a plan would go through, from the declarations alone.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::{
+    check,
+    client::Answer,
+    context::Context,
+    failure::Failure,
+    get::instant,
+    layout::layout,
+    table::Table,
+    tree::{age, gathers, joined},
+};
+use crate::{
+    clock::Clock as _,
+    declare::{Compiled, nearest, report},
+    ids::{PlanName, RingName},
+    model::{
+        calendar::{AppliesTo, Calendar},
+        graph::Join,
+        plan::Plan,
+        policy::Approvals,
+        ring::Ring,
+        time::Span,
+    },
+    show::exit::Exit,
+};
+
+/// Calendars that keep each other closed for longer than so many turns never open together.
+const TURNS: usize = 100;
+
+/// Show what a release of a plan would go through
+///
+/// Reads the declarations in PATH and shows the rings in their order: what each soaks for, its gates, who must
+/// agree, its calendars, its clusters, and when a release made now could start there at the earliest. Nothing is
+/// contacted. Approvals, caps and pauses take time that nobody can know.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "ringward plan [OPTIONS] [PATH] PLAN",
+    after_help = "EXAMPLES
+  ringward plan checkout
+  ringward plan deploy checkout
+  ringward plan checkout --at 2026-12-18T16:00:00Z     as if released then"
+)]
+pub struct PlanArgs {
+    /// The directory that holds rings/ and policies/ [default: .], and the plan.
+    #[arg(value_names = ["PATH", "PLAN"], num_args = 1..=2, required = true)]
+    path_and_plan: Vec<String>,
+    /// As if the release were made at that instant [default: now].
+    #[arg(long, value_name = "INSTANT")]
+    at: Option<Timestamp>,
+}
+
+/// Runs `plan`.
+pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
+    let (path, name) = match args.path_and_plan.as_slice() {
+        [path, plan] => (PathBuf::from(path), plan),
+        [plan] => (PathBuf::from("."), plan),
+        _ => return Err(Failure::usage("name one plan, and a directory before it if you like")),
+    };
+    let Compiled { plans, .. } = check::read(&path).await?;
+    let plan = match plans.get(name.as_str()) {
+        Some(Ok(plan)) => plan,
+        Some(Err(problems)) => {
+            let mut problems = problems.clone();
+            check::place(&mut problems, &path);
+            context.progress(report::text(&problems, context.style.colour).trim_end());
+            return Err(Failure::new(format!("plan {name} is in error"))
+                .help("`ringward check` shows every problem")
+                .exit(check::verdict(&problems)));
+        }
+        None => return Err(unknown(name, plans.keys())),
+    };
+    let from = args.at.unwrap_or_else(|| context.clock.now().wall);
+    let course = Course::of(plan, from);
+    let names = || plan.graph.order().iter().map(ToString::to_string).collect();
+    context
+        .answer(&Answer::of(&document(plan, &course))?, names, || text(plan, &course, context))?;
+    Ok(Exit::Done)
+}
+
+fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a PlanName> + Clone) -> Failure {
+    let failure = Failure::new(format!("no plan `{name}` is declared"));
+    let names: Vec<&PlanName> = known.clone().collect();
+    match nearest(name, known.map(PlanName::as_str)) {
+        Some(near) => failure.help(format!("did you mean `{near}`?")),
+        None if names.is_empty() => failure.help("no plan is: a RingPlan document declares one"),
+        None => failure.help(format!("the plans are {}", joined(&names))),
+    }
+}
+
+/// When a release could be where, if nothing holds it but calendars.
+#[derive(Debug)]
+struct Course {
+    from: Timestamp,
+    /// If every deploy were done at once.
+    early: BTreeMap<RingName, Stay>,
+    /// If every deploy took its whole deadline.
+    late: BTreeMap<RingName, Stay>,
+}
+
+/// When a release starts on a ring and passes it; nothing where it never does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stay {
+    start: Option<Timestamp>,
+    pass: Option<Timestamp>,
+}
+
+impl Course {
+    fn of(plan: &Plan, from: Timestamp) -> Self {
+        let whole = |ring: &Ring| {
+            let at_once = ring.policy.concurrency.of(ring.clusters.len());
+            ring.policy.deadline * ring.clusters.len().div_ceil(at_once) as u64
+        };
+        Self { from, early: stays(plan, from, |_| Span::ZERO), late: stays(plan, from, whole) }
+    }
+
+    /// When it has passed everywhere.
+    fn end(stays: &BTreeMap<RingName, Stay>) -> Option<Timestamp> {
+        stays.values().map(|stay| stay.pass).reduce(|a, b| Some(a?.max(b?))).flatten()
+    }
+}
+
+fn stays(plan: &Plan, from: Timestamp, deploy: impl Fn(&Ring) -> Span) -> BTreeMap<RingName, Stay> {
+    let mut stays: BTreeMap<RingName, Stay> = BTreeMap::new();
+    for name in plan.graph.order() {
+        let Some(ring) = plan.ring(name) else { continue };
+        let after = plan.graph.after(name);
+        let passes = after.rings.iter().map(|ring| stays.get(ring).and_then(|stay| stay.pass));
+        let free = match after.join {
+            _ if after.rings.is_empty() => Some(from),
+            Join::All => passes.reduce(|a, b| Some(a?.max(b?))).flatten(),
+            Join::Any => passes.flatten().min(),
+        };
+        let start = free.and_then(|free| opening(&ring.policy.calendars, free));
+        let lasts = deploy(ring) + ring.policy.soak.duration;
+        let pass = start.and_then(|start| start.checked_add(lasts.to_signed()).ok());
+        stays.insert(name.clone(), Stay { start, pass });
+    }
+    stays
+}
+
+/// The first instant from `at` on at which all the calendars let a ring start.
+fn opening(calendars: &[Calendar], at: Timestamp) -> Option<Timestamp> {
+    let mut at = at;
+    for _ in 0..TURNS {
+        let starts = calendars.iter().filter(|c| c.applies_to.contains(&AppliesTo::Start));
+        let open = starts
+            .map(|calendar| calendar.opens_after(at))
+            .try_fold(at, |latest, opens| Some(latest.max(opens?)))?;
+        if open == at {
+            return Some(at);
+        }
+        at = open;
+    }
+    None
+}
+
+fn text(plan: &Plan, course: &Course, context: &Context) -> String {
+    let rings: Vec<(&RingName, &[RingName])> = plan
+        .graph
+        .order()
+        .iter()
+        .map(|name| (name, plan.graph.after(name).rings.as_slice()))
+        .collect();
+    let columns =
+        ["RING", "STARTS", "SOAK", "GATES", "APPROVALS", "CALENDARS", "WHERE", "CLUSTERS"];
+    let mut table = Table::new(&columns);
+    for (index, prefix) in layout(&rings, context.style.unicode) {
+        let (name, after) = rings[index];
+        let Some(ring) = plan.ring(name) else { continue };
+        let clusters: Vec<_> = ring.clusters.iter().map(|cluster| &cluster.name).collect();
+        let mut clusters = joined(&clusters);
+        if let Some(gathers) = gathers(after, plan.graph.after(name).join) {
+            clusters.push_str(&format!("  ({gathers})"));
+        }
+        let gates: Vec<_> = ring.policy.gates.iter().map(|gate| &gate.name).collect();
+        let calendars: Vec<_> =
+            ring.policy.calendars.iter().map(|calendar| &calendar.name).collect();
+        let mut places: Vec<_> =
+            ring.clusters.iter().map(|cluster| &cluster.jurisdiction).collect();
+        places.dedup();
+        let cells = [
+            format!("{prefix}{name}"),
+            course.early.get(name).map_or_else(String::new, |stay| since(course.from, stay.start)),
+            ring.policy.soak.duration.to_string(),
+            dash(joined(&gates)),
+            ring.policy.approvals.as_ref().map_or("-".into(), approvals),
+            dash(joined(&calendars)),
+            joined(&places),
+            clusters,
+        ];
+        table.row(cells.map(Into::into));
+    }
+    let policy: String = plan.hash.as_str().chars().take(7).collect();
+    let rules: Vec<&str> = plan.residency.iter().map(|rule| rule.id.as_str()).collect();
+    let mut text = format!("{}   policy {policy}   {}\n\n", plan.name, plan.commit);
+    text.push_str(&table.render(context.style));
+    if !rules.is_empty() {
+        text.push_str(&format!("\nresidency  {}\n", rules.join(" ")));
+    }
+    let through = |end: Option<Timestamp>| match end {
+        Some(end) => format!("{}, at {}", since(course.from, Some(end)), instant(end)),
+        None => "never: a calendar does not open".into(),
+    };
+    text.push_str(&format!(
+        "\nthrough    {} at the earliest\n",
+        through(Course::end(&course.early))
+    ));
+    text.push_str(&format!(
+        "           {} if every deploy takes its whole deadline\n",
+        through(Course::end(&course.late))
+    ));
+    text
+}
+
+/// `now`, `+4 h 10 min`
+fn since(from: Timestamp, at: Option<Timestamp>) -> String {
+    let Some(at) = at else { return "never".into() };
+    match at.duration_since(from) {
+        passed if passed <= SignedDuration::ZERO => "now".into(),
+        passed => format!("+{}", age(u64::try_from(passed.as_secs()).unwrap_or(0))),
+    }
+}
+
+/// `2 (approver, EU)`
+fn approvals(needed: &Approvals) -> String {
+    let place = needed.jurisdiction.iter().map(|territory| territory.name.to_string());
+    let who: Vec<String> = needed.roles.iter().cloned().chain(place).collect();
+    match who.is_empty() {
+        true => needed.count.to_string(),
+        false => format!("{} ({})", needed.count, who.join(", ")),
+    }
+}
+
+fn dash(text: String) -> String {
+    if text.is_empty() { "-".into() } else { text }
+}
+
+fn document(plan: &Plan, course: &Course) -> serde_json::Value {
+    let rings = plan.graph.order().iter().filter_map(|name| {
+        let ring = plan.ring(name)?;
+        let after = plan.graph.after(name);
+        let stay = |stays: &BTreeMap<RingName, Stay>| {
+            let stay = stays.get(name);
+            json!({"start": stay.and_then(|s| s.start), "pass": stay.and_then(|s| s.pass)})
+        };
+        Some(json!({
+            "name": name,
+            "after": after.rings,
+            "join": after.join,
+            "policy": ring.policy.name,
+            "soak": ring.policy.soak.duration,
+            "deadline": ring.policy.deadline,
+            "gates": ring.policy.gates.iter().map(|gate| &gate.name).collect::<Vec<_>>(),
+            "approvals": ring.policy.approvals.as_ref().map(|needed| json!({
+                "count": needed.count,
+                "roles": needed.roles,
+                "jurisdiction": needed.jurisdiction.as_ref().map(|place| &place.name),
+            })),
+            "calendars": ring.policy.calendars.iter().map(|c| &c.name).collect::<Vec<_>>(),
+            "clusters": ring.clusters.iter().map(|cluster| &cluster.name).collect::<Vec<_>>(),
+            "earliest": stay(&course.early),
+            "byDeadlines": stay(&course.late),
+        }))
+    });
+    json!({
+        "plan": plan.name,
+        "policy": plan.hash,
+        "commit": plan.commit,
+        "from": course.from,
+        "residency": plan.residency.iter().map(|rule| &rule.id).collect::<Vec<_>>(),
+        "rings": rings.collect::<Vec<_>>(),
+    })
+}

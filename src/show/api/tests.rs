@@ -14,7 +14,6 @@ use super::{
     router,
 };
 use crate::{
-    decide::fact::Fact,
     ids::{Mint, PlanName},
     model::time::Span,
     record::memory::Fault,

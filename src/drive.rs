@@ -193,8 +193,9 @@ impl Drive {
         };
         let now = self.clock.now();
         if shared {
+            // A plan of this very batch may have come to wait for what changed behind it.
             touched.extend(alarms.shared.iter().cloned());
-            waiting.extend(alarms.shared.iter().map(|p| (Event::Wake { plan: p.clone() }, None)));
+            waiting.extend(touched.iter().map(|p| (Event::Wake { plan: p.clone() }, None)));
         }
         for plan in touched {
             alarms.set(&plan, wake::next(&world, &plan, now));

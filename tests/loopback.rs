@@ -143,10 +143,8 @@ fn apply(image: &Artifact, intent: &str) -> Value {
 }
 
 fn refused(error: kube::Error) -> kube::core::Status {
-    match error {
-        kube::Error::Api(status) => *status,
-        other => panic!("not a Status: {other:?}"),
-    }
+    let kube::Error::Api(status) = error else { panic!("not a Status: {error:?}") };
+    *status
 }
 
 fn image_ids(pods: &[Pod]) -> Vec<String> {
@@ -205,9 +203,9 @@ async fn a_rollout_replaces_one_replica_after_another_and_never_has_too_few() {
     let api = world.deployments().await;
     world.fleet.set_deploy_time(&world.corp(), Span::minutes(4)).unwrap();
     let start = api.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+    let asked = world.clock.now();
     let ringward = PatchParams::apply("ringward");
     api.patch("checkout", &ringward, &Patch::Apply(apply(&image('b'), "one"))).await.unwrap();
-    let asked = world.clock.now();
     world.settled(&api).await;
     let took = world.clock.now().mono.since(asked.mono);
     assert!(took >= Span::minutes(4), "{took}");
@@ -215,10 +213,8 @@ async fn a_rollout_replaces_one_replica_after_another_and_never_has_too_few() {
     let events = api.watch(&WatchParams::default().timeout(1), &start).await.unwrap();
     let seen: Vec<_> = events
         .try_filter_map(|event| async move {
-            match event {
-                WatchEvent::Modified(deployment) => Ok(deployment.status),
-                other => panic!("{other:?}"),
-            }
+            let WatchEvent::Modified(deployment) = event else { panic!("{event:?}") };
+            Ok(deployment.status)
         })
         .map_ok(|status| (status.updated_replicas.unwrap_or(0), status.available_replicas))
         .try_collect()
@@ -339,12 +335,9 @@ async fn a_watch_goes_on_where_it_was_and_is_told_when_that_is_gone() {
         api.patch("checkout", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
     let mut events = api.watch(&WatchParams::default(), &start).await.unwrap().boxed();
-    match events.try_next().await.unwrap() {
-        Some(WatchEvent::Error(status)) => {
-            assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
-        }
-        other => panic!("{other:?}"),
-    }
+    let event = events.try_next().await.unwrap();
+    let Some(WatchEvent::Error(status)) = event else { panic!("{event:?}") };
+    assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
 }
 
 #[tokio::test]

@@ -279,6 +279,22 @@ impl Stage {
         self.put(&[Fact::RingPassed { release: release.clone(), ring: ring.into() }]);
     }
 
+    /// Something ran there before any release: the way back.
+    pub fn adopt(&self, cluster: &str) {
+        let (plan, image) = ("checkout", artifact("2.13.0"));
+        let (status, image_seen) = (Status::Succeeded, Some(image.clone()));
+        let state = TargetState { status, image: image_seen, intent: None, revision: None };
+        self.put(&[
+            Fact::TargetSeen { plan: plan.into(), cluster: cluster.into(), state },
+            Fact::Adopted {
+                plan: plan.into(),
+                cluster: cluster.into(),
+                version: None,
+                artifact: image,
+            },
+        ]);
+    }
+
     pub fn see(&self, release: &ReleaseId, ring: &str, cluster: &str, status: Status) {
         let state = TargetState {
             status,

@@ -244,19 +244,18 @@ fn on(ring: &RingView) -> String {
     }
 }
 
-/// Why it is over, by the rings that did not go well.
+/// Why it is over, by the rings that did not go well; those that were ended with the release say no more
+/// than that.
 fn over(view: &ReleaseView, concerned: &[&RingView]) -> String {
     let bad = concerned.iter().filter(|ring| match ring.phase {
-        RingPhase::Failed
-        | RingPhase::RollingBack
-        | RingPhase::RolledBack
-        | RingPhase::Aborted
-        | RingPhase::Superseded => true,
+        RingPhase::Failed | RingPhase::RollingBack | RingPhase::RolledBack => true,
         RingPhase::Waiting
         | RingPhase::Held
         | RingPhase::Deploying
         | RingPhase::Soaking
-        | RingPhase::Passed => false,
+        | RingPhase::Passed
+        | RingPhase::Aborted
+        | RingPhase::Superseded => false,
     });
     let bad: Vec<String> = bad.map(|ring| on(ring)).collect();
     match bad.is_empty() {

@@ -16,7 +16,7 @@ mod freeze;
 mod get;
 mod goal;
 pub mod judge;
-mod layout;
+pub mod layout;
 mod plan;
 mod release;
 mod run;
@@ -76,6 +76,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(run::Serve),
+    Demo(run::Demo),
     Check(check::Check),
     Plan(plan::PlanArgs),
     Test(test::Test),
@@ -136,6 +137,7 @@ pub async fn run(cli: Cli) -> Exit {
 async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Serve(args) => run::serve(context, args).await,
+        Command::Demo(args) => run::demo(context, args).await,
         Command::Check(args) => check::run(context, args).await,
         Command::Plan(args) => plan::run(context, args).await,
         Command::Test(args) => test::run(context, args),

@@ -278,3 +278,48 @@ fn document(plan: &Plan, course: &Course) -> serde_json::Value {
         "rings": rings.collect::<Vec<_>>(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::calendar::{Deny, InFlight, Window};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// Open on working days from 9 to 17, and closed in between the two instants.
+    fn calendar(from: &str, to: &str, applies_to: AppliesTo) -> Calendar {
+        Calendar {
+            name: "working-hours".into(),
+            time_zone: "UTC".into(),
+            allow: vec![Window { cron: "0 0 9 * * Mon-Fri".into(), duration: Span::minutes(480) }],
+            deny: vec![Deny { from: at(from), to: at(to), reason: "peak".into() }],
+            applies_to: vec![applies_to],
+            in_flight: InFlight::FinishCluster,
+        }
+    }
+
+    #[test]
+    fn a_start_waits_for_all_calendars_at_once() {
+        let monday = calendar("2026-11-02T09:00:00Z", "2026-11-02T12:00:00Z", AppliesTo::Start);
+        let later = calendar("2026-11-02T11:00:00Z", "2026-11-02T15:00:00Z", AppliesTo::Start);
+        let rollback =
+            calendar("2026-11-02T00:00:00Z", "2026-12-02T00:00:00Z", AppliesTo::Rollback);
+        let friday_night = at("2026-10-30T20:00:00Z");
+        let both = [monday.clone(), later, rollback];
+        assert_eq!(opening(&both, friday_night), Some(at("2026-11-02T15:00:00Z")));
+        assert_eq!(opening(&[monday], friday_night), Some(at("2026-11-02T12:00:00Z")));
+        assert_eq!(opening(&[], friday_night), Some(friday_night));
+    }
+
+    #[test]
+    fn what_never_opens_is_never_reached() {
+        let mut calendar =
+            calendar("2026-11-02T09:00:00Z", "2026-11-02T12:00:00Z", AppliesTo::Start);
+        // There is no 30th of February.
+        calendar.allow[0].cron = "0 0 9 30 2 *".into();
+        assert_eq!(opening(&[calendar], at("2026-11-02T10:00:00Z")), None);
+        assert_eq!(since(at("2026-11-02T10:00:00Z"), None), "never");
+    }
+}

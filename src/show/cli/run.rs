@@ -8,8 +8,13 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{context::Context, failure::Failure};
 use crate::{
-    app, clock::SystemClock, config::Settings, declare::source::looks_like_a_repository,
+    app,
+    clock::SystemClock,
+    config::{LISTEN, Settings},
+    declare::source::looks_like_a_repository,
+    ids::RingName,
     show::exit::Exit,
+    sim::demo,
 };
 
 /// Run the service
@@ -78,6 +83,53 @@ pub async fn serve(context: &Context, args: &Serve) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// See all of it, over a fleet that is not there
+///
+/// Starts the service over this repository's own rings and policies, with a simulated fleet that speaks the
+/// Kubernetes and Prometheus APIs on this machine, creates a release, and shows it going ring by ring. Nothing
+/// is needed, and nothing is left behind.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES
+  ringward demo                                   half a minute, then it stays to be looked at
+  ringward demo --fail us-east --exit             a bad release is taken back; ends with 3")]
+pub struct Demo {
+    /// How much faster than real time, from 1 to 1500.
+    #[arg(long, value_name = "N", default_value_t = demo::SPEED)]
+    speed: f64,
+    /// End with the release, with its exit code.
+    #[arg(long)]
+    exit: bool,
+    /// The ring where the release turns out to be bad.
+    #[arg(long, value_name = "RING")]
+    fail: Option<String>,
+    /// Where the API listens.
+    #[arg(long, value_name = "ADDR", default_value = LISTEN)]
+    listen: SocketAddr,
+    /// What the fleet's traffic is drawn from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs `demo`: until the release is settled, or until it is told to stop.
+///
+/// # Errors
+/// The flags ask for what is not there, or something did not start.
+pub async fn demo(context: &Context, args: &Demo) -> Result<Exit, Failure> {
+    let options = demo::Options {
+        speed: args.speed,
+        exit: args.exit,
+        fail: args.fail.as_deref().map(RingName::from),
+        listen: args.listen,
+        seed: args.seed,
+        style: context.style,
+    };
+    demo::run(options).await.map_err(|error| {
+        let usage = error.is_usage();
+        let failure = Failure::of(&error);
+        if usage { failure.exit(Exit::Usage) } else { failure }
+    })
+}
+
 /// What the service tells goes to standard error; RUST_LOG says how much of it.
 fn log() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
@@ -93,5 +145,47 @@ async fn stopped() -> Result<(), Failure> {
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(failed),
         _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ringward.yaml");
+        std::fs::write(&file, "listen: 127.0.0.1:1\ndata: /a\nsource: {path: /b}\n").unwrap();
+        let serve = |source: Option<&str>, data: Option<&str>, listen: Option<&str>| {
+            let serve = Serve {
+                config: Some(file.clone()),
+                source: source.map(Into::into),
+                data: data.map(Into::into),
+                listen: listen.map(|listen| listen.parse().unwrap()),
+            };
+            serve.settings().unwrap()
+        };
+        let settings = serve(None, None, None);
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:1");
+        assert_eq!(settings.data, PathBuf::from("/a"));
+        assert_eq!(settings.source.path, Some(PathBuf::from("/b")));
+        let settings = serve(Some("https://git.example/r.git"), Some("/c"), Some("[::1]:2"));
+        assert_eq!(settings.listen.to_string(), "[::1]:2");
+        assert_eq!(settings.data, PathBuf::from("/c"));
+        assert_eq!(settings.source.url.as_deref(), Some("https://git.example/r.git"));
+        assert_eq!(settings.source.path, None);
+        assert_eq!(serve(Some("rings"), None, None).source.path, Some(PathBuf::from("rings")));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let serve = Serve {
+            config: Some("/nowhere/ringward.yaml".into()),
+            source: None,
+            data: None,
+            listen: None,
+        };
+        assert!(serve.settings().unwrap_err().message.contains("/nowhere/ringward.yaml"));
     }
 }

@@ -1,7 +1,7 @@
 //! `status`: a release as a tree, once or for as long as it moves.
 
 use clap::Args;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use super::{
     context::{Context, Format},
@@ -13,6 +13,9 @@ use crate::show::{
     exit::Exit,
     view::{ReleaseView, RingView},
 };
+
+/// The tree stays on the screen when its following ends early.
+const LEAVE: ProgressFinish = ProgressFinish::AndLeave;
 
 /// Show a release as a tree of its rings
 ///
@@ -102,7 +105,7 @@ impl<'a> Screen<'a> {
         if let Some((all, bars)) = &mut self.bars {
             let lines = tree::lines(view, self.context.is_wide(), self.context.style);
             while bars.len() < lines.len() {
-                let bar = ProgressBar::no_length().with_style(line_style()?);
+                let bar = ProgressBar::no_length().with_style(line_style()?).with_finish(LEAVE);
                 bars.push(all.add(bar));
             }
             for (n, bar) in bars.iter().enumerate() {
@@ -117,11 +120,10 @@ impl<'a> Screen<'a> {
         self.context.print(&text)
     }
 
-    /// From here on what is shown stays.
+    /// Makes room for what is shown last, and stays.
     fn clear(&mut self) {
-        if let Some((all, _)) = self.bars.take() {
-            // What cannot be cleared stays above the last tree.
-            let _ = all.clear();
+        if let Some((_, bars)) = self.bars.take() {
+            bars.iter().for_each(ProgressBar::finish_and_clear);
             self.before = None;
         }
     }

@@ -96,7 +96,8 @@ fn soak(soak: Option<SoakView>) -> String {
     }
     // Seconds of an hour are of no interest, and neither are fractions of a second.
     let grain = if required >= Span::minutes(60) { Span::minutes(1) } else { Span::seconds(1) };
-    let credited = (soak.credited_seconds * 1_000.0) as u64;
+    // Credit goes on until the last gate has passed; what is more than enough is enough.
+    let credited = ((soak.credited_seconds * 1_000.0) as u64).min(required.0);
     format!("{}/{required}", Span(credited / grain.0 * grain.0))
 }
 
@@ -326,6 +327,7 @@ beta              + Passed     4h/4h         3/3     DE US
         assert_eq!(of(200.7, 600.0), "3m20s/10m");
         assert_eq!(of(59.0, 3_600.0), "0s/1h");
         assert_eq!(of(86_399.9, 86_400.0), "23h59m/24h");
+        assert_eq!(of(655.0, 600.0), "10m/10m");
         assert_eq!(of(0.0, 0.0), "-");
         assert_eq!(soak(None), "-");
     }

@@ -16,12 +16,16 @@ pub fn progress(world: &World, plan: &PlanName, wake: Wake, now: Now) -> Result<
         return Ok(());
     }
     for release in state.in_order().filter(|release| !phase::is_settled(release)) {
-        for (ring, _) in release.rings.iter().filter(|(_, run)| is_open(run.phase)) {
+        for (ring, run) in release.rings.iter().filter(|(_, run)| is_open(run.phase)) {
             let sent = state.in_flight.keys();
             let prefix = format!("{}/{ring}/", release.id);
             let in_flight = sent.into_iter().any(|key| key.as_str().starts_with(&prefix));
             if !in_flight && waiting_on(world, release, ring, now).is_empty() {
-                let detail = format!("{} on {ring} waits for nothing", release.id);
+                let steps: Vec<_> = run.clusters.iter().map(|(c, run)| (c, &run.step)).collect();
+                let detail = format!(
+                    "{} on {ring}, {:?}, waits for nothing: {steps:?}",
+                    release.id, run.phase
+                );
                 let says = "every unfinished ring has a command in flight, a wake or a typed reason to wait";
                 return Err(Violation { number: 32, says, detail });
             }

@@ -165,6 +165,16 @@ impl Courier {
             | Parcel::Say(_)
             | Parcel::Look(_) => false,
         });
+        // Some of what is under way is held up by whatever killed ringward.
+        let late: Vec<_> = self.due.keys().copied().collect();
+        for key in late {
+            if self.chance.percent(50)
+                && let Some(parcel) = self.due.remove(&key)
+            {
+                let pause = self.chance.seconds(1, 300);
+                self.post(key.0 + pause, parcel);
+            }
+        }
         self.fleet.forget_ringward();
         self.lanes.clear();
         self.measuring.clear();

@@ -16,7 +16,7 @@ use crate::{
         waiting::{WaitingOn, waiting_on},
         world::{Phase, PlanState, Release, World},
     },
-    ids::{ClusterName, FreezeId, PlanName, ReleaseId, RingName},
+    ids::{ClusterName, FreezeId, PlanName, ReleaseId, RingName, Version},
     model::{
         plan::Plan,
         ring::Artifact,
@@ -292,7 +292,7 @@ impl Operators {
         for id in world.shared.freezes.keys() {
             asks.push(ask(dana, Action::Lift { id: id.clone() }));
         }
-        for (_, state) in &world.plans {
+        for state in world.plans.values() {
             for (release, ring, waiting) in awaited(world, state, now) {
                 let id = release.id.clone();
                 match waiting {
@@ -302,7 +302,9 @@ impl Operators {
                     WaitingOn::Advance(_) => {
                         asks.push(ask(dana, Action::Advance { release: id, ring, reason: None }));
                     }
-                    WaitingOn::Prerequisite(required) if can_never_pass(state, &required) => {
+                    WaitingOn::Prerequisite(required)
+                        if can_never_pass(world, state, release, &required, now) =>
+                    {
                         asks.push(ask(
                             dana,
                             Action::Abort { release: id, hold: false, reason: None },
@@ -344,11 +346,22 @@ fn awaited<'a>(
     })
 }
 
-/// Whether a version will never have passed everywhere, as things are.
-fn can_never_pass(state: &PlanState, required: &crate::ids::Version) -> bool {
-    state.releases.get(required).is_none_or(|release| {
-        is_settled(release) && release.rings.values().any(|run| run.phase != Phase::Passed)
-    })
+/// Whether what `release` requires will never have passed everywhere, as things are: it is over, or it
+/// is queued behind the very release that requires it.
+fn can_never_pass(
+    world: &World,
+    state: &PlanState,
+    release: &Release,
+    required: &Version,
+    now: Now,
+) -> bool {
+    let Some(required) = state.releases.get(required) else { return true };
+    let behind = |ring| {
+        let mut waits = waiting_on(world, required, ring, now).into_iter();
+        waits.any(|waiting| waiting == WaitingOn::Queue(release.id.version.clone()))
+    };
+    (is_settled(required) && required.rings.values().any(|run| run.phase != Phase::Passed))
+        || required.plan.graph.order().iter().any(behind)
 }
 
 /// The instant that a clock set by `by` shows instead of `wall`.

@@ -534,14 +534,12 @@ impl<'m> Run<'m> {
     fn look_ahead(&mut self, batch: &[Decided]) -> Result<(), Broken> {
         let now = self.clock.now(self.at);
         let mut touched = BTreeSet::new();
+        let mut shared = false;
         for Decided { event, before, after, .. } in batch {
-            if !Arc::ptr_eq(&before.shared, &after.shared) && before.shared != after.shared {
-                let wanting = self.wakes.iter().filter(|(_, wake)| wake.shared);
-                self.again.extend(wanting.map(|(plan, _)| plan.clone()));
-            }
+            shared |= !Arc::ptr_eq(&before.shared, &after.shared) && before.shared != after.shared;
             match event {
-                Event::TookOver => touched.extend(after.plans.keys().cloned()),
-                Event::Source { .. } => {}
+                // Whoever takes over wakes every plan at once.
+                Event::TookOver | Event::Source { .. } => {}
                 Event::Declared { plan, .. }
                 | Event::Observed { plan, .. }
                 | Event::Outcome { plan, .. }
@@ -552,12 +550,23 @@ impl<'m> Run<'m> {
                 Event::Operator(request) => touched.extend(request.action.plan().cloned()),
             }
         }
+        if shared {
+            // A plan of this very batch may have come to wait for what changed behind it.
+            let wanting = self.wakes.iter().filter(|(_, wake)| wake.shared);
+            self.again.extend(wanting.map(|(plan, _)| plan.clone()));
+            self.again.extend(touched.iter().cloned());
+        }
         for plan in touched {
             let wake = match self.meddle.forgets_wakes() {
                 true => Wake::default(),
                 false => wake::next(&self.world, &plan, now),
             };
-            invariants::progress(&self.world, &plan, wake, now)?;
+            let soon = Wake { shared: wake.shared || self.again.contains(&plan), ..wake };
+            invariants::progress(&self.world, &plan, soon, now).inspect_err(|_| {
+                for Decided { step, event, decision, .. } in batch {
+                    self.tale.step(*step, self.at, event.clone(), decision.clone());
+                }
+            })?;
             self.wakes.insert(plan, wake);
         }
         Ok(())

@@ -23,14 +23,14 @@ pub(super) struct Tale {
 #[derive(Debug)]
 enum Line {
     /// An event and what came of it.
-    Step { step: u64, at: Span, event: Event, decision: Decision },
+    Step { step: u64, at: Span, event: Box<Event>, decision: Decision },
     /// Something that ringward never heard of.
     Aside { at: Span, text: String },
 }
 
 impl Tale {
     pub(super) fn step(&mut self, step: u64, at: Span, event: Event, decision: Decision) {
-        self.push(Line::Step { step, at, event, decision });
+        self.push(Line::Step { step, at, event: Box::new(event), decision });
     }
 
     pub(super) fn aside(&mut self, at: Span, text: impl Into<String>) {

@@ -1,8 +1,605 @@
-use super::*;
+//! Proof of the prover: faults are planted in the simulator, and each must be found by the invariant
+//! that it breaks.
+
+use std::collections::BTreeMap;
+
+use super::{
+    meddle::{Honest, Meddle},
+    run::{Broken, Run},
+};
+use crate::{
+    decide::{
+        Decision,
+        command::{Command, Write},
+        event::{Action, Actor, Declared, Event},
+        fact::{Fact, Refusal, Reply, Verdict},
+        world::{Phase, Release, Step, World},
+    },
+    ids::PlanName,
+    model::{ring::Ring, time::Now},
+};
 
 #[test]
 fn the_same_seed_is_the_same_run() {
     let run = || Run::new(7, &mut Honest).all(120);
     let (one, other) = (run(), run());
     assert_eq!((one.events, one.crashes, one.time), (other.events, other.crashes, other.time));
+    assert!(one.failure.is_none());
+}
+
+#[test]
+fn a_failure_says_what_shows_it_again() {
+    let failure = first_failure(&FAULTS[0]).expect("it is found");
+    let text = failure.to_string();
+    let again = format!("ringward simulate --seed {} --seeds 1 --steps {STEPS}", failure.seed);
+    assert!(text.contains(&again), "{text}");
+    assert!(text.contains("invariant 1 is broken"), "{text}");
+    assert!(failure.tale.last().is_some_and(|line| line.contains("ringStarted")), "{text}");
+    let replayed = FAULTS[0].run(failure.seed).expect("it fails again");
+    assert_eq!((replayed.step, replayed.tale), (failure.step, failure.tale));
+}
+
+#[test]
+fn every_planted_fault_is_found_by_its_invariant() {
+    let mut missed = Vec::new();
+    for fault in FAULTS {
+        match first_failure(fault).map(|failure| failure.broken) {
+            Some(Broken::Invariant(found)) if fault.breaks.contains(&found.number) => {}
+            Some(other) => missed.push(format!("{}: {other}", fault.what)),
+            None => missed.push(format!("{}: not found", fault.what)),
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+const STEPS: u64 = 250;
+
+/// Worlds in which a fault may find its occasion.
+const SEEDS: u64 = 120;
+
+fn first_failure(fault: &Fault) -> Option<super::Failure> {
+    (1..=SEEDS).find_map(|seed| fault.run(seed))
+}
+
+type View = fn(&World, &Event) -> Option<World>;
+type Decided = fn(&World, &Event, &mut Decision);
+
+/// A fault: what it does wrong, and what that breaks.
+#[derive(Clone, Copy)]
+struct Fault {
+    what: &'static str,
+    breaks: &'static [u8],
+    planted: Planted,
+}
+
+#[derive(Clone, Copy)]
+enum Planted {
+    View(View),
+    Decided(Decided),
+    Folded(fn(&mut World)),
+    Recovered(fn(&mut World)),
+    /// A deadline that is measured by the wall clock.
+    WallClock,
+    Flag(Flag),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flag {
+    Epochs,
+    Doubles,
+    Unrecorded,
+    Early,
+    Loses,
+    Wakes,
+    Dangling,
+    OldWriters,
+}
+
+impl Fault {
+    fn run(&self, seed: u64) -> Option<super::Failure> {
+        let mut meddler = Meddler { planted: self.planted, looked: BTreeMap::new() };
+        Run::new(seed, &mut meddler).all(STEPS).failure
+    }
+}
+
+struct Meddler {
+    planted: Planted,
+    looked: BTreeMap<PlanName, Now>,
+}
+
+impl std::fmt::Debug for Meddler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a fault")
+    }
+}
+
+impl Meddler {
+    fn has(&self, flag: Flag) -> bool {
+        matches!(self.planted, Planted::Flag(planted) if planted == flag)
+    }
+}
+
+impl Meddle for Meddler {
+    fn view(&mut self, world: &World, event: &Event) -> Option<World> {
+        if let Planted::View(view) = self.planted { view(world, event) } else { None }
+    }
+
+    fn decided(&mut self, world: &World, event: &Event, now: Now, decision: &mut Decision) {
+        if let Planted::Decided(decided) = self.planted {
+            decided(world, event, decision);
+        } else if let (Planted::WallClock, Event::Wake { plan }) = (self.planted, event) {
+            let before = self.looked.insert(plan.clone(), now);
+            if before.is_some_and(|before| before.mono == now.mono && before.wall != now.wall) {
+                decision.facts.extend(deploying(world, plan));
+            }
+        }
+    }
+
+    fn folded(&mut self, world: &mut World) {
+        if let Planted::Folded(folded) = self.planted {
+            folded(world);
+        }
+    }
+
+    fn recovered(&mut self, world: &mut World) {
+        if let Planted::Recovered(recovered) = self.planted {
+            recovered(world);
+        }
+    }
+
+    fn forgets_epochs(&self) -> bool {
+        self.has(Flag::Epochs)
+    }
+
+    fn doubles_effects(&self) -> bool {
+        self.has(Flag::Doubles)
+    }
+
+    fn acts_unrecorded(&self) -> bool {
+        self.has(Flag::Unrecorded)
+    }
+
+    fn answers_early(&self) -> bool {
+        self.has(Flag::Early)
+    }
+
+    fn loses_an_entry(&mut self) -> bool {
+        self.has(Flag::Loses)
+    }
+
+    fn forgets_wakes(&self) -> bool {
+        self.has(Flag::Wakes)
+    }
+
+    fn forgets_dangling(&self) -> bool {
+        self.has(Flag::Dangling)
+    }
+
+    fn admits_old_writers(&self) -> bool {
+        self.has(Flag::OldWriters)
+    }
+}
+
+const FAULTS: &[Fault] = &[
+    Fault {
+        what: "a ring starts before the one before it has passed",
+        breaks: &[1],
+        planted: Planted::Decided(|world, event, decision| {
+            let Some((release, plan)) = submitted(world, event, decision) else { return };
+            let next = plan.rings.iter().find(|r| !plan.graph.after(&r.name).rings.is_empty());
+            decision.facts.extend(next.map(|ring| started(&release, ring)));
+        }),
+    },
+    Fault {
+        what: "a breach leaves the soak as it is",
+        breaks: &[2],
+        planted: Planted::Decided(|_, event, decision| {
+            if let Event::Measured { .. } = event {
+                decision.facts.retain(|fact| !matches!(fact, Fact::SoakReset { .. }));
+            }
+        }),
+    },
+    Fault {
+        what: "time is credited that was not observed",
+        breaks: &[3],
+        planted: Planted::Decided(|_, _, decision| {
+            for fact in &mut decision.facts {
+                if let Fact::SoakCredited { span, .. } = fact {
+                    *span = *span + *span;
+                }
+            }
+        }),
+    },
+    Fault {
+        what: "a deadline is measured by the wall clock",
+        breaks: &[4],
+        planted: Planted::WallClock,
+    },
+    Fault {
+        what: "a measurement that is not there passes",
+        breaks: &[5],
+        planted: Planted::Decided(|_, _, decision| {
+            for fact in &mut decision.facts {
+                if let Fact::Measured { judged, .. } = fact
+                    && judged.verdict == Verdict::Absent
+                {
+                    judged.verdict = Verdict::Pass;
+                }
+            }
+        }),
+    },
+    Fault {
+        what: "a release is admitted and deployed where a hard rule forbids it",
+        breaks: &[6],
+        planted: Planted::Decided(|world, event, decision| {
+            let refused = decision.facts.iter().any(|fact| {
+                matches!(fact, Fact::Refused { kind: Refusal::ResidencyViolation, .. })
+            });
+            if let Some(admitted) = admitted(world, event).filter(|_| refused) {
+                *decision = admitted;
+            }
+        }),
+    },
+    Fault {
+        what: "a second release enters a ring in motion",
+        breaks: &[7],
+        planted: Planted::Decided(|world, event, decision| {
+            let Some((release, plan)) = submitted(world, event, decision) else { return };
+            let state = &world.plans[&release.plan];
+            let mut first =
+                plan.rings.iter().filter(|r| plan.graph.after(&r.name).rings.is_empty());
+            let taken = first.find(|ring| state.in_motion(&ring.name).is_some());
+            decision.facts.extend(taken.map(|ring| started(&release, ring)));
+        }),
+    },
+    Fault {
+        what: "a status under another intent is taken for ours",
+        breaks: &[8],
+        planted: Planted::Decided(|world, event, decision| {
+            let Event::Observed { plan, cluster, state } = event else { return };
+            let stale = each_run(world, plan).find_map(|(release, ring, run)| {
+                let here = run.clusters.get(cluster)?;
+                let stale = here.step == Step::Deploying && here.intent != state.intent;
+                stale.then(|| Fact::ClusterReady {
+                    release: release.id.clone(),
+                    ring: ring.name.clone(),
+                    cluster: cluster.clone(),
+                })
+            });
+            decision.facts.extend(stale);
+        }),
+    },
+    Fault {
+        what: "a repeated effect rolls out again",
+        breaks: &[9],
+        planted: Planted::Flag(Flag::Doubles),
+    },
+    Fault {
+        what: "a target takes the write of an older writer",
+        breaks: &[10],
+        planted: Planted::Flag(Flag::Epochs),
+    },
+    Fault {
+        what: "an older writer still records",
+        breaks: &[11],
+        planted: Planted::Flag(Flag::OldWriters),
+    },
+    Fault {
+        what: "a ring starts though it is paused",
+        breaks: &[12],
+        planted: Planted::Decided(|world, event, decision| {
+            let Some((release, plan)) = submitted(world, event, decision) else { return };
+            if world.shared.pauses.keys().any(|scope| covers_plan(scope, &release.plan)) {
+                let free = plan.rings.iter().find(|ring| {
+                    plan.graph.after(&ring.name).rings.is_empty()
+                        && world.plans[&release.plan].in_motion(&ring.name).is_none()
+                });
+                decision.facts.extend(free.map(|ring| started(&release, ring)));
+            }
+        }),
+    },
+    Fault {
+        what: "an aborted release is tried again",
+        breaks: &[13],
+        planted: Planted::Decided(|world, event, decision| {
+            let Event::Wake { plan } = event else { return };
+            let failed = each_run(world, plan)
+                .find(|(release, _, run)| release.aborted.is_some() && run.phase == Phase::Failed);
+            decision.facts.extend(failed.map(|(release, ring, _)| retried(release, ring)));
+        }),
+    },
+    Fault {
+        what: "a request is answered before it is durable",
+        breaks: &[14],
+        planted: Planted::Flag(Flag::Early),
+    },
+    Fault {
+        what: "keys are forgotten",
+        breaks: &[15],
+        planted: Planted::View(|world, _| {
+            let mut world = world.clone();
+            world.answers = Default::default();
+            Some(world)
+        }),
+    },
+    Fault {
+        what: "the author's own approval counts",
+        breaks: &[16],
+        planted: Planted::View(|world, _| {
+            let mut world = world.clone();
+            for plan in world.plans.values_mut() {
+                for release in std::sync::Arc::make_mut(plan).releases.values_mut() {
+                    let release = std::sync::Arc::make_mut(release);
+                    release.author = "nobody".into();
+                    release.by.name = "nobody".into();
+                }
+            }
+            Some(world)
+        }),
+    },
+    Fault {
+        what: "what was rolled back comes back by itself",
+        breaks: &[17],
+        planted: Planted::Decided(|world, _, decision| {
+            let back = decision.facts.iter().find_map(|fact| match fact {
+                Fact::RingRolledBack { release, ring } => {
+                    let release = world.release(release)?;
+                    Some(retried(release, release.plan.ring(ring)?))
+                }
+                _ => None,
+            });
+            decision.facts.extend(back);
+        }),
+    },
+    Fault {
+        what: "a rollback goes to the release itself",
+        breaks: &[18],
+        planted: Planted::Decided(|world, _, decision| {
+            for command in &mut decision.commands {
+                if let Command::Restore(write) = command
+                    && let Some(release) = world.release(&write.release)
+                {
+                    write.artifact = release.artifact.clone();
+                }
+            }
+        }),
+    },
+    Fault {
+        what: "a ring is taken back twice",
+        breaks: &[19],
+        planted: Planted::Decided(|_, _, decision| {
+            let back = decision.facts.iter().find_map(|fact| match fact {
+                Fact::RollbackStarted { release, ring, .. } => {
+                    let (release, ring) = (release.clone(), ring.clone());
+                    Some([Fact::RingFailed { release, ring, cause: "again".into() }, fact.clone()])
+                }
+                _ => None,
+            });
+            // What the core concluded after the first is left out.
+            if let Some(twice) = back {
+                let at = decision.facts.iter().position(|fact| *fact == twice[1]).unwrap_or(0);
+                decision.facts.truncate(at + 1);
+                decision.commands.clear();
+                decision.facts.extend(twice);
+            }
+        }),
+    },
+    Fault {
+        what: "a release is judged by a later policy",
+        breaks: &[20],
+        planted: Planted::Folded(|world| {
+            for plan in world.plans.values_mut() {
+                if plan.declared.is_none() || plan.releases.is_empty() {
+                    continue;
+                }
+                let state = std::sync::Arc::make_mut(plan);
+                let declared = state.declared.clone();
+                for release in state.releases.values_mut() {
+                    if let Some(declared) = &declared {
+                        std::sync::Arc::make_mut(release).plan = declared.clone();
+                    }
+                }
+            }
+        }),
+    },
+    Fault {
+        what: "a ring starts without one of its clusters",
+        breaks: &[21],
+        planted: Planted::Decided(|world, _, decision| {
+            let Decision { facts, commands, .. } = decision;
+            for fact in facts {
+                let Fact::RingStarted { release, ring, clusters, .. } = fact else { continue };
+                let plan = world.release(release).map(|release| &release.plan);
+                let ring_of = plan.and_then(|plan| plan.ring(ring));
+                if clusters.len() > 1 && ring_of.is_some_and(|r| r.policy.approvals.is_none()) {
+                    let lost = clusters.pop();
+                    commands.retain(|command| {
+                        command.key().as_str().split('/').nth(1) != Some(ring.as_str())
+                            || Some(command.cluster()) != lost.as_ref()
+                    });
+                }
+            }
+        }),
+    },
+    Fault {
+        what: "a ring starts during a freeze",
+        breaks: &[22],
+        planted: Planted::View(|world, _| {
+            let mut world = world.clone();
+            std::sync::Arc::make_mut(&mut world.shared).freezes.clear();
+            Some(world)
+        }),
+    },
+    Fault {
+        what: "what moves elsewhere is not counted",
+        breaks: &[23],
+        planted: Planted::View(|world, _| {
+            let mut world = world.clone();
+            std::sync::Arc::make_mut(&mut world.shared).motion.clear();
+            Some(world)
+        }),
+    },
+    Fault {
+        what: "the journal loses an entry",
+        breaks: &[24],
+        planted: Planted::Flag(Flag::Loses),
+    },
+    Fault {
+        what: "a refusal is not recorded",
+        breaks: &[24],
+        planted: Planted::Decided(|_, _, decision| {
+            decision.facts.retain(|fact| !matches!(fact, Fact::Refused { .. }));
+        }),
+    },
+    Fault {
+        what: "a pause is lost by a restart",
+        breaks: &[25],
+        planted: Planted::Recovered(|world| {
+            std::sync::Arc::make_mut(&mut world.shared).pauses.clear();
+        }),
+    },
+    Fault {
+        what: "what could not be recorded is done",
+        breaks: &[26],
+        planted: Planted::Flag(Flag::Unrecorded),
+    },
+    Fault {
+        what: "a plan in error takes another with it",
+        breaks: &[28],
+        planted: Planted::Decided(|world, event, decision| {
+            let Event::Declared { plan, declared: Declared::Invalid(problems) } = event else {
+                return;
+            };
+            let other = world.plans.keys().find(|other| *other != plan);
+            decision.facts.extend(other.map(|other| Fact::PlanInError {
+                plan: other.clone(),
+                commit: "1".into(),
+                problems: problems.clone(),
+            }));
+        }),
+    },
+    Fault {
+        what: "commands that found no room, or were out at a crash, are forgotten",
+        breaks: &[29, 31],
+        planted: Planted::Flag(Flag::Dangling),
+    },
+    Fault {
+        what: "the end of an effect is not taken in",
+        breaks: &[31],
+        planted: Planted::Decided(|_, _, decision| {
+            decision.facts.retain(|fact| !matches!(fact, Fact::EffectSettled { .. }));
+        }),
+    },
+    Fault { what: "nobody wakes the core", breaks: &[32], planted: Planted::Flag(Flag::Wakes) },
+];
+
+/// A release that was just admitted, and its plan.
+fn submitted(
+    world: &World,
+    event: &Event,
+    decision: &Decision,
+) -> Option<(crate::ids::ReleaseId, std::sync::Arc<crate::model::plan::Plan>)> {
+    let Event::Operator(_) = event else { return None };
+    let release = decision.facts.iter().find_map(|fact| match fact {
+        Fact::Submitted { release, .. } => Some(release.clone()),
+        _ => None,
+    })?;
+    if decision.facts.iter().any(|fact| matches!(fact, Fact::RingStarted { .. })) {
+        return None;
+    }
+    let plan = world.plans.get(&release.plan)?.declared.clone()?;
+    Some((release, plan))
+}
+
+fn started(release: &crate::ids::ReleaseId, ring: &Ring) -> Fact {
+    Fact::RingStarted {
+        release: release.clone(),
+        ring: ring.name.clone(),
+        attempt: 1,
+        clusters: ring.clusters.iter().map(|cluster| cluster.name.clone()).collect(),
+    }
+}
+
+fn retried(release: &Release, ring: &Ring) -> Fact {
+    Fact::Retried {
+        release: release.id.clone(),
+        ring: ring.name.clone(),
+        by: Actor { name: "ringward".into(), roles: Vec::new(), jurisdiction: None },
+        reason: None,
+    }
+}
+
+/// What is asked for, admitted and begun whatever any rule says.
+fn admitted(world: &World, event: &Event) -> Option<Decision> {
+    let Event::Operator(request) = event else { return None };
+    let Action::Submit { release, artifact, lane, irreversible, .. } = &request.action else {
+        return None;
+    };
+    let plan = world.plans.get(&release.plan)?.declared.clone()?;
+    let ring = plan.rings.first()?;
+    let cluster = ring.clusters.first()?;
+    let write = Write {
+        key: format!("{release}/{}/{}/1/deploy", ring.name, cluster.name).into(),
+        release: release.clone(),
+        ring: ring.name.clone(),
+        attempt: 1,
+        cluster: cluster.name.clone(),
+        connection: cluster.connection.clone(),
+        target: plan.target.clone(),
+        artifact: artifact.clone(),
+    };
+    let submitted = Fact::Submitted {
+        release: release.clone(),
+        artifact: artifact.clone(),
+        author: request.by.name.clone(),
+        by: request.by.clone(),
+        lane: *lane,
+        reason: None,
+        irreversible: *irreversible,
+        requires: None,
+        policy: plan.hash.clone(),
+    };
+    Some(Decision {
+        facts: vec![submitted, started(release, ring)],
+        commands: vec![Command::Deploy(write)],
+        reply: Some(Reply::Done { in_flight: Vec::new() }),
+    })
+}
+
+fn covers_plan(scope: &crate::decide::event::Scope, plan: &PlanName) -> bool {
+    use crate::decide::event::Scope;
+    match scope {
+        Scope::Everything => true,
+        Scope::Plan(paused) => paused == plan,
+        Scope::Jurisdiction(_) | Scope::Ring(..) | Scope::Release(_) | Scope::ReleaseRing(..) => {
+            false
+        }
+    }
+}
+
+fn deploying(world: &World, plan: &PlanName) -> Option<Fact> {
+    each_run(world, plan).find_map(|(release, ring, run)| {
+        let mut clusters = run.clusters.iter().filter(|_| run.phase.in_motion());
+        let (cluster, _) =
+            clusters.find(|(_, c)| matches!(c.step, Step::Deploying | Step::Ready))?;
+        Some(Fact::ClusterFailed {
+            release: release.id.clone(),
+            ring: ring.name.clone(),
+            cluster: cluster.clone(),
+            cause: "it is late".into(),
+        })
+    })
+}
+
+fn each_run<'a>(
+    world: &'a World,
+    plan: &PlanName,
+) -> impl Iterator<Item = (&'a Release, &'a Ring, &'a crate::decide::world::RingRun)> {
+    let releases = world.plans.get(plan).into_iter().flat_map(|plan| plan.in_order());
+    releases.flat_map(|release| {
+        let runs = release.rings.iter();
+        runs.filter_map(|(name, run)| {
+            Some((release.as_ref(), release.plan.ring(name)?, run.as_ref()))
+        })
+    })
 }

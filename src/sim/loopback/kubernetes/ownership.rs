@@ -213,9 +213,9 @@ pub(super) fn keys(name: &str) -> Option<&'static [&'static str]> {
 
 /// An item's key as JSON.
 pub(super) fn key_of(item: &Value, keys: &[&str]) -> String {
-    let value = |key: &str| match &item[key] {
-        Value::Null if key == "protocol" => json!("TCP"),
-        value => value.clone(),
+    let value = |key: &str| {
+        let untold = key == "protocol" && item[key].is_null();
+        if untold { json!("TCP") } else { item[key].clone() }
     };
     let key: Map<_, _> = keys.iter().map(|key| (key.to_string(), value(key))).collect();
     Value::Object(key).to_string()

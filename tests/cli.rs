@@ -1,0 +1,785 @@
+//! The command line as its users meet it: the real binary, its texts, its exit codes and what it makes
+//! of a server's answers.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use serde_json::{Value, json};
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The binary, with nothing of the machine's own surroundings.
+fn ringward(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
+    for name in ["RINGWARD_SERVER", "RINGWARD_TOKEN_FILE", "NO_COLOR", "LC_ALL", "LC_CTYPE"] {
+        command.env_remove(name);
+    }
+    command.env("LANG", "C.UTF-8").env("TERM", "xterm").current_dir(HERE);
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn ended(output: Output) -> Ended {
+    Ended {
+        code: output.status.code().expect("it ends by itself"),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+#[track_caller]
+fn run(arguments: &[&str], code: i32) -> Ended {
+    let ended = ended(ringward(arguments).output().expect("it runs"));
+    assert_eq!(ended.code, code, "{arguments:?}\n{}{}", ended.out, ended.err);
+    ended
+}
+
+#[track_caller]
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+// ---- what needs no server -----------------------------------------------------------------------
+
+/// Every command of the contract.
+const COMMANDS: &[&str] = &[
+    "serve",
+    "demo",
+    "check",
+    "plan",
+    "test",
+    "judge",
+    "release",
+    "release create",
+    "release list",
+    "release show",
+    "status",
+    "explain",
+    "wait",
+    "pause",
+    "resume",
+    "abort",
+    "retry",
+    "rollback",
+    "advance",
+    "approve",
+    "reject",
+    "freeze",
+    "freeze add",
+    "freeze list",
+    "freeze lift",
+    "audit",
+    "audit show",
+    "audit verify",
+    "audit export",
+    "token",
+    "token create",
+    "token list",
+    "token revoke",
+    "get",
+    "schema",
+    "completion",
+    "version",
+];
+
+#[test]
+fn every_command_teaches_itself() {
+    for command in COMMANDS {
+        let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = run(&arguments, 0).out;
+        has(&help, &["Usage: ringward", "EXAMPLES\n", &format!("ringward {command}")]);
+    }
+}
+
+#[test]
+fn no_command_is_missing_from_the_list_of_those_that_teach() {
+    let help = run(&["--help"], 0).out;
+    has(&help, &["EXIT CODES", "EXAMPLES", "--server", "--token", "--output", "--no-color"]);
+    let commands = help.split("Commands:\n").nth(1).expect("a list of commands");
+    let commands = commands.split("\n\n").next().expect("the list");
+    let names = commands.lines().filter(|line| !line.starts_with("    "));
+    for name in names.filter_map(|line| line.split_whitespace().next()) {
+        let known = ["help", "simulate", "backup", "restore", "doctor"].contains(&name);
+        assert!(known || COMMANDS.contains(&name), "{name} is not tested");
+    }
+}
+
+#[test]
+fn what_is_no_command_line_is_refused_with_two() {
+    for arguments in [
+        &["fly"][..],
+        &[],
+        &["status"],
+        &["status", "@1"],
+        &["wait", "checkout@1", "--for", "happiness"],
+        &["wait", "checkout", "--for", "succeeded"],
+        &["approve", "checkout@1"],
+        &["release", "create", "checkout", "1"],
+        &["freeze", "add"],
+        &["freeze", "add", "--reason", "x", "--plan", "a", "--jurisdiction", "DE"],
+        &["get", "unicorns"],
+        &["status", "checkout", "-o", "xml"],
+        &["plan"],
+        &["plan", "a", "b", "c"],
+        &["status", "checkout", "--timeout", "soon"],
+        &["status", "checkout", "--server", "nowhere:1"],
+    ] {
+        let err = run(arguments, 2).err;
+        assert!(!err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn versions_schemas_and_completions() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(run(&["version"], 0).out, format!("ringward {version}\n"));
+    let json: Value = serde_json::from_str(&run(&["version", "-o", "json"], 0).out).expect("JSON");
+    assert_eq!(json, json!({"version": version}));
+    let schema: Value = serde_json::from_str(&run(&["schema"], 0).out).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        has(&run(&["completion", shell], 0).out, &["ringward", "rollback", "reject"]);
+    }
+    run(&["completion", "cmd"], 2);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = ringward(&["schema"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop(child.stdout.take());
+    let ended = ended(child.wait_with_output().expect("it ends"));
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+}
+
+#[test]
+fn declarations_in_order_are_ok() {
+    let checked = run(&["check"], 0);
+    has(&checked.err, &["ok: 2 plans, 6 clusters, "]);
+    assert!(!checked.out.contains("error["), "{}", checked.out);
+}
+
+#[test]
+fn declarations_in_error_are_shown_where_they_stand() {
+    let broken = "tests/declarations/DAG001";
+    let checked = run(&["check", broken], 1);
+    has(&checked.out, &["error[DAG001]", "tests/declarations/DAG001/rings/"]);
+    assert!(!checked.out.contains('\x1b'), "a pipe has no colours");
+    has(&checked.err, &["error", " in ", " document"]);
+    let json: Value =
+        serde_json::from_str(&run(&["check", broken, "--format", "json"], 1).out).expect("JSON");
+    let found = json.as_array().expect("a list").iter();
+    let found: Vec<&Value> = found.filter(|problem| problem["rule"] == "DAG001").collect();
+    assert!(found[0]["file"].as_str().is_some_and(|file| file.starts_with(broken)), "{found:?}");
+    let sarif: Value =
+        serde_json::from_str(&run(&["check", broken, "--format", "sarif"], 1).out).expect("JSON");
+    assert_eq!(sarif["version"], "2.1.0");
+    has(
+        &run(&["check", broken, "--format", "github"], 1).out,
+        &["::error file=tests/declarations"],
+    );
+    has(&run(&["check", "/nowhere"], 2).err, &["error: ", "/nowhere", "help: "]);
+    has(&run(&["check", "src"], 2).err, &["rings/"]);
+}
+
+#[test]
+fn a_plan_is_shown_as_it_would_go() {
+    let monday = "2026-11-02T10:00:00Z";
+    let shown = run(&["plan", "checkout", "--at", monday], 0).out;
+    has(
+        &shown,
+        &["internal    now", "├─ us-east", "└─ eu-west", "(after us-east, eu-west)", "GDPR-1"],
+    );
+    let json = run(&["plan", ".", "checkout", "--at", monday, "-o", "json"], 0).out;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["rings"][0]["earliest"]["start"], monday);
+    assert_eq!(json["rings"][1]["after"], json!(["internal"]));
+    assert_eq!(json["rings"][1]["earliest"]["start"], json["rings"][0]["earliest"]["pass"]);
+    let names = run(&["plan", "checkout", "-o", "name"], 0).out;
+    assert_eq!(names, "internal\nbeta\nus-east\neu-west\nrest\n");
+    has(&run(&["plan", "chekout"], 1).err, &["no plan `chekout`", "did you mean `checkout`?"]);
+}
+
+#[test]
+fn scenarios_pass_fail_and_are_missed() {
+    let passing = run(&["test", "tests/scenarios/abort.yaml"], 0).out;
+    has(&passing, &["ok ", "passed, 0 failed"]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = fs::read_to_string(Path::new(HERE).join("tests/scenarios/a-first-release.yaml"));
+    let text = text
+        .expect("a scenario")
+        .replace("source: base", &format!("source: {HERE}/tests/scenarios/base"));
+    let (start, _) = text.split_once("steps:").expect("steps");
+    let wrong = "steps:\n    - {at: 1m, expect: {release: nothing@1, releasePhase: Succeeded}}\n";
+    fs::write(dir.path().join("wrong.yaml"), format!("{start}{wrong}")).expect("written");
+    let path = dir.path().to_str().expect("text");
+    has(&run(&["test", path], 1).out, &["FAIL ", "0 passed, 1 failed"]);
+    let empty = tempfile::tempdir().expect("a directory");
+    has(&run(&["test", empty.path().to_str().expect("text")], 2).err, &["there is no scenario"]);
+    run(&["test", "/nowhere"], 2);
+}
+
+#[test]
+fn judges_answer_on_standard_output() {
+    let judge = |question: &str| {
+        let mut child = ringward(&["judge"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut input = child.stdin.take().expect("a pipe");
+        input.write_all(question.as_bytes()).expect("written");
+        drop(input);
+        ended(child.wait_with_output().expect("it ends"))
+    };
+    let said = judge(r#"{"judge": "threshold", "parameters": {"max": 0.4}, "samples": [0.412]}"#);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let answer: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(answer["verdict"], "Fail");
+    for nonsense in ["", "{", r#"{"judge": "gut"}"#] {
+        let said = judge(nonsense);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{nonsense}");
+        has(&said.err, &["error: ", "help: "]);
+    }
+}
+
+#[test]
+fn tokens_are_made_listed_and_revoked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().to_str().expect("text");
+    let made =
+        run(&["token", "create", "kim", "--role", "approver", "--ttl", "2d", "--data", data], 0);
+    let token = made.out.trim();
+    assert!(token.starts_with("rw_") && token.len() == 67, "{token}");
+    has(&made.err, &["kim", "shown only now"]);
+    let list = run(&["token", "list", "--data", data], 0).out;
+    has(&list, &["kim", "approver"]);
+    assert!(!list.contains(token));
+    let kept: String = fs::read_dir(data)
+        .expect("files")
+        .map(|file| fs::read_to_string(file.expect("a file").path()).expect("text"))
+        .collect();
+    assert!(!kept.contains(token) && kept.contains("kim"), "{kept}");
+    has(&run(&["token", "revoke", "kim", "--data", data], 0).err, &["revoked"]);
+    run(&["token", "revoke", "kim", "--data", data], 1);
+    assert!(!run(&["token", "list", "--data", data], 0).out.contains("kim"));
+    run(&["token", "create", "kim", "--data", data], 2);
+    has(
+        &run(&["token", "list", "--data", "/nowhere"], 1).err,
+        &["there is no data directory at /nowhere"],
+    );
+}
+
+// ---- a server that says what it is told to ------------------------------------------------------
+
+#[derive(Debug, Clone)]
+struct Seen {
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Seen {
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+enum Say {
+    /// A status, an ETag and a body.
+    This(u16, &'static str, Value),
+    /// The connection is closed without a word.
+    Nothing,
+}
+
+/// Says for each request, by its number, what is answered; it lives as long as the test.
+struct Fake {
+    url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    token: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Fake {
+    fn new(say: impl Fn(usize, &Seen) -> Say + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let Some(request) = read(&stream) else { continue };
+                let number = {
+                    let mut log = log.lock().expect("nobody panicked");
+                    log.push(request.clone());
+                    log.len() - 1
+                };
+                if let Say::This(status, etag, body) = say(number, &request) {
+                    answer(stream, status, etag, &body);
+                }
+            }
+        });
+        let dir = tempfile::tempdir().expect("a directory");
+        let token = dir.path().join("token");
+        fs::write(&token, "rw_secret\n").expect("written");
+        Self { url, seen, token, _dir: dir }
+    }
+
+    /// A server that says the same to everything.
+    fn always(status: u16, body: Value) -> Self {
+        Self::new(move |_, _| Say::This(status, "\"1.a\"", body.clone()))
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str], code: i32) -> Ended {
+        let mut command = ringward(arguments);
+        command.env("RINGWARD_SERVER", &self.url).env("RINGWARD_TOKEN_FILE", &self.token);
+        let ended = ended(command.output().expect("it runs"));
+        assert_eq!(ended.code, code, "{arguments:?}\n{}{}", ended.out, ended.err);
+        ended
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().expect("nobody panicked").clone()
+    }
+}
+
+fn read(stream: &TcpStream) -> Option<Seen> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim().split_once(':') else { break };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut seen = Seen { method, path, headers, body: String::new() };
+    let length = seen.header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    seen.body = String::from_utf8(body).ok()?;
+    Some(seen)
+}
+
+fn answer(mut stream: TcpStream, status: u16, etag: &str, body: &Value) {
+    let text = if status == 304 { String::new() } else { body.to_string() };
+    let head = format!(
+        "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nETag: {etag}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        text.len()
+    );
+    // It fails where the other side has what it wanted.
+    let _ = stream.write_all((head + &text).as_bytes());
+}
+
+fn problem(status: u16, kind: &str, detail: &str) -> Value {
+    json!({
+        "type": format!("https://ringward.dev/problems/{kind}"),
+        "title": kind,
+        "status": status,
+        "detail": detail,
+        "instance": "/v1",
+    })
+}
+
+fn release(phase: &str, settled: bool, rings: &[(&str, &str, Value)]) -> Value {
+    let ring = |(name, phase, holds): &(&str, &str, Value)| {
+        json!({
+            "name": name, "after": [], "join": "all", "phase": phase,
+            "since": "2026-11-02T08:00:00Z", "attempt": 1, "startedAt": null, "soak": null,
+            "gates": null, "jurisdictions": ["DE"], "clusters": [], "measurements": [],
+            "holds": holds, "waits": [], "info": "",
+        })
+    };
+    json!({
+        "release": "checkout@2.14.0", "plan": "checkout", "version": "2.14.0",
+        "artifact": format!("registry/checkout@sha256:{}", "9f2c4e00".repeat(8)),
+        "digest": "sha256:9f2c4e…", "policy": "4e1b7a0c", "commit": "0123", "author": "dana",
+        "by": "dana", "lane": "normal", "reason": null, "irreversible": false, "requires": null,
+        "phase": phase, "settled": settled, "submitted": "2026-11-02T08:00:00Z", "ageSeconds": 720,
+        "aborted": null, "revision": 1, "rings": rings.iter().map(ring).collect::<Vec<_>>(),
+    })
+}
+
+fn going() -> Value {
+    release("InProgress", false, &[("beta", "Soaking", json!([]))])
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_with_a_way_out() {
+    let fake = Fake::always(200, json!({}));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let free = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let failed = fake.run(&["get", "plans", "--server", &free], 1);
+    assert_eq!(failed.out, "");
+    has(&failed.err, &["error: ", &free, "ringward serve", "--server"]);
+}
+
+#[test]
+fn a_missing_token_is_told_with_where_it_was_looked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = ringward(&["get", "plans"]);
+    command.env("XDG_DATA_HOME", dir.path());
+    let failed = ended(command.output().expect("it runs"));
+    assert_eq!(failed.code, 1);
+    let place = dir.path().join("ringward/admin.token");
+    has(
+        &failed.err,
+        &["there is no token", &place.display().to_string(), "--token", "token create"],
+    );
+    has(
+        &run(&["get", "plans", "--token", "/nowhere"], 1).err,
+        &["/nowhere", "RINGWARD_TOKEN_FILE"],
+    );
+}
+
+#[test]
+fn the_token_that_a_server_left_on_this_machine_is_found() {
+    let fake = Fake::always(200, json!({"items": []}));
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::create_dir(dir.path().join("ringward")).expect("made");
+    fs::write(dir.path().join("ringward/admin.token"), "rw_left\n").expect("written");
+    let mut command = ringward(&["get", "plans", "--server", &fake.url]);
+    let found = ended(command.env("XDG_DATA_HOME", dir.path()).output().expect("it runs"));
+    assert_eq!((found.code, found.out.as_str()), (0, ""), "{}", found.err);
+    assert_eq!(fake.seen()[0].header("authorization"), Some("Bearer rw_left"));
+}
+
+#[test]
+fn refusals_are_words_and_codes() {
+    for (status, kind, code) in [
+        (409, "duplicate-release", 6),
+        (409, "tombstoned", 6),
+        (409, "already-terminal", 6),
+        (412, "stale-state", 6),
+        (422, "idempotency-conflict", 6),
+        (422, "residency-violation", 7),
+        (403, "self-approval", 7),
+        (403, "not-authorised", 1),
+        (404, "unknown-release", 1),
+        (409, "plan-in-error", 1),
+        (409, "nothing-to-do", 1),
+        (401, "unauthenticated", 1),
+        (422, "invalid-body", 1),
+    ] {
+        let fake = Fake::always(status, problem(status, kind, "because it is so"));
+        let failed = fake.run(&["resume", "checkout"], code);
+        has(&failed.err, &["error: because it is so\n"]);
+        assert_eq!(failed.out, "");
+    }
+    let fake = Fake::always(200, json!("hello"));
+    has(&fake.run(&["get", "plans"], 1).err, &["cannot be understood", "help: "]);
+    let fake = Fake::always(502, json!("hello"));
+    has(&fake.run(&["get", "plans"], 1).err, &["502", "hello"]);
+}
+
+#[test]
+fn an_action_carries_a_token_a_key_and_a_reason_to_its_own_route() {
+    let fake = Fake::always(200, json!({"inFlight": ["checkout@1/beta/c/1/deploy"]}));
+    let paused = fake.run(&["pause", "checkout", "--ring", "beta", "--reason", "look"], 0);
+    assert_eq!(paused.out, "checkout on beta: paused\n");
+    has(&paused.err, &["on their way already", "checkout@1/beta/c/1/deploy"]);
+    for arguments in [
+        &["resume", "checkout@1"][..],
+        &["retry", "checkout@1", "--ring", "beta"],
+        &["rollback", "checkout@1"],
+        &["advance", "checkout@1", "--ring", "beta", "--reason", "x"],
+        &["reject", "checkout@1", "--ring", "beta"],
+        &["abort", "checkout@1", "--hold"],
+        &["freeze", "lift", "f-1"],
+    ] {
+        fake.run(arguments, 0);
+    }
+    let seen = fake.seen();
+    let routes: Vec<String> = seen.iter().map(|s| format!("{} {}", s.method, s.path)).collect();
+    assert_eq!(
+        routes,
+        [
+            "POST /v1/plans/checkout/rings/beta/pause",
+            "POST /v1/plans/checkout/releases/1/resume",
+            "POST /v1/plans/checkout/releases/1/rings/beta/retry",
+            "POST /v1/plans/checkout/releases/1/rollback",
+            "POST /v1/plans/checkout/releases/1/rings/beta/advance",
+            "POST /v1/plans/checkout/releases/1/rings/beta/reject",
+            "POST /v1/plans/checkout/releases/1/abort",
+            "DELETE /v1/freezes/f-1",
+        ]
+    );
+    assert_eq!(seen[0].header("authorization"), Some("Bearer rw_secret"));
+    assert_eq!(seen[0].body, r#"{"reason":"look"}"#);
+    assert_eq!(seen[1].body, "{}");
+    assert_eq!(seen[6].body, r#"{"hold":true}"#);
+    let mut keys: Vec<&str> = seen.iter().filter_map(|s| s.header("idempotency-key")).collect();
+    assert_eq!(keys.len(), seen.len());
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), seen.len(), "each action has a key of its own");
+}
+
+#[test]
+fn an_answer_that_was_lost_is_asked_for_again_under_the_same_key() {
+    let fake = Fake::new(|number, _| match number {
+        0 => Say::Nothing,
+        _ => Say::This(200, "\"1.a\"", json!({"inFlight": []})),
+    });
+    fake.run(&["pause", "checkout"], 0);
+    let seen = fake.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0].header("idempotency-key"), seen[1].header("idempotency-key"));
+    assert!(seen[0].header("idempotency-key").is_some());
+}
+
+#[test]
+fn a_release_is_created_as_it_was_asked_for() {
+    let fake = Fake::always(201, json!({"release": "checkout@2.14.0", "inFlight": []}));
+    let image = "registry/checkout@sha256:9f2c";
+    let arguments = [
+        "release",
+        "create",
+        "checkout",
+        "2.14.0",
+        "--image",
+        image,
+        "--irreversible",
+        "--requires",
+        "2.13.0",
+    ];
+    assert_eq!(fake.run(&arguments, 0).out, "checkout@2.14.0: created\n");
+    let seen = &fake.seen()[0];
+    assert_eq!(seen.path, "/v1/plans/checkout/releases");
+    let body: Value = serde_json::from_str(&seen.body).expect("JSON");
+    let expected = json!({"version": "2.14.0", "artifact": {"image": image}, "lane": "normal",
+        "irreversible": true, "requires": "2.13.0"});
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn documents_are_the_servers_own() {
+    let mut view = going();
+    view["somethingNewer"] = json!({"b": 1, "a": [1.5, null]});
+    let fake = Fake::always(200, view.clone());
+    let json = fake.run(&["status", "checkout@2.14.0", "-o", "json"], 0).out;
+    assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON"), view);
+    let yaml = fake.run(&["release", "show", "checkout@2.14.0", "-o", "yaml"], 0).out;
+    assert_eq!(serde_yaml::from_str::<Value>(&yaml).expect("YAML"), view);
+    let name = fake.run(&["status", "checkout@2.14.0", "-o", "name"], 0).out;
+    assert_eq!(name, "checkout@2.14.0\n");
+}
+
+#[test]
+fn a_tree_goes_into_a_pipe_without_colour() {
+    let fake = Fake::always(200, going());
+    let shown = fake.run(&["status", "checkout@2.14.0"], 0).out;
+    let expected = "\
+checkout@2.14.0   sha256:9f2c4e…   policy 4e1b7a0   by dana   12 min
+
+RING            STATUS       SOAK          GATES   WHERE   INFO
+beta            ◌ Soaking    -             -       DE
+";
+    assert_eq!(shown, expected);
+    let mut command = ringward(&["status", "checkout@2.14.0"]);
+    command.env("RINGWARD_SERVER", &fake.url).env("RINGWARD_TOKEN_FILE", &fake.token);
+    let ascii = ended(command.env("LC_ALL", "C").output().expect("it runs")).out;
+    assert!(ascii.is_ascii() && ascii.contains("~ Soaking"), "{ascii}");
+}
+
+#[test]
+fn lists_are_read_to_their_last_page() {
+    let fake = Fake::new(|_, seen| {
+        let item = |version: &str| {
+            json!({"release": format!("checkout@{version}"), "plan": "checkout", "version": version,
+                "artifact": "r@x", "author": "dana", "lane": "normal", "phase": "Succeeded",
+                "settled": true, "submitted": "2026-11-02T08:00:00Z", "rings": []})
+        };
+        let page = match seen.path.contains("pageToken=more") {
+            false => json!({"items": [item("2")], "nextPageToken": "more"}),
+            true => json!({"items": [item("1")]}),
+        };
+        Say::This(200, "\"1\"", page)
+    });
+    let names = fake.run(&["release", "list", "--plan", "checkout", "-o", "name"], 0).out;
+    assert_eq!(names, "checkout@2\ncheckout@1\n");
+    assert!(fake.seen().iter().all(|seen| seen.path.contains("plan=checkout")));
+}
+
+#[test]
+fn a_plan_stands_for_its_newest_release_that_is_not_over() {
+    let summary = |version: &str, settled: bool| {
+        json!({"release": format!("checkout@{version}"), "plan": "checkout", "version": version,
+            "artifact": "r@x", "author": "dana", "lane": "normal", "phase": "InProgress",
+            "settled": settled, "submitted": "2026-11-02T08:00:00Z", "rings": []})
+    };
+    let plan = move |releases: Value| {
+        json!({"name": "checkout", "policy": null, "commit": null, "target": null, "dataClasses": [],
+            "onNewer": null, "maxSkew": null, "rings": [], "residency": [], "problems": [],
+            "withdrawn": false, "pauses": [], "releases": releases, "revision": 1})
+    };
+    for (releases, meant) in [
+        (json!([summary("3", true), summary("2", false), summary("1", false)]), "2"),
+        (json!([summary("3", true), summary("2", true)]), "3"),
+    ] {
+        let fake = Fake::new(move |number, _| match number {
+            0 => Say::This(200, "\"1\"", plan(releases.clone())),
+            _ => Say::This(200, "\"1\"", going()),
+        });
+        fake.run(&["status", "checkout"], 0);
+        assert_eq!(fake.seen()[1].path, format!("/v1/plans/checkout/releases/{meant}"));
+    }
+    let fake = Fake::always(200, plan(json!([])));
+    has(
+        &fake.run(&["status", "checkout"], 1).err,
+        &["has no release yet", "release create checkout"],
+    );
+}
+
+#[test]
+fn waiting_ends_with_what_became_of_it() {
+    let hold = json!([{"kind": "approval", "message": "approval 0 of 1", "endedBy": "somebody",
+        "ender": "person", "ends": null}]);
+    for (view, goal, code, words) in [
+        (release("Succeeded", true, &[("beta", "Passed", json!([]))]), "succeeded", 0, ""),
+        (going(), "ring=beta:soaking", 0, ""),
+        (release("Failed", true, &[("beta", "Failed", json!([]))]), "succeeded", 3, "beta Failed"),
+        (
+            release("RolledBack", true, &[("beta", "RolledBack", json!([]))]),
+            "ring=beta",
+            3,
+            "RolledBack",
+        ),
+        (release("Aborted", true, &[("beta", "Aborted", json!([]))]), "succeeded", 3, "is Aborted"),
+        (
+            release("InProgress", false, &[("beta", "Held", hold)]),
+            "succeeded",
+            4,
+            "approval 0 of 1",
+        ),
+        (going(), "succeeded", 5, "still moves"),
+        (
+            release("Superseded", true, &[("beta", "Superseded", json!([]))]),
+            "succeeded",
+            6,
+            "Superseded",
+        ),
+    ] {
+        let fake = Fake::always(200, view);
+        let waited = fake.run(&["wait", "checkout@2.14.0", "--for", goal, "--timeout", "2s"], code);
+        has(&waited.err, &[words]);
+        assert_eq!(waited.out.is_empty(), code != 0, "{}", waited.out);
+    }
+}
+
+#[test]
+fn waiting_outlives_a_server_that_starts_again() {
+    let fake = Fake::new(|number, seen| match number {
+        0 => Say::This(200, "\"1.a\"", going()),
+        1..=3 => Say::Nothing,
+        4 => {
+            assert_eq!(seen.header("if-none-match"), Some("\"1.a\""));
+            Say::This(304, "\"1.a\"", Value::Null)
+        }
+        _ => {
+            Say::This(200, "\"2.b\"", release("Succeeded", true, &[("beta", "Passed", json!([]))]))
+        }
+    });
+    let waited =
+        fake.run(&["wait", "checkout@2.14.0", "--for", "succeeded", "--timeout", "30s"], 0);
+    has(&waited.err, &["cannot be reached; waiting for it"]);
+    assert_eq!(waited.out, "checkout@2.14.0: Succeeded\n");
+}
+
+#[test]
+fn a_watched_tree_in_a_pipe_tells_what_changed_and_ends_with_the_release() {
+    let fake = Fake::new(|number, _| match number {
+        0 => Say::This(200, "\"1.a\"", going()),
+        1 => Say::This(
+            200,
+            "\"2.b\"",
+            release("InProgress", false, &[("beta", "RollingBack", json!([]))]),
+        ),
+        _ => Say::This(
+            200,
+            "\"3.c\"",
+            release("RolledBack", true, &[("beta", "RolledBack", json!([]))]),
+        ),
+    });
+    let watched = fake.run(&["status", "checkout@2.14.0", "-w"], 3);
+    has(
+        &watched.out,
+        &["◌ Soaking", "\nbeta            ↶ RollingBack", "checkout@2.14.0  ↶ RolledBack\n"],
+    );
+    assert_eq!(watched.out.matches("RING ").count(), 1, "the tree is drawn once:\n{}", watched.out);
+}
+
+#[test]
+fn an_approval_binds_to_what_was_seen() {
+    // The plan moves on, what is approved does not: asked again with the newer ETag.
+    let fake = Fake::new(|number, seen| match (seen.method.as_str(), number) {
+        ("GET", 0) => Say::This(200, "\"1.a\"", going()),
+        ("GET", _) => Say::This(200, "\"2.b\"", going()),
+        (_, 1) => Say::This(412, "\"2.b\"", problem(412, "stale-state", "it has changed")),
+        _ => Say::This(200, "\"3.c\"", json!({"inFlight": []})),
+    });
+    let approved = fake.run(&["approve", "checkout@2.14.0", "--ring", "beta"], 0);
+    assert_eq!(approved.out, "checkout@2.14.0 on beta: approved\n");
+    has(&approved.err, &["sha256:9f2c4e00", "policy 4e1b7a0c"]);
+    let seen = fake.seen();
+    assert_eq!(seen[1].header("if-match"), Some("\"1.a\""));
+    assert_eq!(seen[3].header("if-match"), Some("\"2.b\""));
+
+    // What is approved has changed: nothing is.
+    let fake = Fake::new(|number, seen| {
+        let mut view = going();
+        if number > 0 {
+            view["policy"] = json!("another");
+        }
+        match seen.method.as_str() {
+            "GET" => Say::This(200, "\"1.a\"", view),
+            _ => Say::This(412, "\"2.b\"", problem(412, "stale-state", "it has changed")),
+        }
+    });
+    let refused = fake.run(&["approve", "checkout@2.14.0", "--ring", "beta"], 6);
+    has(&refused.err, &["it has changed", "not what was shown any more"]);
+    assert_eq!(fake.seen().iter().filter(|seen| seen.method == "POST").count(), 1);
+    has(
+        &fake.run(&["approve", "checkout@2.14.0", "--ring", "gamma"], 1).err,
+        &["its rings are beta"],
+    );
+}
+
+#[test]
+fn a_journal_that_does_not_hold_is_an_error() {
+    let fake = Fake::always(
+        200,
+        json!({"entries": 3, "head": "ab", "broken": {"seq": 4, "why": "it is missing"}}),
+    );
+    let verified = fake.run(&["audit", "verify"], 1);
+    has(&verified.err, &["entry 4 does not hold: it is missing"]);
+    let fake = Fake::always(200, json!({"entries": 3, "head": "ab", "broken": null}));
+    assert_eq!(fake.run(&["audit", "verify"], 0).out, "3 entries hold; the last is ab\n");
+}

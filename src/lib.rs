@@ -12,7 +12,10 @@
 
 #![cfg_attr(
     test,
-    allow(clippy::wildcard_enum_match_arm, reason = "a test looks for the one variant it is about")
+    allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a test looks for the one variant it is about"
+    )
 )]
 
 pub mod act;

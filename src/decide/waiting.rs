@@ -368,10 +368,13 @@ impl Look<'_> {
         } else {
             self.pauses().collect()
         };
-        // What runs where nothing is known to be good is what a first rollback goes back to: it must
-        // be seen before it is overwritten.
+        // What runs where nothing is known to be good is what a first rollback goes back to: a writer
+        // looks before it overwrites. What it cannot see, or is not there, it learns by writing.
         found.extend(self.unseen(|name, step| match step {
-            Step::Planned => self.plan.targets.get(name).is_none_or(|t| t.known_good.is_empty()),
+            Step::Planned => {
+                let target = self.plan.targets.get(name);
+                target.is_none_or(|t| t.state.is_none() && t.known_good.is_empty())
+            }
             Step::Deploying | Step::Ready | Step::Restoring => true,
             Step::Failed(_) | Step::Restored | Step::Stuck(_) => false,
         }));

@@ -292,7 +292,7 @@ impl Operators {
         for id in world.shared.freezes.keys() {
             asks.push(ask(dana, Action::Lift { id: id.clone() }));
         }
-        for (_, state) in &world.plans {
+        for state in world.plans.values() {
             for (release, ring, waiting) in awaited(world, state, now) {
                 let id = release.id.clone();
                 match waiting {

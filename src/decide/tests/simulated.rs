@@ -236,3 +236,24 @@ fn a_version_that_cannot_come_to_the_next_ring_leaves_no_skew() {
     assert_eq!(bench.holds("3", "a"), []);
     assert_eq!(bench.phase("3", "a"), RingPhase::Deploying);
 }
+
+#[test]
+fn what_a_lost_cluster_measured_last_holds_nobody() {
+    let mut plan = plan();
+    plan.rings[0] = ring("a", &["one", "uno"]);
+    plan.rings[0].policy.failure_budget = 1;
+    let mut bench = Bench::new(plan);
+    bench.release("2");
+    bench.arrives("2", 1);
+    let uno = Some("search@2/a/uno/1/deploy");
+    bench.see("uno", Status::Succeeded, Some("2"), uno);
+    bench.wait(Span::seconds(1));
+    bench.measure("search@2/a/one/1/ok/1", 1.0);
+    bench.answer("search@2/a/uno/1/ok/1", Reading::Absent);
+    assert_eq!(bench.holds("2", "a"), [HoldKind::Data]);
+    bench.see("uno", Status::Failed("crash loop".into()), Some("2"), uno);
+    assert_eq!(bench.holds("2", "a"), []);
+    bench.wait(Span::minutes(1));
+    bench.wake();
+    assert_eq!(bench.measure("search@2/a/one/1/ok/2", 1.0), ["measured", "soakCredited"]);
+}

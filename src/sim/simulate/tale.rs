@@ -23,14 +23,14 @@ pub(super) struct Tale {
 #[derive(Debug)]
 enum Line {
     /// An event and what came of it.
-    Step { step: u64, at: Span, event: Box<Event>, decision: Decision },
+    Step { step: u64, at: Span, what: Box<(Event, Decision)> },
     /// Something that ringward never heard of.
     Aside { at: Span, text: String },
 }
 
 impl Tale {
     pub(super) fn step(&mut self, step: u64, at: Span, event: Event, decision: Decision) {
-        self.push(Line::Step { step, at, event: Box::new(event), decision });
+        self.push(Line::Step { step, at, what: Box::new((event, decision)) });
     }
 
     pub(super) fn aside(&mut self, at: Span, text: impl Into<String>) {
@@ -47,7 +47,8 @@ impl Tale {
     /// The lines, the oldest first.
     pub(super) fn lines(&self) -> Vec<String> {
         let line = |line: &Line| match line {
-            Line::Step { step, at, event, decision } => {
+            Line::Step { step, at, what } => {
+                let (event, decision) = what.as_ref();
                 let at = at.to_string();
                 let mut text = format!("{step:>6} {at:>12}  {}", event_in_words(event));
                 for fact in &decision.facts {

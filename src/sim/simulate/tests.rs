@@ -347,12 +347,10 @@ const FAULTS: &[Fault] = &[
         what: "what was rolled back comes back by itself",
         breaks: &[17],
         planted: Planted::Decided(|world, _, decision| {
-            let back = decision.facts.iter().find_map(|fact| match fact {
-                Fact::RingRolledBack { release, ring } => {
-                    let release = world.release(release)?;
-                    Some(retried(release, release.plan.ring(ring)?))
-                }
-                _ => None,
+            let back = decision.facts.iter().find_map(|fact| {
+                let Fact::RingRolledBack { release, ring } = fact else { return None };
+                let release = world.release(release)?;
+                Some(retried(release, release.plan.ring(ring)?))
             });
             decision.facts.extend(back);
         }),
@@ -374,12 +372,10 @@ const FAULTS: &[Fault] = &[
         what: "a ring is taken back twice",
         breaks: &[19],
         planted: Planted::Decided(|_, _, decision| {
-            let back = decision.facts.iter().find_map(|fact| match fact {
-                Fact::RollbackStarted { release, ring, .. } => {
-                    let (release, ring) = (release.clone(), ring.clone());
-                    Some([Fact::RingFailed { release, ring, cause: "again".into() }, fact.clone()])
-                }
-                _ => None,
+            let back = decision.facts.iter().find_map(|fact| {
+                let Fact::RollbackStarted { release, ring, .. } = fact else { return None };
+                let (release, ring) = (release.clone(), ring.clone());
+                Some([Fact::RingFailed { release, ring, cause: "again".into() }, fact.clone()])
             });
             // What the core concluded after the first is left out.
             if let Some(twice) = back {
@@ -502,9 +498,9 @@ const FAULTS: &[Fault] = &[
 /// A release that was just admitted, and its plan.
 fn submitted(world: &World, event: &Event, decision: &Decision) -> Option<(ReleaseId, Arc<Plan>)> {
     let Event::Operator(_) = event else { return None };
-    let release = decision.facts.iter().find_map(|fact| match fact {
-        Fact::Submitted { release, .. } => Some(release.clone()),
-        _ => None,
+    let release = decision.facts.iter().find_map(|fact| {
+        let Fact::Submitted { release, .. } = fact else { return None };
+        Some(release.clone())
     })?;
     if decision.facts.iter().any(|fact| matches!(fact, Fact::RingStarted { .. })) {
         return None;

@@ -2,12 +2,12 @@ use std::collections::BTreeSet;
 
 use super::{Invariant, Step};
 use crate::{
-    decide::{event::Event, fact::Fact},
+    decide::fact::Fact,
     ids::{ReleaseId, RingName},
 };
 
-/// Counts the rollbacks of each attempt; an operator may ask again for one that got stuck. No cap is
-/// declared yet that could be exceeded.
+/// Counts the rollbacks of each attempt; what an operator tries again because it got stuck is an attempt
+/// of its own. No cap is declared yet that could be exceeded.
 #[derive(Debug, Default)]
 pub(super) struct OneRollback {
     started: BTreeSet<(ReleaseId, RingName, u32)>,
@@ -26,8 +26,7 @@ impl Invariant for OneRollback {
         for fact in &step.decision.facts {
             let Fact::RollbackStarted { release, ring, .. } = fact else { continue };
             let attempt = step.on(release, ring)?.run.attempt;
-            let asked_for = matches!(step.event, Event::Operator(_));
-            if !self.started.insert((release.clone(), ring.clone(), attempt)) && !asked_for {
+            if !self.started.insert((release.clone(), ring.clone(), attempt)) {
                 return Err(format!("{release} goes back again on {ring}, attempt {attempt}"));
             }
         }

@@ -389,13 +389,22 @@ pub(super) fn edited(chance: &mut Chance, plan: &Plan, edition: u64) -> Plan {
     plan.hash = format!("{}-{edition}", plan.name).into();
     plan.commit = format!("{edition}").into();
     let at = chance.below(plan.rings.len() as u64) as usize;
+    let next = (at + 1) % plan.rings.len();
+    let partner = |ring: &Ring, moved: &Cluster| {
+        moved.failover_pair.as_ref().is_some_and(|partner| ring.cluster(partner).is_some())
+    };
     let ring = &mut plan.rings[at];
-    match chance.below(4) {
+    match chance.below(5) {
         0 => ring.policy.soak.duration = chance.seconds(30, 300),
-        1 if ring.clusters.len() > 1 => {
-            ring.clusters.pop();
+        1 | 2 if ring.clusters.len() > 1 => {
+            // It leaves the plan, or joins another ring.
+            if let Some(moved) = ring.clusters.pop().filter(|_| next != at && chance.percent(60))
+                && !partner(&plan.rings[next], &moved)
+            {
+                plan.rings[next].clusters.push(moved);
+            }
         }
-        1 | 2 => ring.policy.approvals = Some(approvals(chance)),
+        1..=3 => ring.policy.approvals = Some(approvals(chance)),
         _ => {
             ring.policy.gates.retain(|gate| gate.name.as_str() != "latency");
             ring.policy.gates.push(gate(chance, "latency"));

@@ -28,7 +28,7 @@ use crate::{
         wake::{self, Wake},
         world::{Illegal, World},
     },
-    ids::PlanName,
+    ids::{ClusterName, PlanName},
     model::time::{Mono, Now, Span},
     record::{Draft, Memory, Store, StoreError, memory::Fault},
     sim::invariants::{
@@ -47,6 +47,9 @@ const HELP: Span = Span::seconds(30);
 
 /// How often commands that found no room are handed in again.
 const HEAL: Span = Span::minutes(1);
+
+/// The version that runs before any release.
+const BEFORE: &str = "before";
 
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +125,8 @@ pub(super) struct Run<'m> {
     read: u64,
     store: Memory,
     courier: Courier,
+    /// Targets that do not exist yet.
+    missing: Vec<(PlanName, ClusterName)>,
     operators: Operators,
     wakes: BTreeMap<PlanName, Wake>,
     /// Plans that look again because what all share has changed.
@@ -150,13 +155,13 @@ impl<'m> Run<'m> {
         let mut chance = Chance::new(seed);
         let landscape = Landscape::new(&mut chance);
         let mut courier = Courier::new(&landscape, Chance::new(chance.below(u64::MAX)));
-        let before = "before".into();
-        for plan in &landscape.plans {
-            for cluster in plan.clusters() {
-                if !landscape.missing.contains(&(plan.name.clone(), cluster.name.clone())) {
-                    courier.settle(&plan.name, &cluster.name, &artifact(&plan.name, &before));
-                }
-            }
+        let targets = landscape.plans.iter().flat_map(|plan| {
+            plan.clusters().map(|cluster| (plan.name.clone(), cluster.name.clone()))
+        });
+        let (missing, there): (Vec<_>, Vec<_>) =
+            targets.partition(|target| landscape.missing.contains(target));
+        for (plan, cluster) in there {
+            courier.settle(&plan, &cluster, &artifact(&plan, &BEFORE.into()));
         }
         let operators = Operators::new(&landscape, Chance::new(chance.below(u64::MAX)));
         let clock = Clock {
@@ -180,6 +185,7 @@ impl<'m> Run<'m> {
             read: 0,
             store: Memory::new(),
             courier,
+            missing,
             operators,
             wakes: BTreeMap::new(),
             again: BTreeSet::new(),
@@ -228,6 +234,9 @@ impl<'m> Run<'m> {
         self.tale.aside(self.at, "from here on nothing goes wrong");
         self.faulty = false;
         self.courier.calm_down();
+        for (plan, cluster) in std::mem::take(&mut self.missing) {
+            self.courier.settle(&plan, &cluster, &artifact(&plan, &BEFORE.into()));
+        }
         self.operators.correct_everything();
         if self.down {
             self.take_over()?;

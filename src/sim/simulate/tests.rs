@@ -1,7 +1,7 @@
 //! Proof of the prover: faults are planted in the simulator, and each must be found by the invariant
 //! that it breaks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     meddle::{Honest, Meddle},
@@ -11,12 +11,12 @@ use crate::{
     decide::{
         Decision,
         command::{Command, Write},
-        event::{Action, Actor, Declared, Event},
+        event::{Action, Actor, Declared, Event, Scope},
         fact::{Fact, Refusal, Reply, Verdict},
-        world::{Phase, Release, Step, World},
+        world::{Phase, Release, RingRun, Step, World},
     },
-    ids::PlanName,
-    model::{ring::Ring, time::Now},
+    ids::{PlanName, ReleaseId},
+    model::{plan::Plan, residency::breaches, ring::Ring, time::Now},
 };
 
 #[test]
@@ -235,8 +235,13 @@ const FAULTS: &[Fault] = &[
             let refused = decision.facts.iter().any(|fact| {
                 matches!(fact, Fact::Refused { kind: Refusal::ResidencyViolation, .. })
             });
-            if let Some(admitted) = admitted(world, event).filter(|_| refused) {
-                *decision = admitted;
+            let taken =
+                |plan: &PlanName| world.shared.motion.keys().any(|(moving, _)| moving == plan);
+            let Event::Operator(request) = event else { return };
+            if refused && request.action.plan().is_some_and(|plan| !taken(plan)) {
+                if let Some(admitted) = admitted(world, event) {
+                    *decision = admitted;
+                }
             }
         }),
     },
@@ -328,8 +333,8 @@ const FAULTS: &[Fault] = &[
         planted: Planted::View(|world, _| {
             let mut world = world.clone();
             for plan in world.plans.values_mut() {
-                for release in std::sync::Arc::make_mut(plan).releases.values_mut() {
-                    let release = std::sync::Arc::make_mut(release);
+                for release in Arc::make_mut(plan).releases.values_mut() {
+                    let release = Arc::make_mut(release);
                     release.author = "nobody".into();
                     release.by.name = "nobody".into();
                 }
@@ -389,15 +394,15 @@ const FAULTS: &[Fault] = &[
         breaks: &[20],
         planted: Planted::Folded(|world| {
             for plan in world.plans.values_mut() {
-                if plan.declared.is_none() || plan.releases.is_empty() {
+                let Some(hash) = plan.declared.as_ref().map(|plan| plan.hash.clone()) else {
+                    continue;
+                };
+                if plan.releases.values().all(|release| release.plan.hash == hash) {
                     continue;
                 }
-                let state = std::sync::Arc::make_mut(plan);
-                let declared = state.declared.clone();
-                for release in state.releases.values_mut() {
-                    if let Some(declared) = &declared {
-                        std::sync::Arc::make_mut(release).plan = declared.clone();
-                    }
+                for release in Arc::make_mut(plan).releases.values_mut() {
+                    let snapshot = Plan { hash: hash.clone(), ..(*release.plan).clone() };
+                    Arc::make_mut(release).plan = Arc::new(snapshot);
                 }
             }
         }),
@@ -426,7 +431,7 @@ const FAULTS: &[Fault] = &[
         breaks: &[22],
         planted: Planted::View(|world, _| {
             let mut world = world.clone();
-            std::sync::Arc::make_mut(&mut world.shared).freezes.clear();
+            Arc::make_mut(&mut world.shared).freezes.clear();
             Some(world)
         }),
     },
@@ -435,7 +440,7 @@ const FAULTS: &[Fault] = &[
         breaks: &[23],
         planted: Planted::View(|world, _| {
             let mut world = world.clone();
-            std::sync::Arc::make_mut(&mut world.shared).motion.clear();
+            Arc::make_mut(&mut world.shared).motion.clear();
             Some(world)
         }),
     },
@@ -455,7 +460,7 @@ const FAULTS: &[Fault] = &[
         what: "a pause is lost by a restart",
         breaks: &[25],
         planted: Planted::Recovered(|world| {
-            std::sync::Arc::make_mut(&mut world.shared).pauses.clear();
+            Arc::make_mut(&mut world.shared).pauses.clear();
         }),
     },
     Fault {
@@ -494,11 +499,7 @@ const FAULTS: &[Fault] = &[
 ];
 
 /// A release that was just admitted, and its plan.
-fn submitted(
-    world: &World,
-    event: &Event,
-    decision: &Decision,
-) -> Option<(crate::ids::ReleaseId, std::sync::Arc<crate::model::plan::Plan>)> {
+fn submitted(world: &World, event: &Event, decision: &Decision) -> Option<(ReleaseId, Arc<Plan>)> {
     let Event::Operator(_) = event else { return None };
     let release = decision.facts.iter().find_map(|fact| match fact {
         Fact::Submitted { release, .. } => Some(release.clone()),
@@ -511,7 +512,7 @@ fn submitted(
     Some((release, plan))
 }
 
-fn started(release: &crate::ids::ReleaseId, ring: &Ring) -> Fact {
+fn started(release: &ReleaseId, ring: &Ring) -> Fact {
     Fact::RingStarted {
         release: release.clone(),
         ring: ring.name.clone(),
@@ -536,7 +537,10 @@ fn admitted(world: &World, event: &Event) -> Option<Decision> {
         return None;
     };
     let plan = world.plans.get(&release.plan)?.declared.clone()?;
-    let ring = plan.rings.first()?;
+    let ring = plan.rings.iter().find(|ring| {
+        plan.graph.after(&ring.name).rings.is_empty()
+            && !breaches(&plan, Some(&ring.name)).is_empty()
+    })?;
     let cluster = ring.clusters.first()?;
     let write = Write {
         key: format!("{release}/{}/{}/1/deploy", ring.name, cluster.name).into(),
@@ -566,8 +570,7 @@ fn admitted(world: &World, event: &Event) -> Option<Decision> {
     })
 }
 
-fn covers_plan(scope: &crate::decide::event::Scope, plan: &PlanName) -> bool {
-    use crate::decide::event::Scope;
+fn covers_plan(scope: &Scope, plan: &PlanName) -> bool {
     match scope {
         Scope::Everything => true,
         Scope::Plan(paused) => paused == plan,
@@ -594,7 +597,7 @@ fn deploying(world: &World, plan: &PlanName) -> Option<Fact> {
 fn each_run<'a>(
     world: &'a World,
     plan: &PlanName,
-) -> impl Iterator<Item = (&'a Release, &'a Ring, &'a crate::decide::world::RingRun)> {
+) -> impl Iterator<Item = (&'a Release, &'a Ring, &'a RingRun)> {
     let releases = world.plans.get(plan).into_iter().flat_map(|plan| plan.in_order());
     releases.flat_map(|release| {
         let runs = release.rings.iter();

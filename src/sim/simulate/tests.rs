@@ -238,10 +238,11 @@ const FAULTS: &[Fault] = &[
             let taken =
                 |plan: &PlanName| world.shared.motion.keys().any(|(moving, _)| moving == plan);
             let Event::Operator(request) = event else { return };
-            if refused && request.action.plan().is_some_and(|plan| !taken(plan)) {
-                if let Some(admitted) = admitted(world, event) {
-                    *decision = admitted;
-                }
+            if refused
+                && request.action.plan().is_some_and(|plan| !taken(plan))
+                && let Some(admitted) = admitted(world, event)
+            {
+                *decision = admitted;
             }
         }),
     },

@@ -288,12 +288,11 @@ impl Courier {
                 delivered.events.push(event);
             }
             Parcel::Look((plan, cluster)) => {
-                let seen = self.fleet.look(&plan, &cluster, now);
-                delivered.events.extend(seen.map(|event| self.as_controller(event)));
-                if self.missing.contains(&(plan.clone(), cluster.clone())) {
+                let seen = self.fleet.look(&plan, &cluster, now).unwrap_or_else(|| {
                     let state = TargetState::unknown("it does not exist");
-                    delivered.events.push(Event::Observed { plan, cluster, state });
-                }
+                    Event::Observed { plan, cluster, state }
+                });
+                delivered.events.push(self.as_controller(seen));
             }
         }
         Some(delivered)

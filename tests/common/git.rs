@@ -84,7 +84,7 @@ impl Daemon {
                 if child.try_wait().unwrap().is_some() {
                     break;
                 }
-                std::thread::park_timeout(Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
             }
             let _ = child.kill();
             let _ = child.wait();

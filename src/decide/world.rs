@@ -5,27 +5,34 @@
 //! can work on a draft of the one plan that an event touches ([`World::draft`]) at the price of what
 //! the event changes.
 
+mod plan;
+mod run;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{
-    command::{Command, Lane, Measure, Write},
-    event::{Actor, Problem, Scope, TargetState},
-    fact::{Binding, Fact, Judged, Reply, Verdict},
+    command::{Command, Measure, Write},
+    event::{Actor, Scope, TargetState},
+    fact::{Fact, Judged, Reply, Verdict},
 };
 use crate::{
     ids::{
         ClusterName, Commit, FreezeId, GateName, Hash, IdempotencyKey, Jurisdiction, PlanName,
-        Principal, ReleaseId, RingName, Version,
+        ReleaseId, RingName,
     },
     model::{
-        plan::Plan,
         policy::Gate,
         residency::{Demand, Territory},
-        ring::{Artifact, Ring},
+        ring::Ring,
         time::{Mono, Now, Span},
     },
+};
+
+pub use self::{
+    plan::{KnownGood, PlanState, Release, TargetRun},
+    run::{Approval, ClusterRun, GateRun, Phase, RingRun, SoakRun, Step, Stopwatch},
 };
 
 /// Known goods that are kept a target: the last may itself turn out bad.
@@ -123,291 +130,6 @@ impl Answers {
     pub fn get(&self, key: &IdempotencyKey) -> Option<&(Hash, Reply)> {
         self.by_key.get(key)
     }
-}
-
-/// A plan, its releases and its targets.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PlanState {
-    /// Grows with every change but those of a mere tick: it tells whether a plan is still as somebody
-    /// saw it, and they cannot read faster than gates are measured.
-    pub revision: u64,
-    /// The last good declaration.
-    pub declared: Option<Arc<Plan>>,
-    /// What is wrong with the current one; while there is something, no release is admitted.
-    pub problems: Vec<Problem>,
-    /// Whether it is declared no more.
-    pub withdrawn: bool,
-    /// Every release that was admitted.
-    pub releases: BTreeMap<Version, Arc<Release>>,
-    /// Their versions, oldest first.
-    pub order: Vec<Version>,
-    /// What runs where, and what is known to be good there.
-    pub targets: BTreeMap<ClusterName, TargetRun>,
-    /// What was rolled back where, and may not come again by itself.
-    pub tombstones: BTreeMap<RingName, BTreeMap<Version, Artifact>>,
-    /// Effects without an outcome: issued again after a crash.
-    pub in_flight: BTreeMap<IdempotencyKey, Arc<Command>>,
-}
-
-impl PlanState {
-    /// The releases, oldest first.
-    pub fn in_order(&self) -> impl DoubleEndedIterator<Item = &Arc<Release>> {
-        self.order.iter().filter_map(|v| self.releases.get(v))
-    }
-
-    /// The release in motion on the ring, of which there is at most one (invariant 7).
-    pub fn in_motion(&self, ring: &RingName) -> Option<&Arc<Release>> {
-        self.releases.values().find(|r| r.ring(ring).is_some_and(|run| run.phase.in_motion()))
-    }
-}
-
-/// What runs in a plan's target on one cluster.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TargetRun {
-    /// The last state seen by this writer; nothing after a take-over until it is seen again.
-    pub state: Option<TargetState>,
-    /// What completed its full soak there, the latest last.
-    pub known_good: Vec<KnownGood>,
-}
-
-impl TargetRun {
-    /// Where a rollback of `artifact` goes: the latest known good that is something else.
-    pub fn back_from(&self, artifact: &Artifact) -> Option<&KnownGood> {
-        self.known_good.iter().rev().find(|good| !good.artifact.same_as(artifact))
-    }
-}
-
-/// An artifact that may be gone back to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownGood {
-    /// Its version, where it came by a release.
-    pub version: Option<Version>,
-    /// What ran.
-    pub artifact: Artifact,
-}
-
-/// One version on its way.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Release {
-    /// Which.
-    pub id: ReleaseId,
-    /// What is deployed.
-    pub artifact: Artifact,
-    /// Who made it.
-    pub author: Principal,
-    /// Who asked for it.
-    pub by: Actor,
-    /// By which lane it goes.
-    pub lane: Lane,
-    /// Why.
-    pub reason: Option<String>,
-    /// Whether it can never be rolled back automatically.
-    pub irreversible: bool,
-    /// What must have passed everywhere first.
-    pub requires: Option<Version>,
-    /// The policy snapshot that it started under.
-    pub plan: Arc<Plan>,
-    /// When it was admitted.
-    pub submitted: Now,
-    /// Who ended it, if somebody did.
-    pub aborted: Option<Said>,
-    /// By ring; every ring of the snapshot is there.
-    pub rings: BTreeMap<RingName, Arc<RingRun>>,
-}
-
-impl Release {
-    /// How far it is on a ring.
-    pub fn ring(&self, ring: &RingName) -> Option<&RingRun> {
-        self.rings.get(ring).map(Arc::as_ref)
-    }
-}
-
-/// The phases of a ring for a release. Held is no phase of its own here: a ring that has not started
-/// is Held where something other than the rings before it holds it, which is derived when asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
-    /// Not started.
-    #[default]
-    Waiting,
-    /// Effects are out.
-    Deploying,
-    /// Every target ready; gates are measured; soak is credited.
-    Soaking,
-    /// Soaked through.
-    Passed,
-    /// A limit was exceeded.
-    Failed,
-    /// Going back.
-    RollingBack,
-    /// Back.
-    RolledBack,
-    /// Ended by an operator.
-    Aborted,
-    /// A newer release took its place.
-    Superseded,
-}
-
-impl Phase {
-    /// Whether targets are being changed or watched for it: what caps and invariant 7 count.
-    pub fn in_motion(self) -> bool {
-        matches!(self, Phase::Deploying | Phase::Soaking | Phase::RollingBack)
-    }
-
-    /// Whether `next` may follow. Recovery goes through it too.
-    fn leads_to(self, next: Phase) -> bool {
-        use Phase::*;
-        match self {
-            Waiting => matches!(next, Deploying | Failed | Aborted | Superseded),
-            Deploying => matches!(next, Soaking | Failed | RollingBack | Aborted | Superseded),
-            Soaking => matches!(next, Passed | Failed | RollingBack | Aborted),
-            Passed => matches!(next, RollingBack | Aborted),
-            Failed => matches!(next, RollingBack | Waiting | Aborted | Superseded),
-            RollingBack => matches!(next, RolledBack | Failed | Aborted),
-            RolledBack => matches!(next, Waiting),
-            Aborted | Superseded => false,
-        }
-    }
-}
-
-/// A release on a ring.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RingRun {
-    /// How far it is.
-    pub phase: Phase,
-    /// Since when.
-    pub entered: Now,
-    /// The attempt that runs or ran; 0 before the first.
-    pub attempt: u32,
-    /// When this attempt started.
-    pub started: Option<Now>,
-    /// The clusters it was planned with: membership never shrinks silently (invariant 21).
-    pub clusters: BTreeMap<ClusterName, ClusterRun>,
-    /// The soak.
-    pub soak: SoakRun,
-    /// The gates, by cluster and name.
-    pub gates: BTreeMap<(ClusterName, GateName), GateRun>,
-    /// Approvals given, whether or not they still count.
-    pub approvals: Vec<Approval>,
-    /// A newer release may take the ring by an operator's word.
-    pub advanced: bool,
-    /// Why it failed or goes back.
-    pub cause: Option<String>,
-    /// An abort ends the rollback that is under way as Aborted.
-    pub aborting: bool,
-}
-
-/// Somebody's approval and what it agrees to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Approval {
-    /// Who.
-    pub by: Actor,
-    /// To what.
-    pub binding: Binding,
-    /// When.
-    pub at: Now,
-}
-
-/// A ring's soak.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SoakRun {
-    /// Healthy time credited.
-    pub credited: Span,
-    /// The end of the last interval, if everything was healthy then; nothing while it stands still.
-    pub healthy_at: Option<Mono>,
-}
-
-/// A cluster of a ring that a release is on.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ClusterRun {
-    /// How far it is.
-    pub step: Step,
-    /// The key of the last write: the fence that a status must carry.
-    pub intent: Option<IdempotencyKey>,
-    /// The target's revision when it was last ready or the soak last went back to zero.
-    pub revision: Option<String>,
-    /// When the deploy was intended; a baseline is measured as of then.
-    pub deployed: Option<Now>,
-    /// How long the present step has taken while the target could be seen.
-    pub reachable: Stopwatch,
-    /// How long a target that had been ready has not been.
-    pub unready: Stopwatch,
-}
-
-/// How far a cluster of a ring is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Step {
-    /// Not begun.
-    #[default]
-    Planned,
-    /// A write is out, and the target is not ready at the artifact.
-    Deploying,
-    /// It was ready at the artifact.
-    Ready,
-    /// It failed; why.
-    Failed(String),
-    /// It goes back.
-    Restoring,
-    /// It is back.
-    Restored,
-    /// It cannot be taken back; why.
-    Stuck(String),
-}
-
-/// Counts monotonic time while it runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stopwatch {
-    used: Span,
-    since: Option<Mono>,
-}
-
-impl Stopwatch {
-    /// Runs from `now`, if it does not run.
-    pub fn run(&mut self, now: Mono) {
-        self.since.get_or_insert(now);
-    }
-
-    /// Stands still from `now`.
-    pub fn stop(&mut self, now: Mono) {
-        self.used = self.elapsed(now);
-        self.since = None;
-    }
-
-    /// What it has counted.
-    pub fn elapsed(&self, now: Mono) -> Span {
-        self.used + self.since.map_or(Span::ZERO, |since| now.since(since))
-    }
-
-    /// When it will have counted `span`, if it runs on.
-    pub fn reaches(&self, span: Span) -> Option<Mono> {
-        self.since.map(|since| since + span.saturating_sub(self.used))
-    }
-}
-
-/// A gate on one cluster, since the attempt began to soak.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct GateRun {
-    /// When the next measurement is due.
-    pub due: Mono,
-    /// The measurement that is out.
-    pub asked: Option<IdempotencyKey>,
-    /// How many were asked for.
-    pub asks: u32,
-    /// The latest measurement, and when it was judged.
-    pub latest: Option<(Judged, Now)>,
-    /// Whether the latest was taken by this writer: a predecessor's observes nothing now.
-    pub fresh: bool,
-    /// Failing measurements; a reset of the soak does not forgive them.
-    pub failures: u32,
-    /// Failing measurements in a row.
-    pub failures_in_a_row: u32,
-    /// Errors in a row.
-    pub errors_in_a_row: u32,
-    /// Samples since the soak was last at zero.
-    pub total_samples: f64,
-    /// Since when there has been no usable measurement.
-    pub no_data_since: Option<Mono>,
-    /// What a relative gate compares with.
-    pub baseline: Option<f64>,
 }
 
 /// A fact that does not follow from those before it: a defect of the core, or a journal that is not
@@ -871,7 +593,7 @@ impl World {
                 due + gate.interval * (missed + 1)
             }
         };
-        count(state, judged.verdict, due.min(at.mono));
+        state.count(judged.verdict, due.min(at.mono));
         state.total_samples += judged.samples.unwrap_or(0.0);
         state.latest = Some((judged.clone(), at));
         Ok(())
@@ -1008,29 +730,6 @@ fn ticks(fact: &Fact) -> Option<&PlanName> {
         Some(plan)
     } else {
         None
-    }
-}
-
-/// The counters of gates.md: each separate; a success resets only those of things in a row.
-fn count(gate: &mut GateRun, verdict: Verdict, since: Mono) {
-    match verdict {
-        Verdict::Pass => {
-            gate.failures_in_a_row = 0;
-            gate.errors_in_a_row = 0;
-        }
-        Verdict::Fail => {
-            gate.failures += 1;
-            gate.failures_in_a_row += 1;
-            gate.errors_in_a_row = 0;
-        }
-        Verdict::Error => gate.errors_in_a_row += 1,
-        Verdict::Insufficient | Verdict::Absent => gate.errors_in_a_row = 0,
-    }
-    match verdict {
-        Verdict::Pass | Verdict::Fail => gate.no_data_since = None,
-        Verdict::Insufficient | Verdict::Absent | Verdict::Error => {
-            gate.no_data_since.get_or_insert(since);
-        }
     }
 }
 

@@ -1,0 +1,225 @@
+//! A release on a ring: how far it is, cluster by cluster and gate by gate.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    decide::{
+        event::Actor,
+        fact::{Binding, Judged, Verdict},
+    },
+    ids::{ClusterName, GateName, IdempotencyKey},
+    model::time::{Mono, Now, Span},
+};
+
+/// The phases of a ring for a release. Held is no phase of its own here: a ring that has not started
+/// is Held where something other than the rings before it holds it, which is derived when asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Not started.
+    #[default]
+    Waiting,
+    /// Effects are out.
+    Deploying,
+    /// Every target ready; gates are measured; soak is credited.
+    Soaking,
+    /// Soaked through.
+    Passed,
+    /// A limit was exceeded.
+    Failed,
+    /// Going back.
+    RollingBack,
+    /// Back.
+    RolledBack,
+    /// Ended by an operator.
+    Aborted,
+    /// A newer release took its place.
+    Superseded,
+}
+
+impl Phase {
+    /// Whether targets are being changed or watched for it: what caps and invariant 7 count.
+    pub fn in_motion(self) -> bool {
+        matches!(self, Phase::Deploying | Phase::Soaking | Phase::RollingBack)
+    }
+
+    /// Whether `next` may follow. Recovery goes through it too.
+    pub(super) fn leads_to(self, next: Phase) -> bool {
+        use Phase::*;
+        match self {
+            Waiting => matches!(next, Deploying | Failed | Aborted | Superseded),
+            Deploying => matches!(next, Soaking | Failed | RollingBack | Aborted | Superseded),
+            Soaking => matches!(next, Passed | Failed | RollingBack | Aborted),
+            Passed => matches!(next, RollingBack | Aborted),
+            Failed => matches!(next, RollingBack | Waiting | Aborted | Superseded),
+            RollingBack => matches!(next, RolledBack | Failed | Aborted),
+            RolledBack => matches!(next, Waiting),
+            Aborted | Superseded => false,
+        }
+    }
+}
+
+/// A release on a ring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RingRun {
+    /// How far it is.
+    pub phase: Phase,
+    /// Since when.
+    pub entered: Now,
+    /// The attempt that runs or ran; 0 before the first.
+    pub attempt: u32,
+    /// When this attempt started.
+    pub started: Option<Now>,
+    /// The clusters it was planned with: membership never shrinks silently (invariant 21).
+    pub clusters: BTreeMap<ClusterName, ClusterRun>,
+    /// The soak.
+    pub soak: SoakRun,
+    /// The gates, by cluster and name.
+    pub gates: BTreeMap<(ClusterName, GateName), GateRun>,
+    /// Approvals given, whether or not they still count.
+    pub approvals: Vec<Approval>,
+    /// A newer release may take the ring by an operator's word.
+    pub advanced: bool,
+    /// Why it failed or goes back.
+    pub cause: Option<String>,
+    /// An abort ends the rollback that is under way as Aborted.
+    pub aborting: bool,
+}
+
+/// Somebody's approval and what it agrees to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Who.
+    pub by: Actor,
+    /// To what.
+    pub binding: Binding,
+    /// When.
+    pub at: Now,
+}
+
+/// A ring's soak.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SoakRun {
+    /// Healthy time credited.
+    pub credited: Span,
+    /// The end of the last interval, if everything was healthy then; nothing while it stands still.
+    pub healthy_at: Option<Mono>,
+}
+
+/// A cluster of a ring that a release is on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClusterRun {
+    /// How far it is.
+    pub step: Step,
+    /// The key of the last write: the fence that a status must carry.
+    pub intent: Option<IdempotencyKey>,
+    /// The target's revision when it was last ready or the soak last went back to zero.
+    pub revision: Option<String>,
+    /// When the deploy was intended; a baseline is measured as of then.
+    pub deployed: Option<Now>,
+    /// How long the present step has taken while the target could be seen.
+    pub reachable: Stopwatch,
+    /// How long a target that had been ready has not been.
+    pub unready: Stopwatch,
+}
+
+/// How far a cluster of a ring is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Step {
+    /// Not begun.
+    #[default]
+    Planned,
+    /// A write is out, and the target is not ready at the artifact.
+    Deploying,
+    /// It was ready at the artifact.
+    Ready,
+    /// It failed; why.
+    Failed(String),
+    /// It goes back.
+    Restoring,
+    /// It is back.
+    Restored,
+    /// It cannot be taken back; why.
+    Stuck(String),
+}
+
+/// Counts monotonic time while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stopwatch {
+    used: Span,
+    since: Option<Mono>,
+}
+
+impl Stopwatch {
+    /// Runs from `now`, if it does not run.
+    pub fn run(&mut self, now: Mono) {
+        self.since.get_or_insert(now);
+    }
+
+    /// Stands still from `now`.
+    pub fn stop(&mut self, now: Mono) {
+        self.used = self.elapsed(now);
+        self.since = None;
+    }
+
+    /// What it has counted.
+    pub fn elapsed(&self, now: Mono) -> Span {
+        self.used + self.since.map_or(Span::ZERO, |since| now.since(since))
+    }
+
+    /// When it will have counted `span`, if it runs on.
+    pub fn reaches(&self, span: Span) -> Option<Mono> {
+        self.since.map(|since| since + span.saturating_sub(self.used))
+    }
+}
+
+/// A gate on one cluster, since the attempt began to soak.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GateRun {
+    /// When the next measurement is due.
+    pub due: Mono,
+    /// The measurement that is out.
+    pub asked: Option<IdempotencyKey>,
+    /// How many were asked for.
+    pub asks: u32,
+    /// The latest measurement, and when it was judged.
+    pub latest: Option<(Judged, Now)>,
+    /// Whether the latest was taken by this writer: a predecessor's observes nothing now.
+    pub fresh: bool,
+    /// Failing measurements; a reset of the soak does not forgive them.
+    pub failures: u32,
+    /// Failing measurements in a row.
+    pub failures_in_a_row: u32,
+    /// Errors in a row.
+    pub errors_in_a_row: u32,
+    /// Samples since the soak was last at zero.
+    pub total_samples: f64,
+    /// Since when there has been no usable measurement.
+    pub no_data_since: Option<Mono>,
+    /// What a relative gate compares with.
+    pub baseline: Option<f64>,
+}
+
+impl GateRun {
+    /// The counters of gates.md: each separate; a success resets only those of things in a row.
+    pub(super) fn count(&mut self, verdict: Verdict, since: Mono) {
+        match verdict {
+            Verdict::Pass => {
+                self.failures_in_a_row = 0;
+                self.errors_in_a_row = 0;
+            }
+            Verdict::Fail => {
+                self.failures += 1;
+                self.failures_in_a_row += 1;
+                self.errors_in_a_row = 0;
+            }
+            Verdict::Error => self.errors_in_a_row += 1,
+            Verdict::Insufficient | Verdict::Absent => self.errors_in_a_row = 0,
+        }
+        match verdict {
+            Verdict::Pass | Verdict::Fail => self.no_data_since = None,
+            Verdict::Insufficient | Verdict::Absent | Verdict::Error => {
+                self.no_data_since.get_or_insert(since);
+            }
+        }
+    }
+}

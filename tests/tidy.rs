@@ -28,8 +28,10 @@ const ROOMS: &[(&str, &str)] = &[
     // The demo is the whole product over a fleet that is not there.
     ("sim/demo", "app config show"),
     ("config", "ids model"),
-    ("app", "ids clock model declare decide record act show sim config drive"),
-    ("drive", "ids clock model declare decide record act show::view"),
+    ("app", "ids clock model declare decide record act show sim config drive follow"),
+    // The loop serves the desk: it takes what is asked there and says what changed.
+    ("drive", "ids clock model decide record act show::change show::desk show::telemetry"),
+    ("follow", "ids clock model declare decide"),
     ("main", "app show"),
 ];
 
@@ -55,7 +57,8 @@ const SLEEP: Ban = Ban {
         "time::timeout",
         "time::timeout_at",
     ],
-    range: Range::Outside(&["clock", "act", "show"]),
+    // A fetch from a repository has a time-out in real time.
+    range: Range::Outside(&["clock", "act", "show", "declare/source"]),
     instead: "wait through clock::Clock, so that simulated time can pass it",
 };
 

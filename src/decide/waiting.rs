@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    caps,
     event::{Scope, Status},
     fact::{Binding, Verdict},
     world::{Phase, PlanState, Release, RingRun, Said, Step, World},
@@ -354,7 +355,7 @@ impl Look<'_> {
         found.extend(self.prerequisite());
         found.extend(self.skew());
         found.extend(self.residency());
-        found.extend(self.caps());
+        found.extend(caps::in_the_way(self.world, self.release, self.ring));
         found
     }
 
@@ -367,10 +368,13 @@ impl Look<'_> {
         } else {
             self.pauses().collect()
         };
-        // What runs where nothing is known to be good is what a first rollback goes back to: it must
-        // be seen before it is overwritten.
+        // What runs where nothing is known to be good is what a first rollback goes back to: a writer
+        // looks before it overwrites. What it cannot see, or is not there, it learns by writing.
         found.extend(self.unseen(|name, step| match step {
-            Step::Planned => self.plan.targets.get(name).is_none_or(|t| t.known_good.is_empty()),
+            Step::Planned => {
+                let target = self.plan.targets.get(name);
+                target.is_none_or(|t| t.state.is_none() && t.known_good.is_empty())
+            }
             Step::Deploying | Step::Ready | Step::Restoring => true,
             Step::Failed(_) | Step::Restored | Step::Stuck(_) => false,
         }));
@@ -559,45 +563,6 @@ impl Look<'_> {
             .into_iter()
             .map(|breach| WaitingOn::Residency { rule: breach.rule, fact: breach.fact })
             .collect()
-    }
-
-    fn caps(&self) -> Vec<WaitingOn> {
-        let own = (self.release.id.plan.clone(), self.ring.name.clone());
-        let others = || self.world.shared.motion.iter().filter(|(at, _)| **at != own);
-        let mut found = Vec::new();
-        for rule in &self.release.plan.residency {
-            match &rule.demand {
-                Demand::MaxInFlight { jurisdiction, rings } => {
-                    let inside = |c: &Cluster| jurisdiction.contains(&c.jurisdiction);
-                    let moving =
-                        others().filter(|(_, c)| c.values().any(|j| jurisdiction.contains(j)));
-                    if self.ring.clusters.iter().any(inside) && moving.count() as u32 >= *rings {
-                        let jurisdiction = jurisdiction.name.clone();
-                        found.push(WaitingOn::Cap { jurisdiction, limit: *rings });
-                    }
-                }
-                Demand::PairExclusive => {
-                    for cluster in &self.ring.clusters {
-                        let Some(partner) = &cluster.failover_pair else { continue };
-                        let moving = others().find(|(_, c)| c.contains_key(partner));
-                        found.extend(moving.map(|((plan, _), _)| WaitingOn::Pair {
-                            cluster: cluster.name.clone(),
-                            partner: partner.clone(),
-                            plan: plan.clone(),
-                        }));
-                    }
-                }
-                Demand::ClassWithin { .. }
-                | Demand::TargetsWithin { .. }
-                | Demand::TargetsOutside { .. }
-                | Demand::Homogeneous { .. }
-                | Demand::NotFirstIn { .. }
-                | Demand::Independent { .. }
-                | Demand::EvidenceWithin { .. }
-                | Demand::ApproverWithin { .. } => {}
-            }
-        }
-        found
     }
 
     /// Clusters that matter and whose state is unknown.

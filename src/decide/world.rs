@@ -22,6 +22,7 @@ use crate::{
     model::{
         plan::Plan,
         policy::Gate,
+        residency::{Demand, Territory},
         ring::{Artifact, Ring},
         time::{Mono, Now, Span},
     },
@@ -68,8 +69,24 @@ pub struct Shared {
     pub pauses: BTreeMap<Scope, Said>,
     /// Freezes in force, those that ended by themselves included until they are lifted.
     pub freezes: BTreeMap<FreezeId, Freeze>,
-    /// The rings in motion, with their clusters: what caps are counted over.
-    pub motion: BTreeMap<(PlanName, RingName), BTreeMap<ClusterName, Jurisdiction>>,
+    /// The rings in motion: what caps are counted over.
+    pub motion: BTreeMap<(PlanName, RingName), Moving>,
+}
+
+/// A ring in motion, as far as it concerns other plans.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moving {
+    /// Its clusters, and where they lie.
+    pub clusters: BTreeMap<ClusterName, Jurisdiction>,
+    /// The caps of its plan: while it moves, they bind whoever would move beside it.
+    pub caps: Vec<Demand>,
+}
+
+impl Moving {
+    /// Whether any of its clusters lies in a territory.
+    pub fn reaches(&self, territory: &Territory) -> bool {
+        self.clusters.values().any(|place| territory.contains(place))
+    }
 }
 
 /// Who said it, when and why.
@@ -913,15 +930,17 @@ impl World {
         run.soak.healthy_at = None;
         // Another release may be in motion on the ring that this one only waited for.
         let moving = self.plans.get(&release.plan).and_then(|plan| plan.in_motion(ring));
-        let members = moving.and_then(|moving| moving.plan.ring(ring)).map(|ring| {
-            ring.clusters.iter().map(|c| (c.name.clone(), c.jurisdiction.clone())).collect()
+        let moving = moving.and_then(|moving| {
+            let clusters = moving.plan.ring(ring)?.clusters.iter();
+            let clusters = clusters.map(|c| (c.name.clone(), c.jurisdiction.clone())).collect();
+            let demands = moving.plan.residency.iter().map(|rule| &rule.demand);
+            Some(Moving { clusters, caps: demands.filter(|d| d.is_cap()).cloned().collect() })
         });
         let key = (release.plan.clone(), ring.clone());
-        let known = self.shared.motion.get(&key);
-        if known != members.as_ref() {
+        if self.shared.motion.get(&key) != moving.as_ref() {
             let motion = &mut Arc::make_mut(&mut self.shared).motion;
-            match members {
-                Some(clusters) => motion.insert(key, clusters),
+            match moving {
+                Some(moving) => motion.insert(key, moving),
                 None => motion.remove(&key),
             };
         }

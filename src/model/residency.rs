@@ -334,6 +334,21 @@ impl Rule {
 }
 
 impl Demand {
+    /// Whether it limits what moves at once: whoever would start keeps it, and not a plan as such.
+    pub fn is_cap(&self) -> bool {
+        match self {
+            Demand::MaxInFlight { .. } | Demand::PairExclusive => true,
+            Demand::ClassWithin { .. }
+            | Demand::TargetsWithin { .. }
+            | Demand::TargetsOutside { .. }
+            | Demand::Homogeneous { .. }
+            | Demand::NotFirstIn { .. }
+            | Demand::Independent { .. }
+            | Demand::EvidenceWithin { .. }
+            | Demand::ApproverWithin { .. } => false,
+        }
+    }
+
     /// The rings that it names, as far as it does.
     pub fn rings(&self) -> Vec<&RingName> {
         match self {

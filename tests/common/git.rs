@@ -1,5 +1,7 @@
 //! A Git repository that somebody commits to, and a real `git daemon` that serves it.
 
+#![expect(clippy::disallowed_methods, reason = "real programs live in real time")]
+
 use std::{
     fs,
     net::{TcpListener, TcpStream},

@@ -22,6 +22,7 @@ mod release;
 mod run;
 #[cfg(test)]
 mod samples;
+mod simulate;
 mod status;
 pub mod style;
 mod table;
@@ -80,6 +81,7 @@ enum Command {
     Check(check::Check),
     Plan(plan::PlanArgs),
     Test(test::Test),
+    Simulate(simulate::Simulate),
     /// Judge samples as a gate would, and show every figure on the way
     ///
     /// Reads one question as JSON from standard input: `judge` is threshold, relative, mannWhitney, sequential,
@@ -141,6 +143,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Check(args) => check::run(context, args).await,
         Command::Plan(args) => plan::run(context, args).await,
         Command::Test(args) => test::run(context, args),
+        Command::Simulate(args) => Ok(simulate::run(args)),
         Command::Judge => about::judge(context),
         Command::Release(command) => release::run(context, command).await,
         Command::Status(args) => status::run(context, args).await,

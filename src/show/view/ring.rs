@@ -404,7 +404,9 @@ impl Look<'_> {
 
 /// How long until the soak is over, if it runs on.
 pub(super) fn soak_left(ring: &Ring, run: &RingRun) -> Span {
-    ring.policy.soak.duration.saturating_sub(run.soak.credited)
+    let left = ring.policy.soak.duration.saturating_sub(run.soak.credited);
+    // Whole seconds, rounded up: nobody reads milliseconds of a soak.
+    Span::seconds(left.0.div_ceil(1_000))
 }
 
 /// Each once, in the order of its first.

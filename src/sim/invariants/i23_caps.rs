@@ -1,6 +1,10 @@
 use super::{Invariant, Step};
 use crate::{
-    decide::{command::Command, fact::Fact, world::Step as ClusterStep},
+    decide::{
+        command::Command,
+        fact::Fact,
+        world::{Moving, Step as ClusterStep},
+    },
     model::residency::Demand,
 };
 
@@ -32,30 +36,31 @@ impl Invariant for Caps {
             let Fact::RingStarted { release, ring, .. } = fact else { continue };
             let on = step.on(release, ring)?;
             let motion = &step.after.shared.motion;
-            for rule in &on.release.plan.residency {
-                if let Demand::MaxInFlight { jurisdiction, rings } = &rule.demand {
-                    let inside =
-                        on.ring.clusters.iter().any(|c| jurisdiction.contains(&c.jurisdiction));
-                    let moving =
-                        motion.values().filter(|c| c.values().any(|j| jurisdiction.contains(j)));
-                    let moving = moving.count();
-                    if inside && moving > *rings as usize {
-                        let place = &jurisdiction.name;
-                        return Err(format!("{moving} rings move in {place}, {rings} may"));
-                    }
-                } else if let Demand::PairExclusive = &rule.demand {
-                    let own = (release.plan.clone(), ring.clone());
-                    for cluster in &on.ring.clusters {
-                        let Some(partner) = &cluster.failover_pair else { continue };
-                        let other =
-                            motion.iter().find(|(at, c)| **at != own && c.contains_key(partner));
-                        if let Some(((plan, other), _)) = other {
-                            let cluster = &cluster.name;
-                            return Err(format!(
-                                "{cluster} starts while {plan} moves {partner} in {other}"
-                            ));
+            let own = (release.plan.clone(), ring.clone());
+            // The caps of whatever moves, this ring included: they hold whoever came first.
+            for (at, moving) in motion {
+                for demand in &moving.caps {
+                    if let Demand::MaxInFlight { jurisdiction, rings } = demand {
+                        let concerned =
+                            jurisdiction.reaches(on.ring) && moving.reaches(jurisdiction);
+                        let count = motion.values().filter(|m| m.reaches(jurisdiction)).count();
+                        if concerned && count > *rings as usize {
+                            let place = &jurisdiction.name;
+                            return Err(format!("{count} rings move in {place}, {rings} may"));
                         }
                     }
+                }
+                let exclusive = |m: &Moving| m.caps.contains(&Demand::PairExclusive);
+                let bound = exclusive(moving) || motion.get(&own).is_some_and(exclusive);
+                let pair = on.ring.clusters.iter().find_map(|cluster| {
+                    let partner = cluster.failover_pair.as_ref()?;
+                    moving.clusters.contains_key(partner).then_some((&cluster.name, partner))
+                });
+                if let Some((cluster, partner)) = pair.filter(|_| bound && *at != own) {
+                    let (plan, other) = at;
+                    return Err(format!(
+                        "{cluster} starts while {plan} moves {partner} in {other}"
+                    ));
                 }
             }
         }

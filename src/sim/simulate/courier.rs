@@ -44,6 +44,8 @@ pub(super) struct Courier {
     /// Commands that found no room.
     dropped: u64,
     given_up: BTreeSet<(ClusterName, Artifact)>,
+    /// Targets that are declared and are not there.
+    missing: BTreeSet<Object>,
     moods: BTreeMap<Object, (Span, Mood)>,
 }
 
@@ -117,6 +119,7 @@ impl Courier {
             measuring: BTreeSet::new(),
             dropped: 0,
             given_up: landscape.given_up.clone(),
+            missing: landscape.missing.clone(),
             moods: BTreeMap::new(),
         }
     }
@@ -182,7 +185,7 @@ impl Courier {
 
     /// A new process lists all targets.
     pub(super) fn list(&mut self, at: Span) {
-        let targets: Vec<_> = self.fleet.targets().cloned().collect();
+        let targets: Vec<_> = self.fleet.targets().chain(&self.missing).cloned().collect();
         for object in targets {
             let late = if self.honest { Span::ZERO } else { self.chance.seconds(0, 20) };
             self.post(at + late, Parcel::Look(object));
@@ -285,8 +288,11 @@ impl Courier {
                 delivered.events.push(event);
             }
             Parcel::Look((plan, cluster)) => {
-                let seen = self.fleet.look(&plan, &cluster, now);
-                delivered.events.extend(seen.map(|event| self.as_controller(event)));
+                let seen = self.fleet.look(&plan, &cluster, now).unwrap_or_else(|| {
+                    let state = TargetState::unknown("it does not exist");
+                    Event::Observed { plan, cluster, state }
+                });
+                delivered.events.push(self.as_controller(seen));
             }
         }
         Some(delivered)

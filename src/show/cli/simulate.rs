@@ -1,0 +1,60 @@
+//! `simulate`: random worlds against the real core, every invariant after every event.
+
+use std::io::IsTerminal as _;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    show::exit::Exit,
+    sim::simulate::{Options, simulate},
+};
+
+/// Simulate random worlds: plans, fleets, operators and faults against the real core
+///
+/// Checks every invariant after every event, kills ringward at every seam, then removes all faults and demands
+/// that everything comes to rest. The same seed is the same world; a failure prints the command that shows it again.
+#[derive(Debug, Args)]
+#[command(after_help = "EXIT CODES
+  0  nothing went wrong
+  1  something did
+
+EXAMPLES
+  ringward simulate --seeds 1000
+  ringward simulate --seed 4711 --seeds 1")]
+pub struct Simulate {
+    /// The first seed.
+    #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
+    seed: u64,
+    /// How many seeds, one after the other.
+    #[arg(long, value_name = "N", default_value_t = Options::default().seeds)]
+    seeds: u64,
+    /// How many events of each world go wrong before all faults are removed.
+    #[arg(long, value_name = "N", default_value_t = Options::default().steps)]
+    steps: u64,
+}
+
+/// Runs `simulate`.
+pub fn run(args: &Simulate) -> Exit {
+    let bar = ProgressBar::new(args.seeds);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} seeds, {eta} to go") {
+        bar.set_style(style);
+    }
+    let (mut events, mut crashes) = (0, 0);
+    let options = Options { seed: args.seed, seeds: args.seeds, steps: args.steps };
+    let summary = simulate(options, &mut |outcome| {
+        events += outcome.events;
+        crashes += outcome.crashes;
+        if let Some(failure) = &outcome.failure {
+            bar.suspend(|| println!("{failure}\n"));
+        }
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+    println!("{events} events, {crashes} crashes");
+    println!("{summary}");
+    if summary.failed == 0 { Exit::Done } else { Exit::Error }
+}

@@ -5,7 +5,7 @@ use ringward::sim::simulate::{Options, Summary, simulate};
 
 #[test]
 fn no_world_breaks_an_invariant() {
-    run(150);
+    run(100);
 }
 
 /// As many seeds as `RINGWARD_SEEDS` says, 10 000 where it says nothing.

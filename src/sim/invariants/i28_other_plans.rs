@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use super::{Invariant, Step};
-use crate::decide::event::{Declared, Event};
+use crate::decide::{
+    event::{Declared, Event},
+    world::Shared,
+};
 
 /// Looks at the other plans when one is declared in error.
 #[derive(Debug, Default)]
@@ -24,9 +27,16 @@ impl Invariant for OtherPlans {
         let touched = others.find(|(name, state)| {
             step.after.plans.get(*name).is_none_or(|after| !Arc::ptr_eq(after, state))
         });
+        // The plan's own rings go on, whatever is wrong with what is declared now.
+        let foreign = |shared: &Shared| {
+            let motion = shared.motion.iter().filter(|((moving, _), _)| moving != plan);
+            motion.map(|(ring, clusters)| (ring.clone(), clusters.clone())).collect::<Vec<_>>()
+        };
+        let (before, after) = (&step.before.shared, &step.after.shared);
+        let stops = before.pauses == after.pauses && before.freezes == after.freezes;
         match touched {
             Some((name, _)) => Err(format!("{plan} is in error, and {name} has changed")),
-            None if step.before.shared != step.after.shared => {
+            None if !stops || foreign(before) != foreign(after) => {
                 Err(format!("{plan} is in error, and what plans share has changed"))
             }
             None => Ok(()),

@@ -674,9 +674,9 @@ mod planted {
         assert_eq!(lines(walls, "src/show/view.rs", app), [1]);
         assert_eq!(lines(walls, "src/show/cli/mod.rs", app), []);
         assert_eq!(lines(walls, "src/show/client.rs", app), [1]);
-        let view = "use crate::show::view::Board;";
-        assert_eq!(lines(walls, "src/drive.rs", view), []);
-        assert_eq!(lines(walls, "src/drive.rs", "use crate::show::{view, api};"), [1]);
+        let desk = "use crate::show::desk::Desk;";
+        assert_eq!(lines(walls, "src/drive.rs", desk), []);
+        assert_eq!(lines(walls, "src/drive.rs", "use crate::show::{desk, api};"), [1]);
     }
 
     #[test]

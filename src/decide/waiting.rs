@@ -613,8 +613,10 @@ impl Look<'_> {
         let soaked = self.run.soak.credited >= self.ring.policy.soak.duration;
         for gate in self.ring.policy.gates.iter().filter(|gate| gate.required) {
             let runs = || self.run.gates.iter().filter(|((_, name), _)| *name == gate.name);
-            // What a cluster measured last before it was lost says nothing of those that are left.
-            let ready = |name| self.run.clusters.get(name).is_some_and(|c| c.step == Step::Ready);
+            // A cluster that was lost within the budget is measured no more: it holds nothing.
+            let ready = |cluster: &ClusterName| {
+                self.run.clusters.get(cluster).is_some_and(|run| run.step == Step::Ready)
+            };
             for ((cluster, _), run) in runs().filter(|((cluster, _), _)| ready(cluster)) {
                 let Some((judged, _)) = &run.latest else { continue };
                 if has_no_data(gate, judged.verdict, run.errors_in_a_row) {

@@ -138,6 +138,21 @@ pub struct Gate {
     pub unit: Option<String>,
 }
 
+/// The placeholders of a query that the core fills in when it measures; a template's own arguments are
+/// in by then.
+pub const BUILT_IN: [&str; 10] = [
+    "plan",
+    "ring",
+    "cluster",
+    "region",
+    "jurisdiction",
+    "version",
+    "digest",
+    "namespace",
+    "target",
+    "interval",
+];
+
 /// What kind of signal a gate reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

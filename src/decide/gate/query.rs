@@ -30,20 +30,6 @@ pub struct Vars {
     pub interval: Span,
 }
 
-/// The names that [`render`] puts values in for; a template's arguments are in already by then.
-pub const BUILT_IN: [&str; 10] = [
-    "plan",
-    "ring",
-    "cluster",
-    "region",
-    "jurisdiction",
-    "version",
-    "digest",
-    "namespace",
-    "target",
-    "interval",
-];
-
 /// `query` with each built-in placeholder replaced, once: what a value contains is never read as a
 /// placeholder again. Values are escaped as the inside of a quoted PromQL string, so that none can end
 /// the string that it stands in; `{{interval}}` is a duration. Anything else in braces stays as it is,
@@ -143,7 +129,8 @@ mod tests {
 
     #[test]
     fn every_placeholder_has_its_value() {
-        let query: String = BUILT_IN.iter().map(|n| format!("{{{{{n}}}}} ")).collect();
+        let query: String =
+            crate::model::policy::BUILT_IN.iter().map(|n| format!("{{{{{n}}}}} ")).collect();
         assert_eq!(
             render(&query, &vars()),
             "checkout eu-west eu-west-1 eu-west-1 IE 2.14.0 sha256:9f2c shop checkout-api 60s "

@@ -65,7 +65,7 @@ fn template<'a>(doc: &'a Doc<'a>, problems: &mut Vec<Diagnostic>) -> Option<Temp
             let message = format!("`{name}` cannot name an argument");
             let help = "use letters, digits, hyphens and underscores";
             problems.push(place.problem(Rule::Gat004, message).help(help));
-        } else if super::query::BUILT_IN.contains(&name) {
+        } else if crate::model::policy::BUILT_IN.contains(&name) {
             let message = format!("`{name}` is built in, and filled in by ringward itself");
             problems.push(place.problem(Rule::Gat004, message).help("choose another name"));
         }

@@ -5,21 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{declare::nearest, model::time::Span};
-
-/// What the core fills in when it measures.
-pub(super) const BUILT_IN: [&str; 10] = [
-    "plan",
-    "ring",
-    "cluster",
-    "region",
-    "jurisdiction",
-    "version",
-    "digest",
-    "namespace",
-    "target",
-    "interval",
-];
+use crate::{
+    declare::nearest,
+    model::{policy::BUILT_IN, time::Span},
+};
 
 /// A query, cut at the arguments that are filled in when a gate is lowered.
 #[derive(Debug)]

@@ -213,7 +213,7 @@ impl Asked<'_> {
         };
         if let Some(first) = state.problems.first() {
             let detail = format!(
-                "the declarations of plan {} have {} problems; the first is {} at {}: {}",
+                "the declarations of plan {} are in error ({} in all); the first is {} at {}: {}",
                 release.plan,
                 state.problems.len(),
                 first.rule,

@@ -9,6 +9,9 @@ use ringward::{
 
 fn options(fail: Option<&str>) -> Options {
     Options {
+        source: None,
+        plan: None,
+        release: true,
         speed: 600.0,
         exit: true,
         fail: fail.map(Into::into),

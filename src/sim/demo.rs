@@ -13,19 +13,19 @@ mod scratch;
 mod stage;
 mod start;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use self::{progress::Screen, stage::Stage};
 use super::loopback::FleetError;
 use crate::{
     app::AppError,
-    declare::{compile, report},
-    ids::RingName,
+    declare::{Snapshot, compile, report},
+    ids::{PlanName, RingName},
     model::{plan::Plan, time::Span},
     show::{auth::TokenError, cli::style::Style, exit::Exit},
 };
 
-/// The plan that is released.
+/// The plan that is released where nobody names one.
 const PLAN: &str = "checkout";
 
 /// How much faster than real time: the release is everywhere after half a minute or so.
@@ -39,6 +39,12 @@ const FASTEST: f64 = 1_500.0;
 pub struct Options {
     /// How much faster than real time, from 1 to 1500; [`SPEED`] for want of another.
     pub speed: f64,
+    /// The declarations that it runs; this repository's own for want of others.
+    pub source: Option<PathBuf>,
+    /// The plan that is released; `checkout`, or the first, for want of another.
+    pub plan: Option<PlanName>,
+    /// Whether it creates a release, or leaves that to whoever looks at it.
+    pub release: bool,
     /// Whether it ends with the release; otherwise it stays until it is interrupted.
     pub exit: bool,
     /// The ring where the release shall turn out to be bad.
@@ -54,9 +60,25 @@ pub struct Options {
 /// Why a demo came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
+    /// A plan that is not declared.
+    #[error("--plan: no plan `{plan}` is declared; the plans are {known}")]
+    UnknownPlan {
+        /// What was asked for.
+        plan: PlanName,
+        /// What there is.
+        known: String,
+    },
+    /// Declarations without a plan.
+    #[error("--source: {0} declares no plan; a RingPlan under rings/ is what is released")]
+    NoPlan(String),
+    /// The declarations could not be read.
+    #[error("--source: {0}")]
+    Source(String),
     /// A ring that the plan does not have.
-    #[error("--fail: plan {PLAN} has no ring `{ring}`; its rings are {known}")]
+    #[error("--fail: plan {plan} has no ring `{ring}`; its rings are {known}")]
     UnknownRing {
+        /// The plan that is released.
+        plan: PlanName,
         /// What was asked for.
         ring: RingName,
         /// What there is.
@@ -65,8 +87,8 @@ pub enum DemoError {
     /// A speed that is none.
     #[error("--speed: {0} is not between 1 and {FASTEST}")]
     Speed(f64),
-    /// The built-in declarations have errors: only a changed build can.
-    #[error("the built-in declarations are in error\n{0}")]
+    /// The declarations have errors.
+    #[error("the declarations are in error\n{0}")]
     Declarations(String),
     /// No folder for temporary files.
     #[error("cannot write among temporary files; TMPDIR names another folder for them")]
@@ -100,7 +122,14 @@ pub enum DemoError {
 impl DemoError {
     /// Whether the options ask for what cannot be.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::UnknownRing { .. } | Self::Speed(_))
+        matches!(
+            self,
+            Self::UnknownPlan { .. }
+                | Self::NoPlan(_)
+                | Self::Source(_)
+                | Self::UnknownRing { .. }
+                | Self::Speed(_)
+        )
     }
 
     /// The URL is left out: it was told at the beginning.
@@ -115,19 +144,20 @@ impl DemoError {
 /// # Errors
 /// Says what is wrong with the options, or what did not start.
 pub async fn run(options: Options) -> Result<Exit, DemoError> {
-    let plans = plans()?;
-    let plan = plans.iter().find(|plan| plan.name.as_str() == PLAN);
-    let plan = plan.ok_or_else(|| DemoError::Declarations(format!("there is no plan {PLAN}")))?;
+    let snapshot = declarations::snapshot(options.source.as_deref()).map_err(DemoError::Source)?;
+    let plans = plans(&snapshot)?;
+    let plan = pick(&options, &plans)?;
     check(&options, plan)?;
     let mut screen = Screen::new(options.style);
-    let stage = Stage::build(&options, &plans, plan, &screen).await?;
+    let stage = Stage::build(&options, &snapshot, &plans, plan, &screen).await?;
     let played = tokio::select! {
-        played = stage.play(&mut screen) => played.map(Some),
+        played = stage.play(&mut screen), if options.release => played.map(Some),
+        ready = stage.wait_for_the_fleet(), if !options.release => ready.map(|()| Some(Exit::Done)),
         () = interrupted() => Ok(None),
     };
     screen.release();
     if let (Ok(Some(_)), false) = (&played, options.exit) {
-        stage.outro(&screen);
+        stage.outro(&options, &screen);
         interrupted().await;
     }
     stage.strike().await;
@@ -149,12 +179,26 @@ async fn interrupted() {
     }
 }
 
-fn plans() -> Result<Vec<Arc<Plan>>, DemoError> {
-    let compiled = compile(&declarations::snapshot());
+fn plans(snapshot: &Snapshot) -> Result<Vec<Arc<Plan>>, DemoError> {
+    let compiled = compile(snapshot);
     if compiled.has_errors() {
         return Err(DemoError::Declarations(report::text(&compiled.diagnostics, false)));
     }
     Ok(compiled.plans.into_values().flatten().collect())
+}
+
+fn pick<'a>(options: &Options, plans: &'a [Arc<Plan>]) -> Result<&'a Arc<Plan>, DemoError> {
+    let named = |name: &str| plans.iter().find(|plan| plan.name.as_str() == name);
+    match &options.plan {
+        Some(plan) => named(plan.as_str()).ok_or_else(|| {
+            let known: Vec<_> = plans.iter().map(|plan| plan.name.as_str()).collect();
+            DemoError::UnknownPlan { plan: plan.clone(), known: known.join(", ") }
+        }),
+        None => named(PLAN).or(plans.first()).ok_or_else(|| {
+            let source = options.source.as_deref().unwrap_or(std::path::Path::new("the demo"));
+            DemoError::NoPlan(source.display().to_string())
+        }),
+    }
 }
 
 fn check(options: &Options, plan: &Plan) -> Result<(), DemoError> {
@@ -164,7 +208,8 @@ fn check(options: &Options, plan: &Plan) -> Result<(), DemoError> {
     match &options.fail {
         Some(ring) if plan.ring(ring).is_none() => {
             let known: Vec<_> = plan.rings.iter().map(|ring| ring.name.as_str()).collect();
-            Err(DemoError::UnknownRing { ring: ring.clone(), known: known.join(", ") })
+            let (plan, ring) = (plan.name.clone(), ring.clone());
+            Err(DemoError::UnknownRing { plan, ring, known: known.join(", ") })
         }
         Some(_) | None => Ok(()),
     }
@@ -176,6 +221,9 @@ mod tests {
 
     fn refused(speed: f64, fail: Option<&str>) -> String {
         let options = Options {
+            source: None,
+            plan: None,
+            release: true,
             speed,
             exit: true,
             fail: fail.map(RingName::from),
@@ -183,9 +231,8 @@ mod tests {
             seed: 1,
             style: Style { colour: false, unicode: true },
         };
-        let plans = plans().unwrap();
-        let plan = plans.iter().find(|plan| plan.name.as_str() == PLAN).unwrap();
-        check(&options, plan).unwrap_err().to_string()
+        let plans = plans(&declarations::snapshot(None).unwrap()).unwrap();
+        check(&options, pick(&options, &plans).unwrap()).unwrap_err().to_string()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     clock::SystemClock,
     config::{LISTEN, Settings},
     declare::source::looks_like_a_repository,
-    ids::RingName,
+    ids::{PlanName, RingName},
     show::exit::Exit,
     sim::demo,
 };
@@ -87,12 +87,23 @@ pub async fn serve(context: &Context, args: &Serve) -> Result<Exit, Failure> {
 ///
 /// Starts the service over this repository's own rings and policies, with a simulated fleet that speaks the
 /// Kubernetes and Prometheus APIs on this machine, creates a release, and shows it going ring by ring. Nothing
-/// is needed, and nothing is left behind.
+/// is needed, and nothing is left behind. With --source it runs your own declarations: a rehearsal.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward demo                                   half a minute, then it stays to be looked at
-  ringward demo --fail us-east --exit             a bad release is taken back; ends with 3")]
+  ringward demo --fail us-east --exit             a bad release is taken back; ends with 3
+  ringward demo --source . --plan search          your own rings and policies, over a fleet made for them
+  ringward demo --source . --no-release           the same, and every command is yours")]
 pub struct Demo {
+    /// The directory with the rings/ and policies/ to run [default: the built-in ones].
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+    /// The plan that is released [default: checkout, or the first].
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<String>,
+    /// Create no release: start everything, and leave it to you.
+    #[arg(long, conflicts_with_all = ["exit", "fail"])]
+    no_release: bool,
     /// How much faster than real time, from 1 to 1500.
     #[arg(long, value_name = "N", default_value_t = demo::SPEED)]
     speed: f64,
@@ -116,6 +127,9 @@ pub struct Demo {
 /// The flags ask for what is not there, or something did not start.
 pub async fn demo(context: &Context, args: &Demo) -> Result<Exit, Failure> {
     let options = demo::Options {
+        source: args.source.clone(),
+        plan: args.plan.as_deref().map(PlanName::from),
+        release: !args.no_release,
         speed: args.speed,
         exit: args.exit,
         fail: args.fail.as_deref().map(RingName::from),

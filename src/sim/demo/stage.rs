@@ -22,6 +22,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{ConnectionSettings, Settings, SourceSettings},
     decide::phase::{ReleasePhase, RingPhase},
+    declare::Snapshot,
     ids::{ClusterName, Jurisdiction, Mint, PlanName, ReleaseId, RingName},
     model::{
         plan::Plan,
@@ -77,6 +78,7 @@ impl Stage {
     /// Starts the fleet and the service, and says what is there.
     pub(super) async fn build(
         options: &Options,
+        snapshot: &Snapshot,
         plans: &[Arc<Plan>],
         plan: &Arc<Plan>,
         screen: &Screen,
@@ -97,7 +99,7 @@ impl Stage {
             let defect = Defect { failures: 0.06, slowness: 1.4, orders: 0.9 };
             fleet.defect(&cluster.name, &artifact, defect)?;
         }
-        declarations::write(&source, fleet.metrics()).map_err(DemoError::Scratch)?;
+        declarations::write(snapshot, &source, fleet.metrics()).map_err(DemoError::Scratch)?;
 
         let connection = |site: &Site| {
             let kubeconfig = Some(fleet.kubeconfig().to_owned());
@@ -133,14 +135,19 @@ impl Stage {
 
     fn intro(&self, options: &Options, screen: &Screen) {
         let clusters: Vec<_> = self.fleet.clusters().map(ClusterName::as_str).collect();
+        let whose = match &options.source {
+            None => "the built-in".into(),
+            Some(folder) => format!("a copy of {}'s", folder.display()),
+        };
         let hour = Span(((Span::minutes(60).0 as f64) / self.speed) as u64);
         let lines = [
             "the whole product, over a fleet that is not there".into(),
             format!("  fleet     {}", clusters.join(", ")),
             "            each a Kubernetes API and a Prometheus on 127.0.0.1".into(),
             format!("  source    {}", self.scratch.path().join("source").display()),
-            "            the built-in rings/ and policies/, with the URLs of metric sources led there"
-                .into(),
+            format!(
+                "            {whose} rings/ and policies/, with the URLs of metric sources led there"
+            ),
             format!(
                 "  time      {} times as fast, from {}: an hour takes {}",
                 self.speed,
@@ -195,7 +202,7 @@ impl Stage {
     }
 
     /// Waits until the service has seen every target, and knows what to go back to there.
-    async fn wait_for_the_fleet(&self) -> Result<(), DemoError> {
+    pub(super) async fn wait_for_the_fleet(&self) -> Result<(), DemoError> {
         let began = self.real.now().mono;
         loop {
             let known = self.api.clusters().await?;
@@ -302,12 +309,18 @@ impl Stage {
     }
 
     /// What to look at next, while the service stays.
-    pub(super) fn outro(&self, screen: &Screen) {
+    pub(super) fn outro(&self, options: &Options, screen: &Screen) {
         let server = format!("http://{}", self.service.address);
         let token = self.service.data.join(ADMIN_TOKEN);
         let shared = format!("--server {server} --token {}", token.display());
         let (release, target) = (&self.release, &self.plan.target);
         let context = self.plan.clusters().next().map_or("", |c| c.connection.as_str());
+        if !options.release {
+            let (plan, image) = (&release.plan, &self.artifact.0);
+            let create =
+                format!("ringward release create {plan} {VERSION} --image {image} {shared}");
+            screen.say(&format!("  to begin  {create}"));
+        }
         for line in [
             String::new(),
             format!("  look      {server}/"),

@@ -55,7 +55,7 @@ mod tests {
     use crate::declare::compile;
 
     fn checkout() -> std::sync::Arc<Plan> {
-        compile(&declarations::snapshot()).plans["checkout"].clone().unwrap()
+        compile(&declarations::snapshot(None).unwrap()).plans["checkout"].clone().unwrap()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{client::Answer, context::Context, failure::Failure, table::Table};
 use crate::{
     ids::PlanName,
-    record::{SledStore, audit},
+    record::{SledStore, StoreError, audit},
     show::{
         exit::Exit,
         view::{AuditPage, AuditView, HappenedView, VerificationView},
@@ -122,7 +122,9 @@ fn journal(data: &Path) -> Result<SledStore, Failure> {
         ));
     }
     SledStore::open(data).map_err(|error| {
-        Failure::of(&error).help("stop the server first, or leave --data out to ask it")
+        let in_use = matches!(error, StoreError::InUse { .. });
+        let failure = Failure::of(&error);
+        if in_use { failure.help("or leave --data out, to ask the server") } else { failure }
     })
 }
 

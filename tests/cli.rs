@@ -87,6 +87,9 @@ const COMMANDS: &[&str] = &[
     "audit show",
     "audit verify",
     "audit export",
+    "backup",
+    "restore",
+    "simulate",
     "token",
     "token create",
     "token list",
@@ -114,7 +117,7 @@ fn no_command_is_missing_from_the_list_of_those_that_teach() {
     let commands = commands.split("\n\n").next().expect("the list");
     let names = commands.lines().filter(|line| !line.starts_with("    "));
     for name in names.filter_map(|line| line.split_whitespace().next()) {
-        let known = ["help", "simulate", "backup", "restore", "doctor"].contains(&name);
+        let known = name == "help";
         assert!(known || COMMANDS.contains(&name), "{name} is not tested");
     }
 }

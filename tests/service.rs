@@ -236,6 +236,53 @@ async fn a_soak_goes_on_where_a_stop_left_it() {
     assert!(facts.iter().all(|(_, what, _)| what != "soakReset"), "{facts:#?}");
 }
 
+/// Runs the binary against the service, as its administrator.
+async fn ringward(running: &Running, arguments: &[&str]) -> std::process::Output {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_ringward"));
+    let server = format!("http://{}", running.address);
+    command.args(arguments).args(["--server", &server, "--token"]);
+    command.arg(running.data.join(ADMIN_TOKEN)).output().await.expect("it runs")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_out_of_a_backup_goes_on_where_the_backup_was_taken() {
+    let (mut service, client) = Service::start().await;
+    client.release("checkout", "1.0", '1').await.good();
+    client.until("checkout", "1.0", "some soak", |r| credited(r, "eu") > 3.0).await;
+    let backup = service.folder.path().join("backup.jsonl");
+    let file = backup.to_str().expect("a path");
+    let before = credited(&client.show("checkout", "1.0").await, "eu");
+    let taken = ringward(service.running.as_ref().expect("it runs"), &["backup", file]).await;
+    assert!(taken.status.success(), "{taken:?}");
+    assert!(String::from_utf8_lossy(&taken.stderr).contains("entries, verified"), "{taken:?}");
+    service.stop().await;
+
+    // What happened since is lost with the disk; half a backup makes no directory.
+    let data = service.settings().data;
+    fs::remove_dir_all(&data).expect("a lost disk");
+    let whole = fs::read_to_string(&backup).expect("a backup");
+    let half = service.folder.path().join("half.jsonl");
+    let lines = whole.lines().count();
+    let some: Vec<&str> = whole.lines().take(lines - 1).collect();
+    fs::write(&half, some.join("\n")).expect("a file");
+    let restore = |file: &std::path::Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringward"));
+        command.arg("restore").arg(file).arg("--data").arg(&data).output().expect("it runs")
+    };
+    let refused = restore(&half);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("cut short"), "{refused:?}");
+    assert!(!data.exists());
+    let restored = restore(&backup);
+    assert!(restored.status.success(), "{restored:?}");
+
+    let client = service.resume().await;
+    let after = credited(&client.show("checkout", "1.0").await, "eu");
+    assert!(after >= before, "{before} before, {after} after");
+    client.until("checkout", "1.0", "success", is("Succeeded")).await;
+    assert_eq!(client.get("/v1/audit/verify").await["broken"], Value::Null);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_service_on_the_same_data_is_refused_and_a_later_one_is_not() {
     let (mut service, client) = Service::start().await;

@@ -79,8 +79,21 @@ pub fn restore(dir: &Path, backup: &mut dyn BufRead) -> Result<ExportEnd, Restor
     restored
 }
 
+/// Reads a backup as [`restore`] would, and answers as it would; nothing is made of it.
+pub fn verify(backup: &mut dyn BufRead) -> Result<ExportEnd, RestoreError> {
+    read(backup, |_| Ok(()))
+}
+
 fn fill(draft: &Path, backup: &mut dyn BufRead) -> Result<ExportEnd, RestoreError> {
     let store = SledStore::open(draft)?;
+    read(backup, |page| store.adopt(page))
+}
+
+/// Follows a backup to its end, page by page.
+fn read(
+    backup: &mut dyn BufRead,
+    mut take: impl FnMut(&[Record]) -> Result<(), StoreError>,
+) -> Result<ExportEnd, RestoreError> {
     let mut chain = Chain::before(1);
     let mut so_far = ExportEnd { entries: 0, head: Digest::GENESIS };
     let mut page = Vec::with_capacity(PAGE);
@@ -88,7 +101,7 @@ fn fill(draft: &Path, backup: &mut dyn BufRead) -> Result<ExportEnd, RestoreErro
         let text = text.map_err(RestoreError::Read)?;
         let Some(record) = Record::from_line(&text) else {
             return match serde_json::from_str::<ExportEnd>(&text) {
-                Ok(end) if end == so_far => store.adopt(&page).map(|()| end).map_err(Into::into),
+                Ok(end) if end == so_far => take(&page).map(|()| end).map_err(Into::into),
                 Ok(_) => Err(RestoreError::Cut(so_far.entries)),
                 Err(_) => Err(RestoreError::NotALine(line)),
             };
@@ -97,7 +110,7 @@ fn fill(draft: &Path, backup: &mut dyn BufRead) -> Result<ExportEnd, RestoreErro
         so_far = ExportEnd { entries: record.seq, head: record.hash };
         page.push(record);
         if page.len() == PAGE {
-            store.adopt(&page)?;
+            take(&page)?;
             page.clear();
         }
     }

@@ -79,6 +79,8 @@ pub enum Verb {
     Agree,
     /// Name somebody else as a release's author.
     Attribute,
+    /// Take away all that is recorded, whoever it is about.
+    Backup,
 }
 
 impl Verb {
@@ -88,7 +90,7 @@ impl Verb {
             Verb::Read => "viewer",
             Verb::Stop | Verb::Go => "operator",
             Verb::Agree => "approver",
-            Verb::Attribute => "admin",
+            Verb::Attribute | Verb::Backup => "admin",
         }
     }
 
@@ -98,7 +100,7 @@ impl Verb {
             Verb::Read => operates || caller.is("viewer") || caller.is("approver"),
             Verb::Stop | Verb::Go => operates,
             Verb::Agree => caller.is("approver"),
-            Verb::Attribute => caller.is("admin"),
+            Verb::Attribute | Verb::Backup => caller.is("admin"),
         }
     }
 }
@@ -178,7 +180,7 @@ pub fn may(caller: &Caller, verb: Verb, reach: &Reach) -> Result<(), Denied> {
             let outside = places.iter().find(|place| !reaches(place));
             let enough = match verb {
                 Verb::Read | Verb::Stop => places.is_empty() || places.iter().any(reaches),
-                Verb::Go | Verb::Agree | Verb::Attribute => outside.is_none(),
+                Verb::Go | Verb::Agree | Verb::Attribute | Verb::Backup => outside.is_none(),
             };
             match outside {
                 Some(place) if !enough => nowhere(place.to_string()),

@@ -1,7 +1,16 @@
-//! The journal, and whether it holds.
+//! The journal, whether it holds, and a copy of it.
 
-use axum::{Json, response::Response};
+use std::io;
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use futures::stream;
 use serde::Deserialize;
+use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
 use super::{caller::Visit, extract::Asked, problem::Problem};
@@ -55,6 +64,45 @@ pub async fn verify(visit: Visit) -> Result<Json<VerificationView>, Problem> {
     let store = visit.api.desk.store().clone();
     let found = blocking(move || record::audit::verify(&*store)).await;
     found.map(|found| Json(found.into())).map_err(|error| Problem::journal(&error))
+}
+
+/// The whole journal as it is stored, a line a record and one that says that it is all of it: what
+/// `ringward restore` makes a data directory of. It takes an admin whose token is good for everything.
+#[utoipa::path(get, path = "/v1/backup", tag = "audit",
+    responses((status = 200, body = String, content_type = "application/x-ndjson"),
+        (status = 403, body = Problem, content_type = "application/problem+json")))]
+pub async fn backup(visit: Visit) -> Result<Response, Problem> {
+    visit.may(Verb::Backup, &Reach::Everything)?;
+    let store = visit.api.desk.store().clone();
+    let (to, mut lines) = mpsc::channel(4);
+    tokio::task::spawn_blocking(move || {
+        let mut pipe = io::BufWriter::with_capacity(CHUNK, Pipe(to.clone()));
+        // A listener that went away wants no more of it; one that is there must not take half for all.
+        if let Err(record::audit::ExportError::Store(error)) =
+            record::audit::export(&*store, 1, &mut pipe)
+        {
+            let _ = to.blocking_send(Err(io::Error::other(error)));
+        }
+    });
+    let body = Body::from_stream(stream::poll_fn(move |context| lines.poll_recv(context)));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// Bytes of a backup that are sent at once.
+const CHUNK: usize = 64 * 1024;
+
+/// From a thread that writes to the body of an answer: it waits for a slow reader.
+struct Pipe(mpsc::Sender<io::Result<Bytes>>);
+
+impl io::Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads the disk where that holds up no other request.

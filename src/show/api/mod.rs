@@ -225,5 +225,6 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(line::lift))
         .routes(routes!(audit::since))
         .routes(routes!(audit::verify))
+        .routes(routes!(audit::backup))
         .routes(routes!(events::listen))
 }

@@ -115,7 +115,7 @@ pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
 }
 
 /// Opens the journal of a server that is stopped; none is begun.
-fn journal(data: &Path) -> Result<SledStore, Failure> {
+pub(super) fn journal(data: &Path) -> Result<SledStore, Failure> {
     if !data.join("format").exists() {
         return Err(Failure::new(format!("{} holds no journal", data.display())).help(
             "--data names the data directory of a server; leave it out to ask a running one",

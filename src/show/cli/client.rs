@@ -1,7 +1,7 @@
 //! The way to the server: HTTP with a token, and its problems as people read them.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -19,6 +19,9 @@ use crate::{
     model::time::Span,
     show::{api::problem::Problem, auth, exit::Exit},
 };
+
+/// How long a download may take: it is as long as the disk and the wire make it.
+const DOWNLOAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long an answer may take: a little longer than the server itself waits for its journal.
 const PATIENCE: Span = Span::seconds(35);
@@ -116,6 +119,24 @@ impl Client {
     pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, Failure> {
         let request = self.http.get(self.url(path)).query(query);
         self.send(request).await.map(|(_, answer)| answer)
+    }
+
+    /// Reads what may be larger than memory, piece by piece, into `to`. It is not tried again.
+    ///
+    /// # Errors
+    /// The server cannot be reached, refuses or goes away; or `to` takes no more.
+    pub async fn download(&self, path: &[&str], to: &mut dyn io::Write) -> Result<(), Failure> {
+        let request = self.http.get(self.url(path)).bearer_auth(&self.token).timeout(DOWNLOAD);
+        let mut answer = request.send().await.map_err(|error| self.unreachable(error))?;
+        let status = answer.status();
+        if !status.is_success() {
+            let text = answer.text().await.map_err(|error| self.unreachable(error))?;
+            return Err(refusal(status, &text));
+        }
+        while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(error))? {
+            to.write_all(&piece).map_err(|error| Failure::of(&error))?;
+        }
+        Ok(())
     }
 
     /// Reads what may have changed since the state that `etag` names; nothing where it has not.

@@ -6,6 +6,7 @@
 mod about;
 mod act;
 mod audit;
+mod backup;
 mod check;
 mod client;
 mod context;
@@ -101,6 +102,8 @@ enum Command {
     Freeze(freeze::Freezes),
     #[command(subcommand)]
     Audit(audit::Audit),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     #[command(subcommand)]
     Token(token::TokenCommand),
     Get(get::Get),
@@ -152,6 +155,8 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Act(act) => act::run(context, act).await,
         Command::Freeze(command) => freeze::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
+        Command::Backup(args) => backup::backup(context, args).await,
+        Command::Restore(args) => backup::restore(context, args),
         Command::Token(command) => token::run(context, command),
         Command::Get(args) => get::run(context, args).await,
         Command::Schema => about::schema(context),

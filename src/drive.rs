@@ -158,7 +158,7 @@ impl Drive {
     /// Decides, records and acts on a batch; false where nothing can be recorded any more.
     fn step(&mut self, waiting: &mut VecDeque<Input>, alarms: &mut Alarms) -> bool {
         let mut touched = BTreeSet::new();
-        let mut shared = false;
+        let mut shared = wake::Parts::default();
         let mut batch = Vec::new();
         let world = self.world.clone();
         let mut world = write(&world);
@@ -181,7 +181,7 @@ impl Drive {
                     }
                 }
             }
-            shared |= !Arc::ptr_eq(&before, &world.shared) && before != world.shared;
+            shared |= wake::Parts::changed(&before, &world.shared);
         }
         let epoch = world.epoch.max(epoch_before);
         let recorded = match self.record(epoch, &batch) {
@@ -192,9 +192,9 @@ impl Drive {
             }
         };
         let now = self.clock.now();
-        if shared {
+        if shared.any() {
             // A plan of this very batch may have come to wait for what changed behind it.
-            touched.extend(alarms.shared.iter().cloned());
+            touched.extend(alarms.concerned(shared));
             waiting.extend(touched.iter().map(|p| (Event::Wake { plan: p.clone() }, None)));
         }
         for plan in touched {
@@ -327,8 +327,8 @@ fn plan_of(event: &Event) -> Option<PlanName> {
 struct Alarms {
     at: BTreeSet<(Mono, PlanName)>,
     of: BTreeMap<PlanName, Mono>,
-    /// Plans that a change of what plans share may concern.
-    shared: BTreeSet<PlanName>,
+    /// Plans that a change of what plans share may concern, and of which part of it.
+    shared: BTreeMap<PlanName, wake::Parts>,
 }
 
 impl Alarms {
@@ -340,11 +340,17 @@ impl Alarms {
             self.at.insert((at, plan.clone()));
             self.of.insert(plan.clone(), at);
         }
-        if wake.shared {
-            self.shared.insert(plan.clone());
+        if wake.shared.any() {
+            self.shared.insert(plan.clone(), wake.shared);
         } else {
             self.shared.remove(plan);
         }
+    }
+
+    /// The plans that a change of these parts concerns.
+    fn concerned(&self, changed: wake::Parts) -> impl Iterator<Item = PlanName> {
+        let concerned = self.shared.iter().filter(move |(_, parts)| parts.meet(changed));
+        concerned.map(|(plan, _)| plan.clone())
     }
 
     /// The plans whose time has come.

@@ -1,12 +1,14 @@
 //! When the core wants to look at a plan again, though nothing has happened.
 
+use std::{ops, sync::Arc};
+
 use jiff::Timestamp;
 
 use super::{
     phase::is_settled,
     soak::{TICK, no_data_deadlines},
     waiting::{HoldKind, WaitingOn, waiting_on},
-    world::{Phase, Release, RingRun, Step, World},
+    world::{Phase, Release, RingRun, Shared, Step, World},
 };
 use crate::{
     ids::PlanName,
@@ -25,8 +27,46 @@ const WALL_CHECK: Span = Span::minutes(1);
 pub struct Wake {
     /// At this time at the latest.
     pub at: Option<Mono>,
-    /// As soon as what plans share (pauses, freezes, what is in motion) has changed.
-    pub shared: bool,
+    /// As soon as one of these has changed.
+    pub shared: Parts,
+}
+
+/// Parts of what plans share. Whoever waits for one of them has no use for a change of another: where
+/// hundreds of rings soak, each ring that starts or ends would otherwise wake them all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Pauses and freezes.
+    pub stops: bool,
+    /// What is in motion.
+    pub motion: bool,
+}
+
+impl Parts {
+    /// What has changed from one to the other.
+    pub fn changed(before: &Arc<Shared>, after: &Arc<Shared>) -> Self {
+        if Arc::ptr_eq(before, after) {
+            return Self::default();
+        }
+        let stops = before.pauses != after.pauses || before.freezes != after.freezes;
+        Self { stops, motion: before.motion != after.motion }
+    }
+
+    /// Whether there is any.
+    pub fn any(self) -> bool {
+        self.stops || self.motion
+    }
+
+    /// Whether any is in both.
+    pub fn meet(self, other: Self) -> bool {
+        (self.stops && other.stops) || (self.motion && other.motion)
+    }
+}
+
+impl ops::BitOrAssign for Parts {
+    fn bitor_assign(&mut self, other: Self) {
+        self.stops |= other.stops;
+        self.motion |= other.motion;
+    }
 }
 
 impl Wake {
@@ -108,8 +148,9 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
             | WaitingOn::Samples { .. }
             | WaitingOn::Target(..) => {}
         }
-        wake.shared |= match waiting.hold() {
-            Some(HoldKind::Pause | HoldKind::Freeze | HoldKind::Cap | HoldKind::Pair) => true,
+        match waiting.hold() {
+            Some(HoldKind::Pause | HoldKind::Freeze) => wake.shared.stops = true,
+            Some(HoldKind::Cap | HoldKind::Pair) => wake.shared.motion = true,
             Some(
                 HoldKind::Calendar
                 | HoldKind::Approval
@@ -120,11 +161,11 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
                 | HoldKind::Data
                 | HoldKind::Target,
             )
-            | None => false,
-        };
+            | None => {}
+        }
     }
     // A pause of more than this plan must be seen by what it stops, as well as its end.
-    wake.shared |= release.ring(&ring.name).is_some_and(|run| run.phase == Phase::Soaking);
+    wake.shared.stops |= release.ring(&ring.name).is_some_and(|run| run.phase == Phase::Soaking);
 }
 
 fn soaking(wake: &mut Wake, ring: &Ring, run: &RingRun) {

@@ -1,18 +1,18 @@
 use super::{Violation, is_open};
 use crate::{
-    decide::{phase, waiting::waiting_on, wake::Wake, world::World},
+    decide::{phase, waiting::waiting_on, world::World},
     ids::PlanName,
     model::time::Now,
 };
 
 /// Whether everything that is unfinished in a plan has something to wait for: a command in flight, a
-/// wake, or a typed reason.
+/// wake (where it is to be `woken`), or a typed reason.
 ///
 /// # Errors
 /// A ring that nothing will ever move.
-pub fn progress(world: &World, plan: &PlanName, wake: Wake, now: Now) -> Result<(), Violation> {
+pub fn progress(world: &World, plan: &PlanName, woken: bool, now: Now) -> Result<(), Violation> {
     let Some(state) = world.plans.get(plan) else { return Ok(()) };
-    if wake.at.is_some() || wake.shared {
+    if woken {
         return Ok(());
     }
     for release in state.in_order().filter(|release| !phase::is_settled(release)) {

@@ -8,7 +8,6 @@ use crate::{
         command::{Command, Lane, Measure, Write},
         event::{Actor, Answer, Declared, Outcome, Reading, Scope, TargetState},
         fact::{Fact, Judged},
-        wake::Wake,
     },
     declare::{Snapshot, compile},
     ids::{ClusterName, IdempotencyKey},
@@ -549,7 +548,7 @@ fn i28_a_mistake_that_reaches_another_plan() {
 fn i32_a_ring_that_waits_for_nothing() {
     let mut bench = Bench::released(plan("shop"));
     bench.fact(bench.started("first", &["one"])).unwrap();
-    let look = |wake| progress(&bench.world, &bench.plan, wake, bench.now).map_err(|v| v.number);
-    assert_eq!(look(Wake::default()), Err(32));
-    assert_eq!(look(Wake { at: Some(Mono(1)), shared: false }), Ok(()));
+    let look = |woken| progress(&bench.world, &bench.plan, woken, bench.now).map_err(|v| v.number);
+    assert_eq!(look(false), Err(32));
+    assert_eq!(look(true), Ok(()));
 }

@@ -440,17 +440,18 @@ impl<'s> Run<'s> {
     fn look_ahead(&mut self, before: &World, event: &Event) -> Result<(), Violation> {
         let now = self.now();
         let about = plan_of(event);
-        let shared = before.shared != self.world.shared;
+        let shared = wake::Parts::changed(&before.shared, &self.world.shared);
         for (plan, state) in &self.world.plans {
             let same = before.plans.get(plan).is_some_and(|was| Arc::ptr_eq(was, state));
             if !same || about == Some(plan) {
                 let wake = wake::next(&self.world, plan, now);
                 // Only what an event is about was gone through to the end.
                 if about == Some(plan) {
-                    invariants::progress(&self.world, plan, wake, now)?;
+                    let woken = wake.at.is_some() || wake.shared.any();
+                    invariants::progress(&self.world, plan, woken, now)?;
                 }
                 self.wakes.insert(plan.clone(), wake);
-            } else if shared && self.wakes.get(plan).is_some_and(|wake| wake.shared) {
+            } else if self.wakes.get(plan).is_some_and(|wake| wake.shared.meet(shared)) {
                 self.again.insert(plan.clone());
             }
         }

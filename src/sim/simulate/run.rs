@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::Arc,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +24,7 @@ use crate::{
         decide,
         event::Event,
         fact::Fact,
-        wake::{self, Wake},
+        wake::{self, Parts, Wake},
         world::{Illegal, World},
     },
     ids::{ClusterName, PlanName},
@@ -543,9 +542,9 @@ impl<'m> Run<'m> {
     fn look_ahead(&mut self, batch: &[Decided]) -> Result<(), Broken> {
         let now = self.clock.now(self.at);
         let mut touched = BTreeSet::new();
-        let mut shared = false;
+        let mut shared = Parts::default();
         for Decided { event, before, after, .. } in batch {
-            shared |= !Arc::ptr_eq(&before.shared, &after.shared) && before.shared != after.shared;
+            shared |= Parts::changed(&before.shared, &after.shared);
             match event {
                 // Whoever takes over wakes every plan at once.
                 Event::TookOver | Event::Source { .. } => {}
@@ -559,9 +558,9 @@ impl<'m> Run<'m> {
                 Event::Operator(request) => touched.extend(request.action.plan().cloned()),
             }
         }
-        if shared {
+        if shared.any() {
             // A plan of this very batch may have come to wait for what changed behind it.
-            let wanting = self.wakes.iter().filter(|(_, wake)| wake.shared);
+            let wanting = self.wakes.iter().filter(|(_, wake)| wake.shared.meet(shared));
             self.again.extend(wanting.map(|(plan, _)| plan.clone()));
             self.again.extend(touched.iter().cloned());
         }
@@ -570,7 +569,7 @@ impl<'m> Run<'m> {
                 true => Wake::default(),
                 false => wake::next(&self.world, &plan, now),
             };
-            let soon = Wake { shared: wake.shared || self.again.contains(&plan), ..wake };
+            let soon = self.again.contains(&plan) || wake.shared.any() || wake.at.is_some();
             invariants::progress(&self.world, &plan, soon, now).inspect_err(|_| {
                 for Decided { step, event, decision, .. } in batch {
                     self.tale.step(*step, self.at, event.clone(), decision.clone());

@@ -101,6 +101,6 @@ fn problem(diagnostic: &Diagnostic) -> Problem {
     Problem {
         rule: diagnostic.rule.to_string(),
         place: diagnostic.location(),
-        message: diagnostic.message.clone(),
+        message: diagnostic.in_brief(),
     }
 }

@@ -102,6 +102,7 @@ fn what_is_not_so_fails_whichever_way_it_is_expected() {
             "it runs 2.0.0",
         ),
         ("refused: nothing-to-do".into(), "refused: stale-state".into(), "it was nothing-to-do"),
+        ("refused: nothing-to-do".into(), "refused: GDPR-1".into(), "expected a refusal as GDPR-1"),
         (
             "audit: {contains: nothing-to-do}".into(),
             "audit: {contains: tombstoned}".into(),

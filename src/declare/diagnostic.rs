@@ -246,6 +246,14 @@ impl Diagnostic {
         format!("{}:{}:{}", self.file, self.place.line, self.place.column)
     }
 
+    /// What is wrong, and what it breaks: for whoever is shown one line of it, and not the whole.
+    pub fn in_brief(&self) -> String {
+        match self.notes.first() {
+            Some(rule) => format!("{} ({rule})", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// Orders by place, and by rule where two stand in one place.
     pub(super) fn key(&self) -> (&str, usize, usize, &str, &str) {
         (&self.file, self.place.line, self.place.column, self.rule, &self.message)

@@ -167,10 +167,9 @@ fn of_clusters(run: &Run<'_>, expect: &Expect, wrong: &mut Vec<String>) {
 }
 
 fn of_requests(run: &Run<'_>, expect: &Expect, wrong: &mut Vec<String>) {
-    if let Some(wanted) = expect.refused {
-        let wanted = wanted.name();
+    if let Some(wanted) = &expect.refused {
         match &run.refused {
-            Some((actual, _)) if actual.name() == wanted => {}
+            Some((actual, detail)) if wanted.is(*actual, detail) => {}
             Some((actual, detail)) => {
                 let actual = actual.name();
                 wrong.push(format!("expected a refusal as {wanted}, it was {actual}: {detail}"));

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::wire::Range;
+use super::wire::{Range, RefusedAs};
 use crate::{
     decide::{
         event::Action,
-        fact::{Refusal, Verdict},
+        fact::Verdict,
         phase::{ReleasePhase, RingPhase},
         waiting::HoldKind,
     },
@@ -131,7 +131,7 @@ pub struct Expect {
     /// What a cluster runs, and for which plan where there are several.
     pub running: Option<(ClusterName, Option<PlanName>, Version)>,
     /// How the last request was refused.
-    pub refused: Option<Refusal>,
+    pub refused: Option<RefusedAs>,
     /// The release's phase.
     pub release_phase: Option<ReleasePhase>,
     /// Phases that the ring was never in.

@@ -263,7 +263,7 @@ impl Reader<'_> {
             soak: expect.soak.map(|soak| soak.0),
             held_by: expect.held_by,
             verdict: expect.verdict.map(|verdict| (verdict.gate, verdict.cluster, verdict.is)),
-            refused: expect.refused,
+            refused: expect.refused.map(|refused| refused.0),
             release_phase: expect.release_phase.map(|phase| phase.0),
             before: expect.before.map(|before| before.ring),
             audit: expect.audit.map(|audit| audit.contains),

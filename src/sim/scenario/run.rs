@@ -495,11 +495,7 @@ pub fn somebody() -> Principal {
 }
 
 fn brief(problem: &Diagnostic) -> Problem {
-    Problem {
-        rule: problem.rule.into(),
-        place: problem.location(),
-        message: problem.message.clone(),
-    }
+    Problem { rule: problem.rule.into(), place: problem.location(), message: problem.in_brief() }
 }
 
 fn plan_of(event: &Event) -> Option<&PlanName> {

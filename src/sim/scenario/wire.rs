@@ -3,7 +3,10 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt::Display, str::FromStr};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IntoDeserializer},
+};
 use serde_yaml::Value;
 
 use crate::{
@@ -311,12 +314,63 @@ pub struct Expect {
     pub cluster: Option<ClusterName>,
     pub plan: Option<PlanName>,
     pub running: Option<Version>,
-    pub refused: Option<Refusal>,
+    pub refused: Option<Parsed<RefusedAs>>,
     pub release_phase: Option<Parsed<crate::decide::phase::ReleasePhase>>,
     /// Phases of the ring, or of the release where no ring is named.
     pub never: Option<Vec<String>>,
     pub before: Option<Before>,
     pub audit: Option<Audit>,
+}
+
+/// Why a request is refused: a problem type, or the rule that forbids it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefusedAs {
+    /// A problem type, such as `tombstoned`.
+    Kind(Refusal),
+    /// The id of a rule of a ResidencyPolicy, such as `GDPR-1`, or of a diagnostic, such as `DAG001`.
+    Rule(String),
+}
+
+impl RefusedAs {
+    /// Whether a refusal of that kind, in those words, is what is meant. A rule is told by its id, as a
+    /// word of its own: `GDPR-1` is not `GDPR-10`.
+    pub fn is(&self, kind: Refusal, detail: &str) -> bool {
+        match self {
+            RefusedAs::Kind(wanted) => *wanted == kind,
+            RefusedAs::Rule(id) => detail.match_indices(id.as_str()).any(|(at, _)| {
+                let part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+                let after = detail[at + id.len()..].chars().next();
+                !detail[..at].ends_with(part) && !after.is_some_and(part)
+            }),
+        }
+    }
+}
+
+impl FromStr for RefusedAs {
+    type Err = String;
+
+    /// Problem types are written small; a rule's id has a capital or a figure in it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let kind = Refusal::deserialize(
+            IntoDeserializer::<serde::de::value::Error>::into_deserializer(text),
+        );
+        match kind {
+            Ok(kind) => Ok(Self::Kind(kind)),
+            Err(_) if text.contains(|c: char| c.is_uppercase() || c.is_ascii_digit()) => {
+                Ok(Self::Rule(text.into()))
+            }
+            Err(unknown) => Err(unknown.to_string()),
+        }
+    }
+}
+
+impl Display for RefusedAs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RefusedAs::Kind(kind) => f.pad(kind.name()),
+            RefusedAs::Rule(id) => f.pad(id),
+        }
+    }
 }
 
 /// A length of time, or the least and the greatest of them, both included.

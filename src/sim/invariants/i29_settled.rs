@@ -32,11 +32,7 @@ pub fn settled(world: &World, now: Now) -> Result<(), Violation> {
             .collect();
         let detail = format!("{} is not settled: {}", release.id, rings.join("; "));
         return Err(match aborted {
-            true => Violation {
-                number: 30,
-                says: "an abort reaches a terminal state in bounded time",
-                detail,
-            },
+            true => Violation { number: 30, says: super::i30_aborts::SAYS, detail },
             false => Violation {
                 number: 29,
                 says: "once faults stop, a release gets everywhere or settles in bounded time",

@@ -2,8 +2,7 @@
 //! from the facts, so that a mistake in the core's state cannot hide itself.
 //!
 //! Those that a decision alone can break look at every [`Step`]. Those that take more than the core to
-//! break (a journal, a restart, a target, an end) are asked by whoever simulates that. What no world and
-//! no history can show is not here: that no secret leaks (27) is for the tests of `show` and `act`.
+//! break (a journal, a restart, a target, an end) are asked by whoever simulates that.
 
 mod i01_order;
 mod i02_zero_and_freeze;
@@ -31,8 +30,10 @@ mod i23_caps;
 mod i24_journal;
 mod i25_refold;
 mod i26_recorded;
+mod i27_secrets;
 mod i28_other_plans;
 mod i29_settled;
+mod i30_aborts;
 mod i31_dangling;
 mod i32_progress;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use self::{
     i24_journal::{Journal, broken as broken_journal},
     i25_refold::{refolded, same},
     i26_recorded::{acknowledged, recorded},
+    i27_secrets::CANARY,
     i29_settled::settled,
     i31_dangling::dangling,
     i32_progress::progress,
@@ -203,7 +205,9 @@ impl Default for Invariants {
                 Box::<i22_windows::Windows>::default(),
                 Box::<i23_caps::Caps>::default(),
                 Box::<i24_journal::Refusals>::default(),
+                Box::<i27_secrets::Secrets>::default(),
                 Box::<i28_other_plans::OtherPlans>::default(),
+                Box::<i30_aborts::Aborts>::default(),
             ],
         }
     }

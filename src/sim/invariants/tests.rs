@@ -7,7 +7,7 @@ use crate::{
     decide::{
         command::{Command, Lane, Measure, Write},
         event::{Actor, Answer, Declared, Outcome, Reading, Scope, TargetState},
-        fact::{Fact, Judged},
+        fact::{Fact, Judged, Refusal, Reply},
     },
     declare::{Snapshot, compile},
     ids::{ClusterName, IdempotencyKey},
@@ -429,7 +429,8 @@ fn i12_a_write_under_a_pause() {
 fn i13_soak_after_an_abort() {
     let mut bench = Bench::soaking();
     let release = bench.id.clone();
-    bench.fact(Fact::Aborted { release, by: ola(), reason: None, hold: true }).unwrap();
+    let aborted = Fact::Aborted { release, by: ola(), reason: None, hold: true };
+    bench.world.fold(bench.now, &[aborted], &[]).unwrap();
     bench.pass_time(Span::minutes(1));
     assert_eq!(bench.fact(bench.credited(Span::minutes(1))), Err(13));
 }
@@ -535,6 +536,64 @@ fn i25_a_journal_that_lacks_something() {
     assert_eq!(refolded([(now, &declared)].into_iter(), &world).unwrap(), world);
     let violation = refolded(std::iter::empty(), &world).unwrap_err();
     assert_eq!((violation.number, violation.detail.as_str()), (25, "it lacks shop"));
+}
+
+#[test]
+fn i27_a_secret_in_the_audit_and_in_an_answer() {
+    let mut bench = Bench::soaking();
+    let said = Reading::Error("HTTP 503".into());
+    bench.measured_as(Verdict::Error, said, vec![bench.running(false)]).unwrap();
+    let (release, ring) = (bench.id.clone(), "first".into());
+    let cause = format!("HTTP 503: {CANARY}");
+    assert_eq!(bench.told(vec![Fact::RingFailed { release, ring, cause }]), Err(27));
+    let mut bench = Bench::soaking();
+    let refused = Reply::Refused { kind: Refusal::NotAuthorised, detail: CANARY.into() };
+    let decision = Decision { reply: Some(refused), ..Decision::default() };
+    let (before, event) = (bench.world.clone(), wake());
+    let step = Step {
+        before: &before,
+        event: &event,
+        now: bench.now,
+        decision: &decision,
+        after: &before,
+    };
+    assert_eq!(bench.invariants.check(&step).map_err(|v| v.number), Err(27));
+}
+
+#[test]
+fn i30_an_abort_that_does_not_end() {
+    let aborted = || {
+        let mut bench = Bench::soaking();
+        let (release, ring) = (bench.id.clone(), RingName::from("first"));
+        let adopted = Fact::Adopted {
+            plan: bench.plan.clone(),
+            cluster: "one".into(),
+            version: None,
+            artifact: artifact("1"),
+        };
+        let stops =
+            Fact::Aborted { release: release.clone(), by: ola(), reason: None, hold: false };
+        let back = Fact::RollbackStarted { release, ring, by: "ola".into(), cause: "bad".into() };
+        let restore = Command::Restore(bench.write("one", "restore", artifact("1")));
+        bench.step(wake(), vec![adopted, stops, back], vec![restore]).unwrap();
+        bench
+    };
+    let mut bench = aborted();
+    bench.pass_time(Span::minutes(4));
+    bench.step(wake(), Vec::new(), Vec::new()).unwrap();
+    bench.pass_time(Span::minutes(60));
+    assert_eq!(bench.step(wake(), Vec::new(), Vec::new()), Err(30));
+    let (release, ring) = (aborted().id, RingName::from("first"));
+    let over = |cause: &str| {
+        let (release, ring, cluster) = (release.clone(), ring.clone(), "one".into());
+        let stuck = Fact::ClusterStuck { release, ring, cluster, cause: "late".into() };
+        let (release, ring, cause) = (bench.id.clone(), RingName::from("first"), cause.into());
+        vec![stuck, Fact::RingFailed { release, ring, cause }]
+    };
+    assert_eq!(aborted().step(wake(), over("stuck: one"), Vec::new()), Ok(()));
+    assert_eq!(aborted().step(wake(), over("stuck"), Vec::new()), Err(30));
+    let unfinished = vec![over("").swap_remove(0)];
+    assert_eq!(aborted().step(wake(), unfinished, Vec::new()), Err(30));
 }
 
 #[test]

@@ -15,10 +15,14 @@ use crate::{
     decide::{
         command::{Command, Measure, Write},
         event::{Answer, Event, Outcome, Reading, Status, TargetState},
+        gate::reading::read,
     },
     ids::{ClusterName, IdempotencyKey, PlanName},
     model::{ring::Artifact, time::Span},
-    sim::{fleet::Fleet, invariants::Landing},
+    sim::{
+        fleet::Fleet,
+        invariants::{CANARY, Landing},
+    },
 };
 
 /// States of a target that a stale read may show again.
@@ -266,7 +270,7 @@ impl Courier {
         };
         if fleet_first {
             for event in self.fleet.step(now)? {
-                self.heard(event, now, wall, &mut delivered);
+                self.heard(event, (now, wall), meddle, &mut delivered);
             }
             return Some(delivered);
         }
@@ -403,13 +407,19 @@ impl Courier {
     }
 
     /// What the fleet says, on its way to ringward.
-    fn heard(&mut self, event: Event, now: Span, wall: Timestamp, delivered: &mut Delivered) {
+    fn heard(
+        &mut self,
+        event: Event,
+        (now, wall): (Span, Timestamp),
+        meddle: &dyn Meddle,
+        delivered: &mut Delivered,
+    ) {
         match event {
             Event::Observed { plan, cluster, state } => {
                 self.observed((plan, cluster), state, now, delivered);
             }
             Event::Measured { plan, key, answer } => {
-                let answer = self.spoilt(&plan, &key, answer, now, wall);
+                let answer = self.spoilt((&plan, &key), answer, (now, wall), meddle);
                 let event = Event::Measured { plan, key, answer };
                 if !self.honest && self.chance.percent(4) {
                     let late = self.chance.seconds(0, 60);
@@ -490,11 +500,10 @@ impl Courier {
     /// What a metric source makes of the truth.
     fn spoilt(
         &mut self,
-        plan: &PlanName,
-        key: &IdempotencyKey,
+        (plan, key): (&PlanName, &IdempotencyKey),
         mut answer: Answer,
-        now: Span,
-        wall: Timestamp,
+        (now, wall): (Span, Timestamp),
+        meddle: &dyn Meddle,
     ) -> Answer {
         if self.honest {
             return answer;
@@ -529,7 +538,7 @@ impl Courier {
             Mood::Truthful => {}
             Mood::Failing => answer.value = value(0.1, wall),
             Mood::Silent => answer.value = Reading::Absent,
-            Mood::Broken => answer.value = Reading::Error("503".into()),
+            Mood::Broken => answer.value = refused(503, meddle),
             Mood::Sparse => {
                 answer.samples = answer.samples.map(|_| value(0.0, wall));
             }
@@ -540,7 +549,7 @@ impl Courier {
                     0 => value(f64::INFINITY, wall),
                     1 => value(0.2, wall),
                     2 => Reading::Absent,
-                    3 => Reading::Error("the answer is not JSON".into()),
+                    3 => refused(200, meddle),
                     _ => answer.value,
                 };
             }
@@ -559,5 +568,14 @@ impl Courier {
     fn post(&mut self, at: Span, parcel: Parcel) {
         self.due.insert((at, self.sent), parcel);
         self.sent += 1;
+    }
+}
+
+/// What ringward reads where the source answers with a page, and a credential on it.
+fn refused(status: u16, meddle: &dyn Meddle) -> Reading {
+    let body = format!("<html>Authorization: Bearer {CANARY}</html>");
+    match meddle.repeats_bodies() {
+        true => Reading::Error(format!("HTTP {status}: {body}")),
+        false => read(status, body.as_bytes()),
     }
 }

@@ -57,6 +57,11 @@ pub(super) trait Meddle: std::fmt::Debug {
         false
     }
 
+    /// Whether errors of a metric source repeat what it answered.
+    fn repeats_bodies(&self) -> bool {
+        false
+    }
+
     /// Whether writers of an earlier epoch may still record.
     fn admits_old_writers(&self) -> bool {
         false

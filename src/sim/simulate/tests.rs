@@ -1,7 +1,10 @@
 //! Proof of the prover: faults are planted in the simulator, and each must be found by the invariant
 //! that it breaks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     meddle::{Honest, Meddle},
@@ -37,6 +40,14 @@ fn a_failure_says_what_shows_it_again() {
     assert!(failure.tale.last().is_some_and(|line| line.contains("ringStarted")), "{text}");
     let replayed = FAULTS[0].run(failure.seed).expect("it fails again");
     assert_eq!((replayed.step, replayed.tale), (failure.step, failure.tale));
+}
+
+#[test]
+fn every_invariant_has_a_fault_that_breaks_it() {
+    let broken: BTreeSet<u8> = FAULTS.iter().flat_map(|fault| fault.breaks).copied().collect();
+    assert_eq!(broken, (1..=32).collect());
+    let names: BTreeSet<&str> = FAULTS.iter().map(|fault| fault.what).collect();
+    assert_eq!(names.len(), FAULTS.len());
 }
 
 #[test]
@@ -93,6 +104,7 @@ enum Flag {
     Wakes,
     Dangling,
     OldWriters,
+    Bodies,
 }
 
 impl Fault {
@@ -173,6 +185,10 @@ impl Meddle for Meddler {
 
     fn forgets_dangling(&self) -> bool {
         self.has(Flag::Dangling)
+    }
+
+    fn repeats_bodies(&self) -> bool {
+        self.has(Flag::Bodies)
     }
 
     fn admits_old_writers(&self) -> bool {
@@ -466,6 +482,11 @@ const FAULTS: &[Fault] = &[
         planted: Planted::Flag(Flag::Unrecorded),
     },
     Fault {
+        what: "an error repeats what a metric source answered",
+        breaks: &[27],
+        planted: Planted::Flag(Flag::Bodies),
+    },
+    Fault {
         what: "a plan in error takes another with it",
         breaks: &[28],
         planted: Planted::Decided(|world, event, decision| {
@@ -484,6 +505,46 @@ const FAULTS: &[Fault] = &[
         what: "commands that found no room, or were out at a crash, are forgotten",
         breaks: &[29, 31],
         planted: Planted::Flag(Flag::Dangling),
+    },
+    Fault {
+        what: "the way back of an aborted release has no deadline",
+        breaks: &[30],
+        planted: Planted::Decided(|world, _, decision| {
+            let aborted = |id: &ReleaseId| world.release(id).is_some_and(|r| r.aborted.is_some());
+            let late = decision.facts.iter().position(|fact| {
+                let Fact::ClusterStuck { release, cause, .. } = fact else { return false };
+                aborted(release) && cause.starts_with("not back within")
+            });
+            // Whatever was concluded from it is left out with it.
+            if let Some(at) = late {
+                decision.facts.truncate(at);
+            }
+        }),
+    },
+    Fault {
+        what: "an aborted ring that is back stays on its way",
+        breaks: &[30],
+        planted: Planted::Decided(|world, _, decision| {
+            decision.facts.retain(|fact| match fact {
+                Fact::RingAborted { release, ring } => {
+                    world.run(release, ring).is_none_or(|run| run.phase != Phase::RollingBack)
+                }
+                _ => true,
+            });
+        }),
+    },
+    Fault {
+        what: "an aborted ring that cannot go back does not say where",
+        breaks: &[30],
+        planted: Planted::Decided(|_, _, decision| {
+            for fact in &mut decision.facts {
+                if let Fact::RingFailed { cause, .. } = fact
+                    && cause.starts_with("could not go back")
+                {
+                    *cause = "could not go back".into();
+                }
+            }
+        }),
     },
     Fault {
         what: "the end of an effect is not taken in",

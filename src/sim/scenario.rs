@@ -6,10 +6,10 @@
 
 mod expect;
 mod history;
-mod model;
-mod read;
-mod run;
-mod source;
+pub(super) mod model;
+pub(super) mod read;
+pub(super) mod run;
+pub(super) mod source;
 mod wire;
 
 use std::{
@@ -22,6 +22,7 @@ use std::{
     },
 };
 
+pub(super) use self::source::artifact;
 use self::{model::Scenario, source::Source};
 use crate::{
     declare::{self, Diagnostic},
@@ -86,6 +87,14 @@ pub fn run(path: impl AsRef<Path>) -> Result<Vec<Outcome>, Error> {
         return Err(Error::Nothing { path: path.into() });
     }
     Ok(run_all(&jobs))
+}
+
+/// Reads the scenarios of a file's bytes and runs none; how many there are.
+///
+/// # Errors
+/// Every mistake in them, with its place.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<usize, Vec<Diagnostic>> {
+    read::read(path, bytes).map(|scenarios| scenarios.len())
 }
 
 /// A line a scenario, what failed beneath it, and how many did.

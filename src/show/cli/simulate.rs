@@ -1,19 +1,23 @@
 //! `simulate`: random worlds against the real core, every invariant after every event.
 
-use std::io::IsTerminal as _;
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     show::exit::Exit,
-    sim::simulate::{Options, simulate},
+    sim::simulate::{Failure, Options, shrink, simulate},
 };
 
 /// Simulate random worlds: plans, fleets, operators and faults against the real core
 ///
 /// Checks every invariant after every event, kills ringward at every seam, then removes all faults and demands
-/// that everything comes to rest. The same seed is the same world; a failure prints the command that shows it again.
+/// that everything comes to rest. The same seed is the same world; a failure prints the command that shows it again,
+/// and is shrunk to a scenario file that `ringward test` runs.
 #[derive(Debug, Args)]
 #[command(after_help = "EXIT CODES
   0  nothing went wrong
@@ -32,6 +36,21 @@ pub struct Simulate {
     /// How many events of each world go wrong before all faults are removed.
     #[arg(long, value_name = "N", default_value_t = Options::default().steps)]
     steps: u64,
+    /// Where a failure is written as a scenario, in a folder of its seed.
+    #[arg(long, value_name = "DIR", default_value = "shrunk")]
+    shrunk: PathBuf,
+}
+
+/// Makes a failure small and writes it; in words, how that went.
+fn retold(failure: &Failure, folder: &Path) -> String {
+    match shrink(failure.seed, failure.steps).map(|shrunk| shrunk.write(folder)) {
+        Some(Ok(written)) => written.to_string(),
+        Some(Err(error)) => {
+            format!("its scenario cannot be written to {}: {error}", folder.display())
+        }
+        None => "no scenario shows it: it is the journal's or a target's doing, or comes to no end"
+            .into(),
+    }
 }
 
 /// Runs `simulate`.
@@ -49,7 +68,7 @@ pub fn run(args: &Simulate) -> Exit {
         events += outcome.events;
         crashes += outcome.crashes;
         if let Some(failure) = &outcome.failure {
-            bar.suspend(|| println!("{failure}\n"));
+            bar.suspend(|| println!("{failure}\n{}\n", retold(failure, &args.shrunk)));
         }
         bar.inc(1);
     });

@@ -1,5 +1,8 @@
 use super::Violation;
-use crate::decide::{command::Command, fact::Reply, world::World};
+use crate::{
+    decide::{command::Command, fact::Reply, world::World},
+    record::{Draft, Store},
+};
 
 const SAYS: &str = "what could not be recorded is neither acknowledged nor done";
 
@@ -27,6 +30,20 @@ pub fn acknowledged(reply: &Reply, append_failed: bool) -> Result<(), Violation>
         false => Ok(()),
         true => {
             let detail = format!("{reply:?} is answered, and was not recorded");
+            Err(Violation { number: 26, says: SAYS, detail })
+        }
+    }
+}
+
+/// Looks at a journal whose last append has failed: it takes nothing more until it is opened again.
+///
+/// # Errors
+/// It does.
+pub fn nothing_more(store: &dyn Store, epoch: u64, drafts: &[Draft]) -> Result<(), Violation> {
+    match store.append(epoch, drafts) {
+        Err(_) => Ok(()),
+        Ok(numbers) => {
+            let detail = format!("after a failed append {numbers:?} were taken");
             Err(Violation { number: 26, says: SAYS, detail })
         }
     }

@@ -46,7 +46,7 @@ pub use self::{
     i14_acknowledged::Acknowledged,
     i24_journal::{Journal, broken as broken_journal},
     i25_refold::{refolded, same},
-    i26_recorded::{acknowledged, recorded},
+    i26_recorded::{acknowledged, nothing_more, recorded},
     i27_secrets::CANARY,
     i29_settled::settled,
     i31_dangling::dangling,

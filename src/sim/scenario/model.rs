@@ -7,18 +7,21 @@ use jiff::{SignedDuration, Timestamp};
 use super::wire::{Range, RefusedAs};
 use crate::{
     decide::{
-        event::Action,
+        event::{Action, Event},
         fact::Verdict,
         phase::{ReleasePhase, RingPhase},
         waiting::HoldKind,
     },
-    ids::{ClusterName, GateName, Jurisdiction, PlanName, Principal, ReleaseId, RingName, Version},
+    ids::{
+        ClusterName, GateName, IdempotencyKey, Jurisdiction, PlanName, Principal, ReleaseId,
+        RingName, Version,
+    },
     model::time::Span,
     sim::fleet::{Series, Stretch},
 };
 
 /// What happens, and what must come of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Scenario {
     /// What it shows.
     pub name: String,
@@ -30,6 +33,8 @@ pub struct Scenario {
     pub start: Timestamp,
     /// What runs everywhere, fully soaked.
     pub known: BTreeMap<PlanName, Version>,
+    /// Whether the fleet does nothing by itself: only what steps say reaches ringward.
+    pub scripted: bool,
     /// What the metric sources answer, and the line of each.
     pub series: Vec<(Series, usize)>,
     /// Clusters that behave otherwise than usual.
@@ -39,7 +44,7 @@ pub struct Scenario {
 }
 
 /// How a cluster behaves otherwise than usual.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Site {
     /// Which.
     pub name: ClusterName,
@@ -56,7 +61,7 @@ pub struct Site {
 }
 
 /// Something at a time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Step {
     /// When, from the start.
     pub at: Span,
@@ -67,7 +72,7 @@ pub struct Step {
 }
 
 /// What happens, or is looked at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum What {
     /// Somebody asks for something.
     Ask(Asking),
@@ -96,12 +101,14 @@ pub enum What {
         /// What it runs now.
         running: Version,
     },
+    /// ringward hears of a target, of the end of a write or of a measurement, whether it is true or not.
+    Hear(Event),
     /// What must be so.
     Expect(Box<Expect>),
 }
 
-/// A request, but for what only the run knows.
-#[derive(Debug)]
+/// A request.
+#[derive(Debug, Clone)]
 pub struct Asking {
     /// Who asks.
     pub by: Principal,
@@ -109,12 +116,16 @@ pub struct Asking {
     pub roles: Vec<String>,
     /// Where they belong to.
     pub jurisdiction: Option<Jurisdiction>,
+    /// What makes a repeat of it recognisable.
+    pub key: Option<IdempotencyKey>,
+    /// The revision of the plan that they saw.
+    pub seen: Option<u64>,
     /// What they ask for.
     pub action: Action,
 }
 
 /// What must be so.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Expect {
     /// Of which release.
     pub release: Option<ReleaseId>,
@@ -140,6 +151,8 @@ pub struct Expect {
     pub release_never: Vec<ReleasePhase>,
     /// The ring that started only after this one had reached `phase` (its start, where none is given).
     pub before: Option<RingName>,
+    /// Every invariant held until now. It is checked after each event anyway: this waits for the time.
+    pub invariants: bool,
     /// What stands in the journal.
     pub audit: Option<String>,
 }

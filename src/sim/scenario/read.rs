@@ -10,13 +10,13 @@ use super::{
     wire,
 };
 use crate::{
-    decide::event::{Action, Scope},
+    decide::event::{Action, Answer, Event, Outcome, Reading, Scope, Status, TargetState},
     declare::{
         self, Diagnostic,
         diagnostic::Rule,
         text::{Content, Document, File, Node},
     },
-    ids::{Jurisdiction, PlanName, Principal, ReleaseId, RingName},
+    ids::{IdempotencyKey, Jurisdiction, PlanName, Principal, ReleaseId, RingName},
     model::time::Span,
     sim::{
         fleet::{Series, Stretch},
@@ -89,6 +89,7 @@ impl Reader<'_> {
             source: path.parent().unwrap_or(Path::new("")).join(&spec.source),
             start: spec.start,
             known: spec.known,
+            scripted: spec.fleet == wire::Fleet::Scripted,
             series,
             sites,
             steps,
@@ -97,7 +98,9 @@ impl Reader<'_> {
 
     fn what(&mut self, i: usize, step: wire::Step, start: Timestamp) -> Option<What> {
         let wire::Step {
-            at: _,
+            at,
+            key,
+            seen,
             release,
             pause,
             resume,
@@ -113,8 +116,10 @@ impl Reader<'_> {
             restart,
             clock,
             drift,
+            hear,
             expect,
         } = step;
+        let then = start.saturating_add(at.to_signed()).unwrap_or(start);
         let mut found: Vec<Option<What>> = Vec::new();
         found.extend(release.map(|release| Some(submit(release))));
         found.extend(pause.map(|pause| self.pause(i, "pause", pause)));
@@ -143,13 +148,22 @@ impl Reader<'_> {
         found.extend(restart.map(|restart| Some(What::Restart { down: restart.down })));
         found.extend(clock.map(|clock| Some(What::Jump(clock.jump.0.0))));
         found.extend(drift.map(|drift| self.drift(i, drift)));
+        found.extend(hear.map(|hear| self.hear(i, hear, then)));
         found.extend(expect.map(|expect| self.expect(i, expect)));
         if found.len() == 1 {
-            return found.pop().flatten();
+            let mut what = found.pop().flatten()?;
+            if let What::Ask(asking) = &mut what {
+                (asking.key, asking.seen) = (key, seen);
+            } else if key.is_some() || seen.is_some() {
+                let message = "`key` and `seen` belong to what somebody asks for";
+                self.step_problem(i, "", Rule::Sch007, message, "");
+                return None;
+            }
+            return Some(what);
         }
         let message = format!("a step does one thing, and this does {}", found.len());
         let help = "give each its own `at`: release, pause, resume, approve, reject, abort, retry, \
-                    rollback, advance, freeze, lift, edit, restart, clock, drift or expect";
+                    rollback, advance, freeze, lift, edit, restart, clock, drift, hear or expect";
         self.step_problem(i, "", Rule::Sch007, &message, help);
         None
     }
@@ -255,6 +269,48 @@ impl Reader<'_> {
         Some(What::Drift { cluster, plan, running })
     }
 
+    /// `instant` is what the wall clock says then, unless it was set in between.
+    fn hear(&mut self, i: usize, hear: wire::Hear, instant: Timestamp) -> Option<What> {
+        let event = match (hear.target, hear.write, hear.measure) {
+            (Some(target), None, None) => heard_target(target),
+            (None, Some(write), None) => {
+                let outcome = match write.outcome {
+                    wire::OutcomeWord::Done => Outcome::Done,
+                    wire::OutcomeWord::Refused => Outcome::Refused(write.why),
+                };
+                Event::Outcome { plan: plan_of(&write.key), key: write.key, outcome }
+            }
+            (None, None, Some(measure)) => {
+                let wire::HearMeasure { key, value, samples, baseline } = measure;
+                let reading = |told: wire::Told| match told {
+                    wire::Told::Value { value, at } => {
+                        Reading::Value { value, at: at.unwrap_or(instant) }
+                    }
+                    wire::Told::Absent => Reading::Absent,
+                    wire::Told::Error(why) => Reading::Error(why),
+                };
+                let answer = Answer {
+                    value: reading(value),
+                    samples: samples.map(reading),
+                    baseline: baseline.map(reading),
+                };
+                Event::Measured { plan: plan_of(&key), key, answer }
+            }
+            _ => {
+                let help = "one of {target: {..}}, {write: {..}}, {measure: {..}}";
+                self.step_problem(
+                    i,
+                    "hear",
+                    Rule::Sch007,
+                    "it is not clear what is heard of",
+                    help,
+                );
+                return None;
+            }
+        };
+        Some(What::Hear(event))
+    }
+
     fn expect(&mut self, i: usize, expect: wire::Expect) -> Option<What> {
         let mut lowered = Expect {
             release: expect.release,
@@ -266,6 +322,7 @@ impl Reader<'_> {
             refused: expect.refused.map(|refused| refused.0),
             release_phase: expect.release_phase.map(|phase| phase.0),
             before: expect.before.map(|before| before.ring),
+            invariants: expect.invariants.is_some(),
             audit: expect.audit.map(|audit| audit.contains),
             ..Expect::default()
         };
@@ -311,9 +368,10 @@ impl Reader<'_> {
             return None;
         }
         let asks_more = asks_cluster || lowered.refused.is_some() || lowered.audit.is_some();
+        let asks_more = asks_more || lowered.invariants;
         if !(asks_ring || asks_release || asks_more) {
-            let help = "phase, soak, heldBy, verdict, running, refused, releasePhase, never, before \
-                        or audit";
+            let help = "phase, soak, heldBy, verdict, running, refused, releasePhase, never, before, \
+                        audit or invariants";
             self.step_problem(i, "expect", Rule::Sch003, "nothing is expected", help);
             return None;
         }
@@ -369,14 +427,15 @@ fn ask(by: Option<Principal>, roles: Vec<String>, action: Action) -> What {
 /// Every actor is an operator, and what else they are said to be.
 fn asking(by: Option<Principal>, roles: Vec<String>, action: Action) -> Asking {
     let roles = std::iter::once("operator".into()).chain(roles).collect();
-    Asking { by: by.unwrap_or_else(somebody), roles, jurisdiction: None, action }
+    let by = by.unwrap_or_else(somebody);
+    Asking { by, roles, jurisdiction: None, key: None, seen: None, action }
 }
 
 fn submit(submit: wire::Submit) -> What {
     let release = ReleaseId { plan: submit.plan, version: submit.version };
     let by = submit.by.or_else(|| submit.author.clone());
     let action = Action::Submit {
-        artifact: artifact(&release.plan, &release.version),
+        artifact: artifact(&release.plan, submit.content.as_ref().unwrap_or(&release.version)),
         release,
         author: submit.author,
         lane: submit.lane,
@@ -399,4 +458,23 @@ fn judge(approve: wire::Approve, agrees: bool) -> What {
 fn abort(abort: wire::Abort) -> What {
     let wire::Abort { release, hold, by, roles, reason } = abort;
     ask(by, roles, Action::Abort { release, hold, reason })
+}
+
+fn heard_target(target: wire::HearTarget) -> Event {
+    let wire::HearTarget { plan, cluster, status, why, running, intent, revision } = target;
+    let status = match status {
+        wire::StatusWord::Pending => Status::Pending,
+        wire::StatusWord::Progressing => Status::Progressing(why),
+        wire::StatusWord::Paused => Status::Paused,
+        wire::StatusWord::Succeeded => Status::Succeeded,
+        wire::StatusWord::Failed => Status::Failed(why),
+        wire::StatusWord::Unknown => Status::Unknown(why),
+    };
+    let image = running.map(|version| artifact(&plan, &version));
+    Event::Observed { plan, cluster, state: TargetState { status, image, intent, revision } }
+}
+
+/// A key begins with the plan that it is of.
+fn plan_of(key: &IdempotencyKey) -> PlanName {
+    key.as_str().split('@').next().unwrap_or_default().into()
 }

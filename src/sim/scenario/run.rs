@@ -31,6 +31,7 @@ use crate::{
     sim::{
         fleet::{Fleet, Site},
         invariants::{self, Invariants, Step, Violation},
+        simulate::meddle::{Honest, Meddle},
     },
 };
 
@@ -97,6 +98,7 @@ pub struct Run<'s> {
     pub(super) refused: Option<(Refusal, String)>,
     /// Whether anything was asked for yet.
     pub(super) asked: bool,
+    meddle: &'s mut dyn Meddle,
     invariants: Invariants,
     wakes: BTreeMap<PlanName, Wake>,
     /// Plans that look again because what all share has changed.
@@ -119,13 +121,61 @@ pub struct Report {
     pub failures: Vec<String>,
     /// How many events the core answered.
     pub events: u64,
+    /// How it broke and when, where it could not go on.
+    pub broken: Option<(Symptom, Span)>,
+}
+
+/// What broke, whatever the words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Symptom {
+    /// An invariant, by its number, and what should hold.
+    Invariant(u8, &'static str),
+    /// The core contradicts itself.
+    Core,
+    /// The core goes round in circles.
+    Spin,
+}
+
+impl std::fmt::Display for Symptom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Symptom::Invariant(number, says) => write!(f, "invariant {number}: {says}"),
+            Symptom::Core => f.write_str("the core contradicts itself"),
+            Symptom::Spin => f.write_str("the core goes round in circles"),
+        }
+    }
+}
+
+impl Broken {
+    /// Nothing where a step cannot be taken: that is the scenario's own mistake.
+    fn symptom(&self) -> Option<Symptom> {
+        match self {
+            Broken::Core { .. } => Some(Symptom::Core),
+            Broken::Invariant { violation, .. } => {
+                Some(Symptom::Invariant(violation.number, violation.says))
+            }
+            Broken::Spin { .. } => Some(Symptom::Spin),
+            Broken::Step { .. } => None,
+        }
+    }
 }
 
 /// Runs `scenario` over its declarations.
 pub fn run(scenario: &Scenario, source: &Arc<Source>) -> Report {
-    let mut run = Run::new(scenario, source.clone());
+    run_with(scenario, source, &mut Honest)
+}
+
+/// The same with somebody who meddles.
+pub(in crate::sim) fn run_with(
+    scenario: &Scenario,
+    source: &Arc<Source>,
+    meddle: &mut dyn Meddle,
+) -> Report {
+    let mut run = Run::new(scenario, source.clone(), meddle);
     let mut failures = Vec::new();
+    let mut symptom = None;
     if let Err(broken) = run.all(&mut failures) {
+        symptom = broken.symptom().map(|symptom| (symptom, run.at));
         let chain = match &broken {
             Broken::Core { source, .. } => format!("{broken}: {source}"),
             Broken::Invariant { .. } | Broken::Spin { .. } | Broken::Step { .. } => {
@@ -139,11 +189,11 @@ pub fn run(scenario: &Scenario, source: &Arc<Source>) -> Report {
     if !failures.is_empty() {
         failures.extend(run.source.errors().map(|error| format!("the source has an {error}")));
     }
-    Report { failures, events: run.events }
+    Report { failures, events: run.events, broken: symptom }
 }
 
 impl<'s> Run<'s> {
-    fn new(scenario: &'s Scenario, source: Arc<Source>) -> Self {
+    fn new(scenario: &'s Scenario, source: Arc<Source>, meddle: &'s mut dyn Meddle) -> Self {
         let mut sites: BTreeMap<ClusterName, Site> = BTreeMap::new();
         for site in &scenario.sites {
             let versions = &site.never_ready;
@@ -169,6 +219,7 @@ impl<'s> Run<'s> {
             history: History::default(),
             refused: None,
             asked: false,
+            meddle,
             invariants: Invariants::default(),
             wakes: BTreeMap::new(),
             again: BTreeSet::new(),
@@ -227,6 +278,12 @@ impl<'s> Run<'s> {
             }
             What::Restart { down } => {
                 self.refold()?;
+                let told = self.world.clone();
+                self.meddle.recovered(&mut self.world);
+                invariants::same(&self.world, &told).map_err(|violation| Broken::Invariant {
+                    event: "ringward was killed".into(),
+                    violation,
+                })?;
                 self.fleet.forget_ringward();
                 self.wakes.clear();
                 self.again.clear();
@@ -255,6 +312,7 @@ impl<'s> Run<'s> {
                 self.fleet.drift(plan, cluster, &artifact(plan, running), self.at);
                 Ok(())
             }
+            What::Hear(event) => self.feed(event.clone()),
             What::Expect(_) => Ok(()),
         }
     }
@@ -272,7 +330,8 @@ impl<'s> Run<'s> {
         };
         self.asked = true;
         let action = asking.action.clone();
-        self.feed(Event::Operator(Request { by, key: None, seen: None, action }))
+        let (key, seen) = (asking.key.clone(), asking.seen);
+        self.feed(Event::Operator(Request { by, key, seen, action }))
     }
 
     /// ringward starts, for the first time or again.
@@ -286,7 +345,7 @@ impl<'s> Run<'s> {
         }
         let writes: Vec<Arc<Command>> =
             self.world.plans.values().flat_map(|plan| plan.in_flight.values().cloned()).collect();
-        for command in writes {
+        for command in writes.into_iter().filter(|_| !self.scenario.scripted) {
             // Measurements of a predecessor are asked for anew by the core itself.
             if let Command::Deploy(write) | Command::Restore(write) = command.as_ref() {
                 self.fleet.write(write, self.at);
@@ -306,6 +365,7 @@ impl<'s> Run<'s> {
             | What::EditDocument(_)
             | What::Restart { .. }
             | What::Jump(_)
+            | What::Hear(_)
             | What::Expect(_) => None,
         });
         known.chain(released).chain(drifted).collect()
@@ -326,7 +386,9 @@ impl<'s> Run<'s> {
             };
             self.feed(Event::Declared { plan, declared })?;
         }
-        for plan in source.compiled.plans.values().flatten() {
+        let simulated =
+            source.compiled.plans.values().flatten().filter(|_| !self.scenario.scripted);
+        for plan in simulated {
             let version = self.scenario.known.get(&plan.name);
             for cluster in plan.clusters() {
                 // Where nothing is known, something runs all the same.
@@ -397,8 +459,11 @@ impl<'s> Run<'s> {
     }
 
     fn feed(&mut self, event: Event) -> Result<(), Broken> {
-        let decision = decide(&self.world, &event, self.now())
+        let now = self.now();
+        let view = self.meddle.view(&self.world, &event);
+        let mut decision = decide(view.as_ref().unwrap_or(&self.world), &event, now)
             .map_err(|source| Broken::Core { event: name_of(&event), source })?;
+        self.meddle.decided(&self.world, &event, now, &mut decision);
         self.record(event, decision)
     }
 
@@ -412,6 +477,7 @@ impl<'s> Run<'s> {
         self.world
             .fold(now, &decision.facts, &decision.commands)
             .map_err(|source| Broken::Core { event: name_of(&event), source })?;
+        self.meddle.folded(&mut self.world);
         let plan = plan_of(&event).cloned();
         self.journal.push(Entry { at: self.at, now, plan, decision });
         let decision = &self.journal[self.journal.len() - 1].decision;
@@ -424,7 +490,11 @@ impl<'s> Run<'s> {
                 Some(Reply::Done { .. }) | None => None,
             };
         }
-        for command in decision.commands.clone() {
+        let commands = match self.scenario.scripted {
+            true => Vec::new(),
+            false => decision.commands.clone(),
+        };
+        for command in commands {
             match command {
                 Command::Deploy(write) | Command::Restore(write) => {
                     self.fleet.write(&write, self.at);
@@ -444,7 +514,10 @@ impl<'s> Run<'s> {
         for (plan, state) in &self.world.plans {
             let same = before.plans.get(plan).is_some_and(|was| Arc::ptr_eq(was, state));
             if !same || about == Some(plan) {
-                let wake = wake::next(&self.world, plan, now);
+                let wake = match self.meddle.forgets_wakes() {
+                    true => Wake::default(),
+                    false => wake::next(&self.world, plan, now),
+                };
                 // Only what an event is about was gone through to the end.
                 if about == Some(plan) {
                     let woken = wake.at.is_some() || wake.shared.any();

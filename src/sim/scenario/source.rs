@@ -32,7 +32,8 @@ impl Source {
         read_dir(directory).map(|snapshot| Self::of(snapshot.files))
     }
 
-    fn of(files: BTreeMap<String, Vec<u8>>) -> Self {
+    /// Files that declare something.
+    pub(in crate::sim) fn of(files: BTreeMap<String, Vec<u8>>) -> Self {
         let snapshot = Snapshot { commit: content_hash(&files), files };
         let compiled = compile(&snapshot);
         Self { files: snapshot.files, compiled }

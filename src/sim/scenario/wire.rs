@@ -17,8 +17,8 @@ use crate::{
         waiting::HoldKind,
     },
     ids::{
-        ClusterName, FreezeId, GateName, Jurisdiction, PlanName, Principal, ReleaseId, RingName,
-        Version,
+        ClusterName, FreezeId, GateName, IdempotencyKey, Jurisdiction, PlanName, Principal,
+        ReleaseId, RingName, Version,
     },
     model::time::Span,
     sim::notation::Values,
@@ -70,10 +70,23 @@ pub struct Spec {
     #[serde(default)]
     pub known: BTreeMap<PlanName, Version>,
     #[serde(default)]
+    pub fleet: Fleet,
+    #[serde(default)]
     pub metrics: Vec<Metric>,
     #[serde(default)]
     pub clusters: Vec<Cluster>,
     pub steps: Vec<Step>,
+}
+
+/// Whether the fleet does anything by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fleet {
+    /// It deploys, is seen and is measured.
+    #[default]
+    Simulated,
+    /// It does nothing: only what steps say reaches ringward.
+    Scripted,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,6 +130,10 @@ pub struct Stretch {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
     pub at: Span,
+    /// Makes a repeat of a request recognisable.
+    pub key: Option<IdempotencyKey>,
+    /// The revision of the plan that the one who asks saw.
+    pub seen: Option<u64>,
     pub release: Option<Submit>,
     pub pause: Option<Pause>,
     pub resume: Option<Pause>,
@@ -132,6 +149,7 @@ pub struct Step {
     pub restart: Option<Restart>,
     pub clock: Option<ClockStep>,
     pub drift: Option<Drift>,
+    pub hear: Option<Hear>,
     pub expect: Option<Expect>,
 }
 
@@ -140,6 +158,8 @@ pub struct Step {
 pub struct Submit {
     pub plan: PlanName,
     pub version: Version,
+    /// The version whose content is deployed, where it is not its own.
+    pub content: Option<Version>,
     pub author: Option<Principal>,
     pub by: Option<Principal>,
     #[serde(default)]
@@ -302,6 +322,118 @@ pub struct Drift {
     pub jurisdiction: Option<Value>,
 }
 
+/// Something that ringward hears: of a target, a write or a measurement.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Hear {
+    pub target: Option<HearTarget>,
+    pub write: Option<HearWrite>,
+    pub measure: Option<HearMeasure>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HearTarget {
+    pub plan: PlanName,
+    pub cluster: ClusterName,
+    pub status: StatusWord,
+    /// How far it is, or why.
+    #[serde(default)]
+    pub why: String,
+    pub running: Option<Version>,
+    /// The key of the write that the target carries.
+    pub intent: Option<IdempotencyKey>,
+    pub revision: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub enum StatusWord {
+    Pending,
+    Progressing,
+    Paused,
+    Succeeded,
+    Failed,
+    Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HearWrite {
+    /// `plan@version/ring/cluster/attempt/deploy` or `…/restore`.
+    pub key: IdempotencyKey,
+    pub outcome: OutcomeWord,
+    #[serde(default)]
+    pub why: String,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OutcomeWord {
+    Done,
+    Refused,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HearMeasure {
+    /// `plan@version/ring/cluster/attempt/gate/n`.
+    pub key: IdempotencyKey,
+    pub value: Told,
+    pub samples: Option<Told>,
+    pub baseline: Option<Told>,
+}
+
+/// A number or `_`; `{is: 0.9, at: INSTANT}` where it is true of another instant than now, and
+/// `{error: TEXT}`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    Value { value: f64, at: Option<Timestamp> },
+    Absent,
+    Error(String),
+}
+
+impl<'de> Deserialize<'de> for Told {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Long {
+            is: Option<Value>,
+            at: Option<Timestamp>,
+            error: Option<String>,
+        }
+        let number = |value: &Value| {
+            let text = value.as_str().and_then(|text| text.parse().ok());
+            value.as_f64().or(text).filter(|number| !number.is_nan())
+        };
+        let wrong =
+            || D::Error::custom("write a number, `_`, {is: 0.9, at: INSTANT} or {error: TEXT}");
+        let written = Value::deserialize(d)?;
+        match &written {
+            Value::String(text) if text == "_" => Ok(Self::Absent),
+            Value::Mapping(_) => {
+                let long: Long = serde_yaml::from_value(written).map_err(D::Error::custom)?;
+                match (long.is, long.error) {
+                    (Some(is), None) => {
+                        let value = number(&is).ok_or_else(wrong)?;
+                        Ok(Self::Value { value, at: long.at })
+                    }
+                    (None, Some(error)) if long.at.is_none() => Ok(Self::Error(error)),
+                    _ => Err(wrong()),
+                }
+            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Sequence(_)
+            | Value::Tagged(_) => {
+                let value = number(&written).ok_or_else(wrong)?;
+                Ok(Self::Value { value, at: None })
+            }
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expect {
@@ -320,6 +452,14 @@ pub struct Expect {
     pub never: Option<Vec<String>>,
     pub before: Option<Before>,
     pub audit: Option<Audit>,
+    pub invariants: Option<Hold>,
+}
+
+/// Every invariant, at any time until then.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Hold {
+    Hold,
 }
 
 /// Why a request is refused: a problem type, or the rule that forbids it.

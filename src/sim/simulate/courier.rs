@@ -10,7 +10,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
-use super::{chance::Chance, landscape::Landscape, meddle::Meddle};
+use super::{
+    chance::Chance,
+    landscape::Landscape,
+    meddle::Meddle,
+    trouble::{Trouble, Troubles},
+};
 use crate::{
     decide::{
         command::{Command, Measure, Write},
@@ -51,6 +56,7 @@ pub(super) struct Courier {
     /// Targets that are declared and are not there.
     missing: BTreeSet<Object>,
     moods: BTreeMap<Object, (Span, Mood)>,
+    troubles: Troubles,
 }
 
 /// A write on its way to a target, and the newest that waits for it.
@@ -125,6 +131,7 @@ impl Courier {
             given_up: landscape.given_up.clone(),
             missing: landscape.missing.clone(),
             moods: BTreeMap::new(),
+            troubles: Troubles::new(),
         }
     }
 
@@ -147,6 +154,15 @@ impl Courier {
     /// From now on nothing is lost, late or a lie.
     pub(super) fn calm_down(&mut self) {
         self.honest = true;
+    }
+
+    /// What went wrong so far, and how often.
+    pub(super) fn troubles(&self) -> &Troubles {
+        &self.troubles
+    }
+
+    fn count(&mut self, trouble: Trouble) {
+        *self.troubles.entry(trouble).or_default() += 1;
     }
 
     /// When something happens next.
@@ -200,6 +216,7 @@ impl Courier {
     pub(super) fn send(&mut self, command: &Command, epoch: u64, interval: Span, at: Span) {
         if !self.honest && self.chance.percent(1) {
             self.dropped += 1;
+            self.count(Trouble::NoRoom);
             return;
         }
         match command {
@@ -244,6 +261,7 @@ impl Courier {
         let object = (write.release.plan.clone(), write.cluster.clone());
         if !self.honest && self.chance.percent(8) {
             // Lost on its way, and tried again.
+            self.count(Trouble::Loss);
             let pause = self.chance.seconds(1, 30);
             self.post(at + pause, Parcel::Send { write, epoch });
             return;
@@ -320,6 +338,7 @@ impl Courier {
         if let Some(Event::Observed { state, .. }) = &before
             && matches!(state.status, Status::Unknown(_))
         {
+            self.count(Trouble::Unreachable);
             if ours {
                 let pause = self.lateness(30) + Span::seconds(1);
                 self.post(now + pause, Parcel::Send { write, epoch });
@@ -343,6 +362,7 @@ impl Courier {
             return;
         }
         if !known && !self.honest && self.chance.percent(2) {
+            self.count(Trouble::Refusal);
             let outcome = Outcome::Refused("its owner has not consented".into());
             if ours {
                 self.post(now, Parcel::Settled { write, outcome });
@@ -365,6 +385,7 @@ impl Courier {
         }
         if ours && !self.honest && self.chance.percent(6) {
             // Its answer is lost: it is sent again, and must change nothing.
+            self.count(Trouble::Loss);
             let pause = self.chance.seconds(1, 30);
             self.post(now + pause, Parcel::Send { write, epoch });
         } else if ours {
@@ -391,6 +412,7 @@ impl Courier {
         let object = (write.release.plan.clone(), write.cluster.clone());
         let event = Event::Outcome { plan: object.0.clone(), key: write.key, outcome };
         if !self.honest && self.chance.percent(5) {
+            self.count(Trouble::Repetition);
             let late = self.chance.seconds(0, 60);
             self.post(now + late, Parcel::Say(event.clone()));
         }
@@ -422,6 +444,7 @@ impl Courier {
                 let answer = self.spoilt((&plan, &key), answer, (now, wall), meddle);
                 let event = Event::Measured { plan, key, answer };
                 if !self.honest && self.chance.percent(4) {
+                    self.count(Trouble::Repetition);
                     let late = self.chance.seconds(0, 60);
                     self.post(now + late, Parcel::Say(event.clone()));
                 }
@@ -458,7 +481,17 @@ impl Courier {
             delivered.events.push(event);
             return;
         }
-        match self.chance.below(20) {
+        let turn = self.chance.below(20);
+        let trouble = match turn {
+            0 => Some(Trouble::Loss),
+            1 | 2 => Some(Trouble::Reordering),
+            3 => Some(Trouble::Repetition),
+            4 | 5 => old.is_some().then_some(Trouble::StaleRead),
+            6 | 7 => Some(Trouble::Flapping),
+            _ => None,
+        };
+        trouble.into_iter().for_each(|trouble| self.count(trouble));
+        match turn {
             // Lost.
             0 => {}
             // Late, so that later ones may come before it.
@@ -529,6 +562,13 @@ impl Courier {
                 mood
             }
         };
+        match mood {
+            Mood::Truthful => {}
+            Mood::Silent | Mood::Broken => self.count(Trouble::NoAnswer),
+            Mood::Failing | Mood::Sparse | Mood::Stale | Mood::Ahead | Mood::Fickle => {
+                self.count(Trouble::Lie);
+            }
+        }
         let value = |value, at| Reading::Value { value, at };
         let shifted = |by: Span, ahead: bool| {
             let by = by.to_signed();
@@ -562,6 +602,7 @@ impl Courier {
         if self.honest || self.chance.percent(60) {
             return Span::ZERO;
         }
+        self.count(Trouble::Delay);
         Span(self.chance.below(most * 1_000))
     }
 

@@ -14,6 +14,7 @@ use super::chance::Chance;
 use crate::{
     ids::{ClusterName, PlanName, RingName, Version},
     model::{
+        blocs,
         calendar::{AppliesTo, Calendar, Deny, InFlight, Window},
         graph::{After, Join, RingGraph},
         plan::{OnNewer, Plan},
@@ -28,6 +29,7 @@ use crate::{
     sim::{
         fleet::{Series, Site, Stretch},
         notation::Values,
+        scenario,
     },
 };
 
@@ -39,6 +41,12 @@ pub(super) const OUTAGES_END: Span = Span::minutes(90);
 
 /// Releases of a plan that the fleet knows an end for; none is released beyond them.
 const VERSIONS: u64 = 40;
+
+/// Things that somebody may put there by hand.
+const BY_HAND: u64 = 10;
+
+/// The version that runs before any release.
+pub(super) const BEFORE: &str = "before";
 
 /// A world before anything happens.
 #[derive(Debug)]
@@ -110,11 +118,20 @@ pub(super) fn is_known(n: u64) -> bool {
     n <= VERSIONS
 }
 
+/// Every version that may run somewhere.
+pub(super) fn known_versions() -> impl Iterator<Item = Version> {
+    let by_hand = (0..BY_HAND).map(by_hand);
+    (1..=VERSIONS).map(version).chain(by_hand).chain([BEFORE.into()])
+}
+
+/// What somebody puts there by hand.
+pub(super) fn by_hand(n: u64) -> Version {
+    format!("hand-{}", n % BY_HAND).as_str().into()
+}
+
 /// What a version deploys; the version `before` is what ran before ringward came.
 pub(super) fn artifact(plan: &PlanName, version: &Version) -> Artifact {
-    let bytes = plan.as_str().bytes().chain(*b"@").chain(version.as_str().bytes());
-    let digest = bytes.fold(String::new(), |digest, byte| format!("{digest}{byte:02x}"));
-    Artifact(format!("registry/{plan}@sha256:{digest:0>64}"))
+    scenario::artifact(plan, version)
 }
 
 fn outages(chance: &mut Chance, percent: u64) -> Vec<Stretch> {
@@ -234,10 +251,15 @@ fn after(chance: &mut Chance, rings: &[Ring]) -> After {
     let mut names: Vec<RingName> = rings.iter().map(|ring| ring.name.clone()).collect();
     let join = if chance.percent(25) { Join::Any } else { Join::All };
     if chance.percent(60) {
-        return After { rings: names.pop().into_iter().collect(), join };
+        let last = names.pop();
+        return After {
+            join: if last.is_some() { join } else { Join::All },
+            rings: last.into_iter().collect(),
+        };
     }
     chance.shuffle(&mut names);
     names.truncate(chance.between(0, 3) as usize);
+    let join = if names.is_empty() { Join::All } else { join };
     After { rings: names, join }
 }
 
@@ -279,7 +301,13 @@ fn everywhere() -> Territory {
 }
 
 fn eu() -> Territory {
-    territory("EU", &["DE", "IE"])
+    Territory {
+        name: "EU".into(),
+        members: blocs::blocs()
+            .filter(|(name, _)| *name == "EU")
+            .flat_map(|(_, members)| members.map(Into::into))
+            .collect(),
+    }
 }
 
 fn policy(chance: &mut Chance, size: usize, start: Timestamp) -> Policy {
@@ -287,8 +315,12 @@ fn policy(chance: &mut Chance, size: usize, start: Timestamp) -> Policy {
     let gates = GATES.iter().filter_map(|name| {
         chance.percent(if *name == "ok" && required { 100 } else { 20 }).then_some(*name)
     });
-    let gates: Vec<_> = gates.collect();
-    Policy {
+    let mut gates: Vec<_> = gates.collect();
+    // Where nothing is required, `gates: none` is all that may be said.
+    if gates.iter().all(|name| *name == "shadow") {
+        gates.clear();
+    }
+    let mut policy = Policy {
         name: "p".into(),
         soak: Soak {
             duration: Span::seconds(chance.one([0, 60, 120, 150, 300])),
@@ -310,6 +342,17 @@ fn policy(chance: &mut Chance, size: usize, start: Timestamp) -> Policy {
         approvals: chance.percent(30).then(|| approvals(chance)),
         calendars: if chance.percent(20) { vec![calendar(chance, start)] } else { Vec::new() },
         min_dwell: if chance.percent(30) { chance.seconds(1, 120) } else { Span::ZERO },
+    };
+    soak_over_gates(&mut policy);
+    policy
+}
+
+/// A soak that is any lasts until every required gate was measured twice.
+fn soak_over_gates(policy: &mut Policy) {
+    let required = policy.gates.iter().filter(|gate| gate.required);
+    let least = required.map(|gate| gate.initial_delay + gate.interval).max();
+    if policy.soak.duration > Span::ZERO {
+        policy.soak.duration = policy.soak.duration.max(least.unwrap_or_default());
     }
 }
 
@@ -353,7 +396,10 @@ fn gate(chance: &mut Chance, name: &str) -> Gate {
 fn approvals(chance: &mut Chance) -> Approvals {
     Approvals {
         count: chance.between(1, 2) as u32,
-        roles: if chance.percent(80) { vec!["approver".into()] } else { Vec::new() },
+        roles: match chance.percent(80) {
+            true => vec!["approver".into()],
+            false => vec!["approver".into(), "operator".into()],
+        },
         jurisdiction: chance.percent(30).then(eu),
         exclude_author: true,
         expires: chance.percent(50).then(|| Span::minutes(chance.between(5, 60))),
@@ -410,5 +456,6 @@ pub(super) fn edited(chance: &mut Chance, plan: &Plan, edition: u64) -> Plan {
             ring.policy.gates.push(gate(chance, "latency"));
         }
     }
+    soak_over_gates(&mut plan.rings[at].policy);
     plan
 }

@@ -7,7 +7,7 @@ use crate::{
 ///
 /// Architecture invariant: the hooks are the simulator's; the core and the journal have none. All do
 /// nothing unless a test says otherwise.
-pub(super) trait Meddle: std::fmt::Debug {
+pub(in crate::sim) trait Meddle: std::fmt::Debug {
     /// What the core is shown instead of the world.
     fn view(&mut self, _world: &World, _event: &Event) -> Option<World> {
         None
@@ -70,6 +70,6 @@ pub(super) trait Meddle: std::fmt::Debug {
 
 /// Nobody meddles.
 #[derive(Debug)]
-pub(super) struct Honest;
+pub(in crate::sim) struct Honest;
 
 impl Meddle for Honest {}

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     chance::Chance,
-    landscape::{self, Landscape, artifact, version},
+    landscape::{self, Landscape, artifact, by_hand, version},
 };
 use crate::{
     decide::{
@@ -163,7 +163,7 @@ impl Operators {
             _ => {
                 let clusters: Vec<_> = state.targets.keys().cloned().collect();
                 let cluster = self.chance.pick(&clusters)?.clone();
-                let by_hand = artifact(&plan, &format!("hand-{}", self.asked).as_str().into());
+                let by_hand = artifact(&plan, &by_hand(self.asked));
                 return Some(Deed::Drift(plan, cluster, by_hand));
             }
         }?;

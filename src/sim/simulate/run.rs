@@ -12,17 +12,19 @@ use super::{
     Failure, Outcome,
     chance::Chance,
     courier::{Courier, Delivered},
-    landscape::{Landscape, OUTAGES_END, artifact},
+    landscape::{BEFORE, Landscape, OUTAGES_END, artifact},
     meddle::Meddle,
     operators::{Deed, Operators, shifted},
     tale::{Tale, event_in_words},
+    trace::Trace,
+    trouble::{Trouble, Troubles},
 };
 use crate::{
     decide::{
         Decision,
         command::Command,
         decide,
-        event::Event,
+        event::{Declared, Event},
         fact::Fact,
         wake::{self, Parts, Wake},
         world::{Illegal, World},
@@ -46,9 +48,6 @@ const HELP: Span = Span::seconds(30);
 
 /// How often commands that found no room are handed in again.
 const HEAL: Span = Span::minutes(1);
-
-/// The version that runs before any release.
-const BEFORE: &str = "before";
 
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +111,7 @@ pub(super) struct Run<'m> {
     at: Span,
     steps: u64,
     crashes: u64,
+    troubles: Troubles,
     /// Whether ringward has died and nobody has started it again.
     down: bool,
     /// Whether things go wrong.
@@ -138,6 +138,8 @@ pub(super) struct Run<'m> {
     acknowledged: Acknowledged,
     journal: Journal,
     tale: Tale,
+    /// What reached ringward, where somebody wants to know.
+    trace: Option<Trace>,
 }
 
 impl fmt::Debug for Run<'_> {
@@ -176,6 +178,7 @@ impl<'m> Run<'m> {
             at: Span::ZERO,
             steps: 0,
             crashes: 0,
+            troubles: Troubles::new(),
             down: true,
             faulty: true,
             world: World::default(),
@@ -196,6 +199,7 @@ impl<'m> Run<'m> {
             acknowledged: Acknowledged::default(),
             journal: Journal::default(),
             tale: Tale::default(),
+            trace: None,
         }
     }
 
@@ -211,7 +215,27 @@ impl<'m> Run<'m> {
             tale: self.tale.lines(),
         });
         let (seed, events, crashes, time) = (self.seed, self.steps, self.crashes, self.at);
-        Outcome { seed, events, crashes, time, failure }
+        let mut troubles = self.troubles;
+        for (trouble, count) in self.courier.troubles() {
+            *troubles.entry(*trouble).or_default() += count;
+        }
+        Outcome { seed, events, crashes, troubles, time, failure }
+    }
+
+    /// From now on what reaches ringward is kept.
+    pub(super) fn record(&mut self) {
+        let plans = self.operators.declared().values().filter_map(|declared| match declared {
+            Declared::Valid(plan) => Some(plan.as_ref()),
+            Declared::Invalid(_) | Declared::Withdrawn => None,
+        });
+        self.trace = Some(Trace::new(plans));
+    }
+
+    /// Runs as [`Run::all`] does; with what reached ringward, where it failed and that was recorded.
+    pub(super) fn told(mut self, steps: u64) -> Option<(Timestamp, Trace)> {
+        let result = self.go_wrong(steps).and_then(|()| self.come_to_rest());
+        result.err()?;
+        Some((self.clock.start, self.trace?))
     }
 
     fn go_wrong(&mut self, steps: u64) -> Result<(), Broken> {
@@ -220,6 +244,7 @@ impl<'m> Run<'m> {
                 self.take_over()?;
             } else if self.chance.below(1_000) < 5 {
                 // Whatever was sent and has not come back yet: the seam between effect and outcome.
+                self.count(Trouble::KilledAtRest);
                 self.crash("at rest")?;
             } else {
                 self.advance(None)?;
@@ -390,10 +415,14 @@ impl<'m> Run<'m> {
             return match self.operators.act(&self.durable, now, self.at) {
                 Some(Deed::Ask(request)) => Ok(vec![Event::Operator(request)]),
                 Some(Deed::Declare(plan, declared)) => Ok(vec![Event::Declared { plan, declared }]),
-                Some(Deed::SetClock(by)) => self.set_clock(by).map(|()| Vec::new()),
+                Some(Deed::SetClock(by)) => {
+                    self.count(Trouble::ClockJump);
+                    self.set_clock(by).map(|()| Vec::new())
+                }
                 Some(Deed::Drift(plan, cluster, to)) => {
                     let text = format!("somebody changes {plan} on {cluster} by hand");
                     self.tale.aside(self.at, text);
+                    self.count(Trouble::Drift);
                     self.courier.drift(&plan, &cluster, &to, self.at);
                     Ok(Vec::new())
                 }
@@ -426,6 +455,9 @@ impl<'m> Run<'m> {
         self.look_around()?;
         self.tale.aside(self.at, format!("the clock is off by {off:#}"));
         self.clock.off = off;
+        if let Some(trace) = &mut self.trace {
+            trace.clock(self.at, off);
+        }
         self.look_around()
     }
 
@@ -448,6 +480,7 @@ impl<'m> Run<'m> {
             self.answer(&batch, false)?;
         }
         if self.dies() {
+            self.count(Trouble::KilledBeforeAppend);
             return self.lose(batch, "before the append");
         }
         let drafts: Vec<_> = batch
@@ -476,6 +509,7 @@ impl<'m> Run<'m> {
                 }
                 return match fault {
                     Some(Fault::Unanswered) => {
+                        self.count(Trouble::DiskUnanswered);
                         let first = self.store.head().seq + 1;
                         let numbers = first..first + drafts.len() as u64;
                         self.journal.appended(&numbers, drafts.len())?;
@@ -483,17 +517,25 @@ impl<'m> Run<'m> {
                         self.check(&batch)?;
                         self.leave(batch, &format!("without an answer of the disk: {error}"))
                     }
-                    Some(Fault::Full) | None => self.lose(batch, &error.to_string()),
+                    Some(Fault::Full) | None => {
+                        self.count(Trouble::DiskFull);
+                        // Until somebody has made room nothing is taken, and what is durable is read.
+                        invariants::nothing_more(&self.store, self.world.epoch, &drafts)?;
+                        self.read_back()?;
+                        self.lose(batch, &error.to_string())
+                    }
                 };
             }
         }
         self.check(&batch)?;
         if self.dies() {
+            self.count(Trouble::KilledAfterAppend);
             return self.leave(batch, "after the append, before anything was done");
         }
         self.look_ahead(&batch)?;
         self.dispatch(&batch)?;
         if self.dies() {
+            self.count(Trouble::KilledAfterEffects);
             return self.leave(batch, "after the effects, before the answers");
         }
         self.answer(&batch, false)?;
@@ -529,6 +571,9 @@ impl<'m> Run<'m> {
     fn check(&mut self, batch: &[Decided]) -> Result<(), Broken> {
         for decided in batch {
             let Decided { event, now, before, decision, after, .. } = decided;
+            if let Some(trace) = &mut self.trace {
+                trace.event(self.at, event);
+            }
             let step = Step { before, event, now: *now, decision, after };
             let found = self.invariants.check(&step);
             found.inspect_err(|_| {
@@ -622,6 +667,10 @@ impl<'m> Run<'m> {
         Ok(())
     }
 
+    fn count(&mut self, trouble: Trouble) {
+        *self.troubles.entry(trouble).or_default() += 1;
+    }
+
     fn dies(&mut self) -> bool {
         self.faulty && self.chance.below(1_000) < 4
     }
@@ -672,6 +721,9 @@ impl<'m> Run<'m> {
         self.acknowledged.survived(&self.world)?;
         // While it is away, whatever it would have heard is lost.
         let back = self.at + self.chance.seconds(0, 240);
+        if let Some(trace) = &mut self.trace {
+            trace.killed(self.at, back);
+        }
         while self.courier.next().is_some_and(|at| at <= back) {
             self.at = self.at.max(self.courier.next().unwrap_or(back));
             self.deliver(self.at)?;

@@ -7,8 +7,13 @@ use std::{
 };
 
 use super::{
+    Written,
+    chance::Chance,
+    landscape::Landscape,
     meddle::{Honest, Meddle},
     run::{Broken, Run},
+    trace::{Trace, file_of},
+    written::identity,
 };
 use crate::{
     decide::{
@@ -20,6 +25,11 @@ use crate::{
     },
     ids::{PlanName, ReleaseId},
     model::{plan::Plan, residency::breaches, ring::Ring, time::Now},
+    sim::scenario::{
+        read::read,
+        run::{Symptom, run_with},
+        source::Source,
+    },
 };
 
 #[test]
@@ -41,6 +51,170 @@ fn a_failure_says_what_shows_it_again() {
     let replayed = FAULTS[0].run(failure.seed).expect("it fails again");
     assert_eq!((replayed.step, replayed.tale), (failure.step, failure.tale));
 }
+
+/// How a world must look as declarations, but for what a name or a commit is.
+fn plain(plan: &Plan) -> Plan {
+    let mut plan = Plan { hash: "".into(), commit: "".into(), ..plan.clone() };
+    plan.residency.iter_mut().for_each(|rule| rule.declared_at.clear());
+    for ring in &mut plan.rings {
+        ring.policy.name = "".into();
+        ring.policy.calendars.iter_mut().for_each(|calendar| calendar.name = "".into());
+    }
+    plan
+}
+
+#[test]
+fn a_world_is_declared_as_it_is() {
+    let (mut found, mut wrong) = (0, BTreeSet::new());
+    for seed in 1..=100 {
+        let landscape = Landscape::new(&mut Chance::new(seed));
+        let base = Trace::new(landscape.plans.iter().map(Arc::as_ref)).base;
+        let files = base.iter().map(|document| {
+            let text = serde_yaml::to_string(document).unwrap();
+            (file_of(&identity(document)), text.into_bytes())
+        });
+        let source = Source::of(files.collect());
+        for plan in &landscape.plans {
+            // A plan that breaks a rule is refused as it is declared, and not when it is released.
+            if !breaches(plan, None).is_empty() {
+                continue;
+            }
+            match source.compiled.plans[&plan.name].as_ref() {
+                Ok(declared) if plain(declared) == plain(plan) => found += 1,
+                Ok(declared) => {
+                    wrong.insert(format!(
+                        "{:?}\nis declared as\n{:?}",
+                        plain(plan),
+                        plain(declared)
+                    ));
+                }
+                Err(problems) => wrong.extend(problems.iter().map(ToString::to_string)),
+            }
+        }
+    }
+    let wrong: Vec<_> = wrong.into_iter().take(12).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(found > 100, "{found}");
+}
+
+/// Shrinks the first failures of a fault to scenarios, until one shows it; with what was tried.
+fn shrunk(fault: &Fault) -> Result<Written, String> {
+    let mut meddler = || -> Box<dyn Meddle> { Box::new(fault.meddler()) };
+    let failing = (1..=SEEDS).filter(|seed| fault.run(*seed).is_some()).take(4);
+    let mut tried = Vec::new();
+    for seed in failing {
+        tried.push(seed);
+        let Some(shrunk) = super::shrink::shrink((seed, STEPS), &mut meddler) else { continue };
+        let Symptom::Invariant(number, _) = shrunk.symptom() else { continue };
+        if !fault.breaks.contains(number) {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let written = shrunk.write(folder.path()).unwrap();
+        let bytes = std::fs::read(&written.file).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        let scenario = match read(&written.file, &bytes).as_deref() {
+            Ok([scenario]) => scenario.clone(),
+            other => panic!("{}: {other:?}\n{text}", fault.what),
+        };
+        let source = Arc::new(Source::read(&scenario.source).unwrap());
+        let with = run_with(&scenario, &source, meddler().as_mut());
+        let symptom = with.broken.map(|(symptom, _)| symptom);
+        assert_eq!(symptom.as_ref(), Some(shrunk.symptom()), "{}\n{text}", fault.what);
+        let outcomes = crate::sim::scenario::run(&written.file).unwrap();
+        assert!(outcomes[0].passed, "{}: {}\n{text}", fault.what, outcomes[0].failure);
+        if std::env::var_os("RINGWARD_SHOW").is_some() {
+            println!("--- {}: {written}\n{text}", fault.what);
+        }
+        return Ok(written);
+    }
+    Err(format!("{}: no scenario shows it; failing seeds {tried:?}", fault.what))
+}
+
+fn shrink_all(faults: &[&Fault]) {
+    let mut missed = Vec::new();
+    for fault in faults {
+        match shrunk(fault) {
+            Ok(written) => assert!(written.bytes < 40_000 && written.steps < 60, "{written}"),
+            Err(missing) => missed.push(missing),
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn a_failure_shrinks_to_a_scenario_that_shows_it() {
+    let expressible: Vec<_> = FAULTS.iter().filter(|fault| fault.is_told()).collect();
+    shrink_all(&expressible[..4]);
+}
+
+#[test]
+#[ignore = "it takes a minute: cargo test --release --lib -- --ignored every_fault_that_can_be_told"]
+fn every_fault_that_can_be_told_shrinks_to_a_scenario() {
+    shrink_all(&FAULTS.iter().filter(|fault| fault.is_told()).collect::<Vec<_>>());
+}
+
+/// Counts what the core is asked and what it answers.
+#[derive(Debug, Default)]
+struct Counter(BTreeSet<&'static str>);
+
+impl Meddle for Counter {
+    fn decided(&mut self, _: &World, event: &Event, _: Now, decision: &mut Decision) {
+        self.0.insert(event_name(event));
+        if let Event::Operator(request) = event {
+            self.0.insert(action_name(&request.action));
+        }
+        self.0.extend(decision.facts.iter().map(fact_name));
+        self.0.extend(decision.commands.iter().map(command_name));
+    }
+}
+
+macro_rules! names {
+    ($function:ident $all:ident $type:ident: $($variant:ident)*) => {
+        const $all: &[&str] = &[$(concat!(stringify!($type), "::", stringify!($variant))),*];
+
+        /// A variant that is missing here breaks the build.
+        fn $function(of: &$type) -> &'static str {
+            match of { $($type::$variant { .. } => concat!(stringify!($type), "::", stringify!($variant)),)* }
+        }
+    };
+}
+
+names! { event_name EVENTS Event: TookOver Source Declared Observed Outcome Measured Operator Wake }
+names! { command_name COMMANDS Command: Deploy Restore Measure }
+names! {
+    action_name ACTIONS Action:
+    Submit Pause Resume Approve Reject Abort Retry Rollback Advance Freeze Lift
+}
+names! {
+    fact_name FACTS Fact:
+    TookOver SourceAccepted SourceRefused PlanDeclared PlanInError PlanWithdrawn Submitted Refused
+    Answered Paused Resumed Frozen Lifted Approved Rejected Advanced Adopted TargetSeen EffectSettled
+    EffectSuperseded RingStarted ClusterReady ClusterFailed SoakStarted SoakRunning SoakCredited
+    SoakReset Measured MeasureDropped BaselineTaken RingPassed RingFailed RollbackStarted
+    ClusterRestored ClusterStuck RingRolledBack RingSuperseded Aborted RingAborted Retried
+}
+
+#[test]
+fn everything_that_can_happen_happens() {
+    let mut seen = Counter::default();
+    let mut troubles = super::Troubles::new();
+    for seed in 1..=100 {
+        let outcome = Run::new(seed, &mut seen).all(STEPS);
+        for (trouble, count) in outcome.troubles {
+            *troubles.entry(trouble).or_default() += count;
+        }
+    }
+    let never = super::Trouble::ALL.iter().filter(|trouble| !troubles.contains_key(trouble));
+    let never: Vec<_> = never.map(|trouble| trouble.says()).collect();
+    assert!(never.is_empty(), "never: {never:?} of {troubles:?}");
+    let all = [EVENTS, COMMANDS, ACTIONS, FACTS].concat();
+    let missing: Vec<_> = all.into_iter().filter(|name| !seen.0.contains(name)).collect();
+    assert_eq!(missing, NEVER);
+}
+
+/// What no simulated world brings about: the source is a follower's, and the simulator has none.
+const NEVER: &[&str] = &["Event::Source", "Fact::SourceAccepted", "Fact::SourceRefused"];
 
 #[test]
 fn every_invariant_has_a_fault_that_breaks_it() {
@@ -109,8 +283,25 @@ enum Flag {
 
 impl Fault {
     fn run(&self, seed: u64) -> Option<super::Failure> {
-        let mut meddler = Meddler { planted: self.planted, looked: BTreeMap::new() };
-        Run::new(seed, &mut meddler).all(STEPS).failure
+        Run::new(seed, &mut self.meddler()).all(STEPS).failure
+    }
+
+    fn meddler(&self) -> Meddler {
+        Meddler { planted: self.planted, looked: BTreeMap::new() }
+    }
+
+    /// Whether it shows by what reaches ringward. What a journal, a target or an adapter breaks of its
+    /// own promises does not, nor what comes to no end.
+    fn is_told(&self) -> bool {
+        let told = match self.planted {
+            Planted::Flag(flag) => flag == Flag::Wakes,
+            Planted::View(_)
+            | Planted::Decided(_)
+            | Planted::Folded(_)
+            | Planted::Recovered(_)
+            | Planted::WallClock => true,
+        };
+        told && !self.breaks.contains(&31) && !self.breaks.contains(&6)
     }
 }
 

@@ -220,6 +220,10 @@ pub enum Refusal {
     PlanInError,
     /// Nothing would change.
     NothingToDo,
+    /// It requires what can never have passed.
+    ImpossibleRequirement,
+    /// It asks for a reason, and none was given.
+    ReasonMissing,
 }
 
 impl Refusal {
@@ -238,6 +242,8 @@ impl Refusal {
             Refusal::IdempotencyConflict => "idempotency-conflict",
             Refusal::PlanInError => "plan-in-error",
             Refusal::NothingToDo => "nothing-to-do",
+            Refusal::ImpossibleRequirement => "impossible-requirement",
+            Refusal::ReasonMissing => "reason-missing",
         }
     }
 }

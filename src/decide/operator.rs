@@ -9,11 +9,11 @@ use super::{
     command::{Command, Lane},
     event::{Action, Actor, Request, Scope},
     fact::{Fact, Refusal, Reply},
-    waiting::{approvals_that_count, binding, covers, may_approve},
+    waiting::{approvals_that_count, binding, covers, may_approve, requirements},
     world::{Illegal, Phase, PlanState, Release, Step, World},
 };
 use crate::{
-    ids::{Hash, IdempotencyKey, PlanName, ReleaseId, RingName},
+    ids::{Hash, IdempotencyKey, PlanName, ReleaseId, RingName, Version},
     model::{blocs, residency, ring::Ring, time::Now},
 };
 
@@ -240,6 +240,9 @@ impl Asked<'_> {
             let detail = format!("release {release} exists already");
             return Err((Refusal::DuplicateRelease, detail));
         }
+        if let Some(required) = requires {
+            possible(state, &release.version, required)?;
+        }
         if let Some(breach) = residency::breaches(plan, None).into_iter().next() {
             let detail = format!("rule {}: {}", breach.rule, breach.fact);
             return Err((Refusal::ResidencyViolation, detail));
@@ -445,6 +448,25 @@ impl Asked<'_> {
         });
         out.collect()
     }
+}
+
+/// Whether a release may wait for `required`: not for itself, however many releases lie between, and
+/// not for one that is over.
+fn possible(plan: &PlanState, version: &Version, required: &Version) -> Result<(), No> {
+    let no = |detail: String| Err((Refusal::ImpossibleRequirement, detail));
+    if required == version {
+        return no(format!("{version} cannot require itself"));
+    }
+    let Some(release) = plan.releases.get(required) else { return Ok(()) };
+    if requirements(plan, release).any(|earlier| earlier == version) {
+        return no(format!("{required} requires {version} already: neither would ever start"));
+    }
+    let over = release.rings.values().any(|run| run.phase == Phase::Superseded);
+    if release.aborted.is_some() || over {
+        let how = if over { "superseded" } else { "aborted" };
+        return no(format!("{required} was {how}: it will never have passed everywhere"));
+    }
+    Ok(())
 }
 
 /// The rings where `release` is out, the last first; only `ring`, where one is named.

@@ -8,8 +8,8 @@ use super::{
     event::Status,
     fact::Fact,
     phase::is_settled,
-    waiting::{WaitingOn, is_next, waiting_on},
-    world::{ClusterRun, Illegal, Phase, Release, RingRun, Step},
+    waiting::{WaitingOn, is_next, steps_aside, waiting_on},
+    world::{ClusterRun, Illegal, Phase, PlanState, Release, RingRun, Step},
 };
 use crate::{
     ids::{ClusterName, IdempotencyKey, Principal, ReleaseId, RingName},
@@ -89,7 +89,7 @@ impl Draft {
         Ok(())
     }
 
-    /// `id` has not started on `ring` and never will: `newer` took its place.
+    /// `id` has not started on `ring` and never will, or failed there: `newer` takes its place.
     fn give_way(
         &mut self,
         id: &ReleaseId,
@@ -100,8 +100,10 @@ impl Draft {
         let after = release.plan.graph.descendants(ring).into_iter().cloned();
         let rings: Vec<_> = std::iter::once(ring.clone()).chain(after).collect();
         drop(release);
+        let first = ring;
         for ring in rings {
-            if self.phase(id, &ring) == Some(Phase::Waiting) {
+            let phase = self.phase(id, &ring);
+            if phase == Some(Phase::Waiting) || (phase == Some(Phase::Failed) && ring == *first) {
                 let by = newer.version.clone();
                 self.fact(Fact::RingSuperseded { release: id.clone(), ring, by })?;
             }
@@ -125,11 +127,25 @@ impl Draft {
             let (ring, by) = (ring.clone(), id.version.clone());
             self.fact(Fact::RingSuperseded { release: replaced, ring, by })?;
         }
+        let strict = release.plan.on_newer == OnNewer::FinishThen;
+        let gives_way = |plan: &PlanState, other: &Release, phase: Phase| match phase {
+            // In strict order nobody does; whom nothing can bring here any more is put out of the way.
+            Phase::Waiting => !strict || !steps_aside(plan, other),
+            // It is out there still, and will not be any more: a retry of it has nothing to take up.
+            Phase::Failed => release.plan.on_newer == OnNewer::ReplaceIfUnhealthy,
+            Phase::Deploying
+            | Phase::Soaking
+            | Phase::Passed
+            | Phase::RollingBack
+            | Phase::RolledBack
+            | Phase::Aborted
+            | Phase::Superseded => false,
+        };
         let older: Vec<_> = match self.state() {
             Some(state) => state
                 .in_order()
                 .take_while(|r| r.id != *id)
-                .filter(|r| r.ring(ring).is_some_and(|run| run.phase == Phase::Waiting))
+                .filter(|r| r.ring(ring).is_some_and(|run| gives_way(state, r, run.phase)))
                 .map(|r| r.id.clone())
                 .collect(),
             None => Vec::new(),

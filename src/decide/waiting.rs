@@ -24,7 +24,7 @@ use crate::{
         policy::{Approvals, Gate},
         residency::Demand,
         ring::{Cluster, Ring},
-        time::Now,
+        time::{Mono, Now, Span},
     },
 };
 
@@ -331,6 +331,7 @@ impl Look<'_> {
             here == Some(Phase::Waiting)
                 && r.aborted.is_none()
                 && may_still_reach(r, &self.ring.name)
+                && !steps_aside(self.plan, r)
         });
         unfinished.next().map(|r| WaitingOn::Queue(r.id.version.clone()))
     }
@@ -338,13 +339,13 @@ impl Look<'_> {
     /// Whether this release may take the ring from `other`, which is in motion on it.
     fn replaces(&self, other: &Release) -> bool {
         let Some(run) = other.ring(&self.ring.name) else { return false };
-        let dwelt = run.started.map_or(self.now.mono, |at| at.mono) + self.ring.policy.min_dwell;
-        let newer = self.plan.order.iter().rposition(|v| *v == self.release.id.version)
-            > self.plan.order.iter().rposition(|v| *v == other.id.version);
+        let newer =
+            self.plan.admitted(&self.release.id.version) > self.plan.admitted(&other.id.version);
+        let dwelt = dwells_until(self.release, other, &self.ring.name);
         self.release.plan.on_newer == OnNewer::ReplaceIfUnhealthy
             && newer
-            && run.phase == Phase::Deploying
-            && self.now.mono >= dwelt
+            && not_yet_healthy(run)
+            && dwelt.is_some_and(|dwelt| self.now.mono >= dwelt)
     }
 
     fn before_start(&self) -> Vec<WaitingOn> {
@@ -517,14 +518,7 @@ impl Look<'_> {
 
     fn prerequisite(&self) -> Option<WaitingOn> {
         let required = self.release.requires.as_ref()?;
-        let passed = match self.plan.releases.get(required) {
-            Some(release) => release.rings.values().all(|run| run.phase == Phase::Passed),
-            None => self.release.plan.clusters().all(|cluster| {
-                let target = self.plan.targets.get(&cluster.name);
-                let goods = target.map(|target| target.known_good.as_slice()).unwrap_or_default();
-                goods.iter().any(|good| good.version.as_ref() == Some(required))
-            }),
-        };
+        let passed = has_passed(self.plan, self.release, required);
         (!passed).then(|| WaitingOn::Prerequisite(required.clone()))
     }
 
@@ -635,6 +629,60 @@ impl Look<'_> {
         }
         found
     }
+}
+
+/// Whether what `release` requires has passed everywhere, by its release or by what is known to run.
+fn has_passed(plan: &PlanState, release: &Release, required: &Version) -> bool {
+    match plan.releases.get(required) {
+        Some(release) => release.rings.values().all(|run| run.phase == Phase::Passed),
+        None => release.plan.clusters().all(|cluster| {
+            let target = plan.targets.get(&cluster.name);
+            let goods = target.map(|target| target.known_good.as_slice()).unwrap_or_default();
+            goods.iter().any(|good| good.version.as_ref() == Some(required))
+        }),
+    }
+}
+
+/// What `release` requires, what that requires, and so on, as far as it was released.
+pub(super) fn requirements<'a>(
+    plan: &'a PlanState,
+    release: &'a Release,
+) -> impl Iterator<Item = &'a Version> {
+    let next = |required: &&'a Version| plan.releases.get(*required)?.requires.as_ref();
+    // A circle is refused when it would be closed; a journal of an older program may hold one.
+    std::iter::successors(release.requires.as_ref(), next).take(plan.order.len() + 1)
+}
+
+/// In strict order nobody goes before a release, but what it requires: where that came later, or has
+/// still to come, the release lets the others pass instead of waiting for them while they wait for it.
+pub(super) fn steps_aside(plan: &PlanState, release: &Release) -> bool {
+    let since = plan.admitted(&release.id.version);
+    let later = |required: &Version| plan.admitted(required).is_none_or(|at| Some(at) > since);
+    release.requires.as_ref().is_some_and(|required| !has_passed(plan, release, required))
+        && requirements(plan, release).any(later)
+}
+
+/// Whether nothing shows yet that a release does well on a ring: it is not ready, or no interval of
+/// its soak stands to its credit and none runs.
+fn not_yet_healthy(run: &RingRun) -> bool {
+    match run.phase {
+        Phase::Deploying => true,
+        Phase::Soaking => run.soak.credited == Span::ZERO && run.soak.healthy_at.is_none(),
+        Phase::Waiting
+        | Phase::Passed
+        | Phase::Failed
+        | Phase::RollingBack
+        | Phase::RolledBack
+        | Phase::Aborted
+        | Phase::Superseded => false,
+    }
+}
+
+/// Until when `other`, in motion on the ring, is safe from `newer`: the longer dwell of both policies.
+pub(super) fn dwells_until(newer: &Release, other: &Release, ring: &RingName) -> Option<Mono> {
+    let started = other.ring(ring)?.started?.mono;
+    let dwell = |release: &Release| release.plan.ring(ring).map(|r| r.policy.min_dwell);
+    Some(started + dwell(newer)?.max(dwell(other).unwrap_or_default()))
 }
 
 /// Whether a cluster is being changed or watched.

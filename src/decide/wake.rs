@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     phase::is_settled,
     soak::{TICK, no_data_deadlines},
-    waiting::{HoldKind, WaitingOn, waiting_on},
+    waiting::{HoldKind, WaitingOn, dwells_until, waiting_on},
     world::{Phase, Release, RingRun, Shared, Step, World},
 };
 use crate::{
@@ -89,7 +89,14 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
         for ring in &release.plan.rings {
             let Some(run) = release.ring(&ring.name) else { continue };
             match run.phase {
-                Phase::Waiting => held(&mut wake, world, release, ring, now),
+                Phase::Waiting => {
+                    held(&mut wake, world, release, ring, now);
+                    let other = state.in_motion(&ring.name);
+                    let other =
+                        other.filter(|_| release.plan.on_newer == OnNewer::ReplaceIfUnhealthy);
+                    let dwelt = other.and_then(|other| dwells_until(release, other, &ring.name));
+                    dwelt.filter(|at| *at > now.mono).into_iter().for_each(|at| wake.at(at));
+                }
                 Phase::Deploying | Phase::RollingBack => {
                     held(&mut wake, world, release, ring, now);
                     let out = |step: &Step| matches!(step, Step::Deploying | Step::Restoring);
@@ -98,13 +105,6 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
                             .reaches(ring.policy.deadline)
                             .into_iter()
                             .for_each(|at| wake.at(at));
-                    }
-                    if release.plan.on_newer == OnNewer::ReplaceIfUnhealthy {
-                        let started = run.started.map_or(now.mono, |at| at.mono);
-                        let dwelt = started + ring.policy.min_dwell;
-                        if dwelt > now.mono {
-                            wake.at(dwelt);
-                        }
                     }
                 }
                 Phase::Soaking => {

@@ -8,7 +8,12 @@ mod residency;
 
 use std::collections::BTreeSet;
 
-use super::{plan::Plan, policy::Policy, time::Span};
+use super::{
+    plan::{OnNewer, Plan},
+    policy::Policy,
+    ring::Ring,
+    time::Span,
+};
 use crate::ids::{CalendarName, ClusterName, GateName, PolicyName, RingName};
 
 /// How bad it is.
@@ -56,6 +61,7 @@ rules! {
     Adv001 "ADV001" Note "a policy with fewer than three kinds of signal",
     Adv002 "ADV002" Note "a soak that is shorter than a gate's noDataDeadline",
     Adv003 "ADV003" Warning "a first ring without soak",
+    Adv004 "ADV004" Warning "releases that may replace each other before any can be ready",
     App002 "APP002" Error "approvals that must come from two places at once",
     Cal001 "CAL001" Error "a calendar that never opens",
     Cal002 "CAL002" Error "a calendar that never opens for as long as a deploy may take",
@@ -142,10 +148,32 @@ fn advice(plan: &Plan) -> Vec<Note> {
             });
         }
         if seen.insert(&ring.policy.name) {
+            notes.extend(starved(plan, ring));
             notes.extend(of_policy(&ring.policy));
         }
     }
     notes
+}
+
+/// Releases that come faster than a target gets ready would replace each other for ever.
+fn starved(plan: &Plan, ring: &Ring) -> Option<Note> {
+    let policy = &ring.policy;
+    let starves =
+        plan.on_newer == OnNewer::ReplaceIfUnhealthy && policy.min_dwell < policy.deadline;
+    starves.then(|| Note {
+        rule: Rule::Adv004,
+        subject: Subject::Ring(ring.name.clone()),
+        message: format!("a stream of releases can starve ring `{}`", ring.name),
+        label: format!(
+            "replaced after {}, and not ready for up to {}",
+            policy.min_dwell, policy.deadline
+        ),
+        facts: vec!["the plan says onNewer: replaceIfUnhealthy".into()],
+        help: format!(
+            "give policy `{}` a minDwell that a deploy fits into, such as its deadline",
+            policy.name
+        ),
+    })
 }
 
 fn of_policy(policy: &Policy) -> Vec<Note> {

@@ -60,7 +60,9 @@ impl Exit {
             | Refusal::UnknownRelease
             | Refusal::UnknownRing
             | Refusal::PlanInError
-            | Refusal::NothingToDo => Exit::Error,
+            | Refusal::NothingToDo
+            | Refusal::ImpossibleRequirement
+            | Refusal::ReasonMissing => Exit::Error,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         waiting::WaitingOn,
         world::{Release, Said, World},
     },
-    ids::{ClusterName, RingName},
+    ids::{ClusterName, RingName, Version},
     model::{
         graph::Join,
         plan::Plan,
@@ -143,11 +143,7 @@ pub fn of(
             format!("{behind} takes a version that it has still to take"),
             Ender::Progress,
         ),
-        WaitingOn::Prerequisite(version) => words(
-            format!("requires {version} on every ring"),
-            format!("{version} passes on every ring"),
-            Ender::Progress,
-        ),
+        WaitingOn::Prerequisite(version) => prerequisite(version, world, release),
         WaitingOn::Policy(problems, first) => words(
             format!("the plan's declarations are in error ({problems}): {first}"),
             "a commit that corrects them; `ringward check` names them all".into(),
@@ -229,6 +225,30 @@ fn local(instant: Timestamp, zone: &str, now: Now) -> String {
     let soon = instant.duration_since(now.wall) < jiff::SignedDuration::from_hours(6 * 24);
     let format = if soon { "%a %H:%M" } else { "%Y-%m-%d %H:%M" };
     format!("{} {name}", instant.to_zoned(zone).strftime(format))
+}
+
+fn prerequisite(version: &Version, world: &World, release: &Release) -> Words {
+    let plan = &release.id.plan;
+    let known = world.plans.get(plan).and_then(|state| state.releases.get(version));
+    let message = format!("requires {version} on every ring");
+    let (ended_by, ender) = match known.map(|required| (required, phase::is_settled(required))) {
+        None => (
+            format!(
+                "{version} is released and passes on every ring, or `ringward abort {}`",
+                release.id
+            ),
+            Ender::Person,
+        ),
+        Some((required, true)) => (
+            format!(
+                "`ringward retry {}` and {version} passes on every ring, or `ringward abort {}`",
+                required.id, release.id
+            ),
+            Ender::Person,
+        ),
+        Some((_, false)) => (format!("{version} passes on every ring"), Ender::Progress),
+    };
+    Words { message, ended_by, ends: None, ender }
 }
 
 fn before(

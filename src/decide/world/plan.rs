@@ -42,6 +42,11 @@ impl PlanState {
         self.order.iter().filter_map(|v| self.releases.get(v))
     }
 
+    /// The place of a version in the order of admission; nothing where it was not admitted.
+    pub fn admitted(&self, version: &Version) -> Option<usize> {
+        self.order.iter().rposition(|v| v == version)
+    }
+
     /// The release in motion on the ring, of which there is at most one (invariant 7).
     pub fn in_motion(&self, ring: &RingName) -> Option<&Arc<Release>> {
         self.releases.values().find(|r| r.ring(ring).is_some_and(|run| run.phase.in_motion()))

@@ -48,7 +48,7 @@ impl Phase {
         match self {
             Waiting => matches!(next, Deploying | Failed | Aborted | Superseded),
             Deploying => matches!(next, Soaking | Failed | RollingBack | Aborted | Superseded),
-            Soaking => matches!(next, Passed | Failed | RollingBack | Aborted),
+            Soaking => matches!(next, Passed | Failed | RollingBack | Aborted | Superseded),
             Passed => matches!(next, RollingBack | Aborted),
             Failed => matches!(next, RollingBack | Waiting | Aborted | Superseded),
             RollingBack => matches!(next, RolledBack | Failed | Aborted),

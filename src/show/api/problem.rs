@@ -112,9 +112,10 @@ impl Problem {
             | Refusal::AlreadyTerminal
             | Refusal::PlanInError
             | Refusal::NothingToDo => StatusCode::CONFLICT,
-            Refusal::ResidencyViolation | Refusal::IdempotencyConflict => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Refusal::ResidencyViolation
+            | Refusal::IdempotencyConflict
+            | Refusal::ImpossibleRequirement
+            | Refusal::ReasonMissing => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::StaleState => StatusCode::PRECONDITION_FAILED,
             Refusal::UnknownRelease | Refusal::UnknownRing => StatusCode::NOT_FOUND,
         };

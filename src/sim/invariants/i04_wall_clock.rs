@@ -56,8 +56,9 @@ impl Invariant for WallClock {
 impl WallClock {
     fn started_unruled(&self, step: &Step<'_>, fact: &Fact) -> Result<bool, String> {
         let Fact::RingStarted { release, ring, .. } = fact else { return Ok(false) };
-        let ruled = !step.on(release, ring)?.ring.policy.calendars.is_empty()
-            || !step.before.shared.freezes.is_empty();
+        let policy = &step.on(release, ring)?.ring.policy;
+        let aged = policy.approvals.as_ref().is_some_and(|needed| needed.expires.is_some());
+        let ruled = !policy.calendars.is_empty() || !step.before.shared.freezes.is_empty() || aged;
         Ok(!ruled)
     }
 }

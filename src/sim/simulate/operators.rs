@@ -183,8 +183,12 @@ impl Operators {
         }
         let n = if again { self.chance.between(1, *known) } else { *known };
         let artifact_of = if again { self.chance.between(1, *known) } else { n };
-        let before = n.checked_sub(1).filter(|before| *before > 0);
-        let requires = before.filter(|_| self.chance.percent(8)).map(version);
+        // The one before; now and then one that is still to come, or itself.
+        let required = match self.chance.below(6) {
+            0 => n + self.chance.below(3),
+            _ => n - 1,
+        };
+        let requires = (required > 0 && self.chance.percent(10)).then(|| version(required));
         landscape::is_known(n).then(|| Action::Submit {
             release: ReleaseId::new(plan.clone(), version(n)),
             artifact: artifact(plan, &version(artifact_of)),
@@ -302,9 +306,7 @@ impl Operators {
                     WaitingOn::Advance(_) => {
                         asks.push(ask(dana, Action::Advance { release: id, ring, reason: None }));
                     }
-                    WaitingOn::Prerequisite(required)
-                        if can_never_pass(world, state, release, &required, now) =>
-                    {
+                    WaitingOn::Prerequisite(required) if can_never_pass(state, &required) => {
                         asks.push(ask(
                             dana,
                             Action::Abort { release: id, hold: false, reason: None },
@@ -346,22 +348,10 @@ fn awaited<'a>(
     })
 }
 
-/// Whether what `release` requires will never have passed everywhere, as things are: it is over, or it
-/// is queued behind the very release that requires it.
-fn can_never_pass(
-    world: &World,
-    state: &PlanState,
-    release: &Release,
-    required: &Version,
-    now: Now,
-) -> bool {
+/// Whether what is required will never have passed everywhere, as things are: it is over.
+fn can_never_pass(state: &PlanState, required: &Version) -> bool {
     let Some(required) = state.releases.get(required) else { return true };
-    let behind = |ring| {
-        let mut waits = waiting_on(world, required, ring, now).into_iter();
-        waits.any(|waiting| waiting == WaitingOn::Queue(release.id.version.clone()))
-    };
-    (is_settled(required) && required.rings.values().any(|run| run.phase != Phase::Passed))
-        || required.plan.graph.order().iter().any(behind)
+    is_settled(required) && required.rings.values().any(|run| run.phase != Phase::Passed)
 }
 
 /// The instant that a clock set by `by` shows instead of `wall`.

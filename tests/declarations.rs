@@ -454,3 +454,34 @@ mod whatever_is_written {
         }
     }
 }
+
+/// A hotfix lane that says too little or names what is not there.
+#[test]
+fn a_hotfix_lane_is_read_field_by_field() {
+    let plan = |hotfix: &str| {
+        let text = format!(
+            "apiVersion: ringward.dev/v1alpha1\nkind: RingPlan\nmetadata: {{name: cart}}\nspec:\n  \
+             target: {{kind: Deployment, namespace: shop, name: cart, container: app}}\n  policy: quick\n  \
+             lanes: {{hotfix: {hotfix}}}\n  rings:\n    - {{name: all, clusters: {{names: [corp]}}}}\n"
+        );
+        let compiled = with("rings/cart.yaml", text);
+        compiled.diagnostics.iter().map(|d| format!("{} {}", d.rule, d.message)).collect::<Vec<_>>()
+    };
+    let soak = "soak: {share: 50%, floor: 5m}";
+    assert_eq!(plan(&format!("{{{soak}, timeToLive: 2h}}")), Vec::<String>::new());
+    assert_eq!(plan(&format!("{{{soak}}}")), ["SCH003 `timeToLive` is missing"]);
+    assert_eq!(plan("{timeToLive: 2h}"), ["SCH003 `soak` is missing"]);
+    assert_eq!(plan("{soak: {share: 50%}, timeToLive: 2h}"), ["SCH003 `floor` is missing"]);
+    assert_eq!(
+        plan("{soak: {share: 150%, floor: 5m}, timeToLive: 2h}"),
+        ["SCH004 no share of a soak"]
+    );
+    assert_eq!(
+        plan(&format!("{{{soak}, timeToLive: 0s}}")),
+        ["SCH004 a lane that is over at once"]
+    );
+    assert_eq!(
+        plan(&format!("{{{soak}, mayNotSkip: [al], deferGates: [latncy], timeToLive: 2h}}")),
+        ["REF001 the plan has no ring `al`", "REF001 no ring of the plan has a gate `latncy`"]
+    );
+}

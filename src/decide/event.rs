@@ -367,6 +367,15 @@ pub enum Action {
         /// Which.
         id: FreezeId,
     },
+    /// Answers for what a hotfix left out: on a ring, or everywhere where none is named.
+    WriteOff {
+        /// Which release.
+        release: ReleaseId,
+        /// Which ring.
+        ring: Option<RingName>,
+        /// Why that is good enough.
+        reason: String,
+    },
 }
 
 impl Action {
@@ -379,7 +388,8 @@ impl Action {
             | Action::Abort { release, .. }
             | Action::Retry { release, .. }
             | Action::Rollback { release, .. }
-            | Action::Advance { release, .. } => Some(&release.plan),
+            | Action::Advance { release, .. }
+            | Action::WriteOff { release, .. } => Some(&release.plan),
             Action::Pause { scope, .. }
             | Action::Resume { scope, .. }
             | Action::Freeze { scope, .. } => match scope {

@@ -132,6 +132,29 @@ pub enum Fact {
     RingAborted { release: ReleaseId, ring: RingName },
     /// A new attempt was asked for.
     Retried { release: ReleaseId, ring: RingName, by: Actor, reason: Option<String> },
+
+    /// A release goes by its plan's hotfix lane: by this, from its admission on.
+    LaneTaken { release: ReleaseId, plan: Arc<Plan> },
+    /// The lane is over for these rings, which the release had not started: it goes by this now.
+    LaneLapsed { release: ReleaseId, rings: Vec<RingName>, plan: Arc<Plan> },
+    /// What the lane leaves out on a ring, to be made up for.
+    DebtRecorded { release: ReleaseId, ring: RingName, debt: Debt },
+    /// It was made up for.
+    DebtPaid { release: ReleaseId, ring: RingName, debt: Debt },
+    /// There is nothing left to make up for: the release is not what runs there any more.
+    DebtDropped { release: ReleaseId, ring: RingName, debt: Debt, why: String },
+    /// Somebody answers for it instead.
+    DebtWrittenOff { release: ReleaseId, ring: RingName, debt: Debt, by: Actor, reason: String },
+}
+
+/// What a hotfix did without on a ring.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Debt {
+    /// The gate held nothing. It is measured until it has passed for as long as the ring's own soak asks.
+    Gate(GateName),
+    /// The ring was started before this one had passed.
+    Ahead(RingName),
 }
 
 /// What an approval agrees to; it counts only while all of it is still so.

@@ -6,6 +6,7 @@ pub mod command;
 pub mod event;
 pub mod fact;
 pub mod gate;
+pub mod lane;
 mod operator;
 pub mod phase;
 mod rollout;

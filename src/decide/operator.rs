@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ids::{Hash, IdempotencyKey, PlanName, ReleaseId, RingName, Version},
-    model::{blocs, residency, ring::Ring, time::Now},
+    model::{blocs, lane, residency, ring::Ring, time::Now},
 };
 
 /// Why a request is refused.
@@ -90,7 +90,8 @@ impl Draft {
             | Action::Retry { .. }
             | Action::Advance { .. }
             | Action::Freeze { .. }
-            | Action::Lift { .. } => Ok(()),
+            | Action::Lift { .. }
+            | Action::WriteOff { .. } => Ok(()),
         }
     }
 
@@ -189,6 +190,9 @@ impl Asked<'_> {
                 }
                 Ok(vec![Fact::Lifted { id: id.clone(), by: self.by.clone() }])
             }
+            Action::WriteOff { release, ring, reason } => {
+                self.write_off(release, ring.as_ref(), reason)
+            }
         }
     }
 
@@ -222,10 +226,17 @@ impl Asked<'_> {
             );
             return Err((Refusal::PlanInError, detail));
         }
-        if *lane == Lane::Hotfix {
-            let detail = format!("plan {} declares no rules for a hotfix lane", release.plan);
-            return Err((Refusal::PlanInError, detail));
-        }
+        let fast = match (lane, lane::hotfix(plan)) {
+            (Lane::Normal, _) => None,
+            (Lane::Hotfix, None) => {
+                let detail = format!("plan {} declares no rules for a hotfix lane", release.plan);
+                return Err((Refusal::PlanInError, detail));
+            }
+            (Lane::Hotfix, Some(fast)) => {
+                said("the hotfix lane", reason.as_deref())?;
+                Some(Arc::new(fast))
+            }
+        };
         let buried = state.tombstones.iter().find(|(_, buried)| {
             buried.contains_key(&release.version) || buried.values().any(|a| a.same_as(artifact))
         });
@@ -243,11 +254,13 @@ impl Asked<'_> {
         if let Some(required) = requires {
             possible(state, &release.version, required)?;
         }
-        if let Some(breach) = residency::breaches(plan, None).into_iter().next() {
+        let way = fast.as_ref().unwrap_or(plan);
+        if let Some(breach) = residency::breaches(way, None).into_iter().next() {
             let detail = format!("rule {}: {}", breach.rule, breach.fact);
             return Err((Refusal::ResidencyViolation, detail));
         }
-        Ok(vec![Fact::Submitted {
+        let taken = fast.map(|plan| Fact::LaneTaken { release: release.clone(), plan });
+        let submitted = Fact::Submitted {
             release: release.clone(),
             artifact: artifact.clone(),
             author: author.clone().unwrap_or_else(|| self.by.name.clone()),
@@ -257,7 +270,31 @@ impl Asked<'_> {
             irreversible: *irreversible,
             requires: requires.clone(),
             policy: plan.hash.clone(),
-        }])
+        };
+        Ok(std::iter::once(submitted).chain(taken).collect())
+    }
+
+    fn write_off(&self, id: &ReleaseId, ring: Option<&RingName>, reason: &str) -> Verdict {
+        let release = self.release(id)?;
+        if let Some(ring) = ring {
+            self.ring(id, ring)?;
+        }
+        said("writing off a debt", Some(reason))?;
+        let rings = release.rings.iter().filter(|(name, _)| ring.is_none_or(|ring| ring == *name));
+        let written_off = rings.flat_map(|(ring, run)| {
+            run.debts.keys().map(|debt| Fact::DebtWrittenOff {
+                release: id.clone(),
+                ring: ring.clone(),
+                debt: debt.clone(),
+                by: self.by.clone(),
+                reason: reason.into(),
+            })
+        });
+        let facts: Vec<_> = written_off.collect();
+        if facts.is_empty() {
+            return Err((Refusal::NothingToDo, "it owes nothing there".into()));
+        }
+        Ok(facts)
     }
 
     fn approve(&self, id: &ReleaseId, ring: &RingName) -> Verdict {
@@ -448,6 +485,13 @@ impl Asked<'_> {
         });
         out.collect()
     }
+}
+
+/// That a reason was given where one is asked for.
+fn said(what: &str, reason: Option<&str>) -> Result<(), No> {
+    let given = reason.is_some_and(|reason| !reason.trim().is_empty());
+    let detail = || format!("{what} asks for a reason, for the audit: give it one by `--reason`");
+    if given { Ok(()) } else { Err((Refusal::ReasonMissing, detail())) }
 }
 
 /// Whether a release may wait for `required`: not for itself, however many releases lie between, and

@@ -7,6 +7,7 @@ use super::{
     command::{Command, Write},
     event::Status,
     fact::Fact,
+    lane,
     phase::is_settled,
     waiting::{WaitingOn, is_next, steps_aside, waiting_on},
     world::{ClusterRun, Illegal, Phase, PlanState, Release, RingRun, Step},
@@ -35,6 +36,11 @@ impl Draft {
                 }
                 None => break,
             };
+            let owing: Vec<_> = self.state().map_or(Vec::new(), |state| {
+                state.in_order().filter(|r| r.owes()).map(|r| r.id.clone()).collect()
+            });
+            owing.iter().try_for_each(|id| self.reckon(id))?;
+            active.iter().try_for_each(|id| self.leave_lane(id))?;
             self.supersede(&active)?;
             for id in &active {
                 let order = self.release(id).map(|r| r.plan.graph.order().to_vec());
@@ -159,6 +165,10 @@ impl Draft {
             attempt: run.attempt + 1,
             clusters: declared.clusters.iter().map(|c| c.name.clone()).collect(),
         })?;
+        for debt in lane::debts(&release, ring) {
+            let (release, ring) = (id.clone(), ring.clone());
+            self.fact(Fact::DebtRecorded { release, ring, debt })?;
+        }
         self.deploy(id, ring)
     }
 

@@ -26,7 +26,7 @@ const TIMEOUT: Span = Span::seconds(10);
 
 /// What a measurement may be late by, beyond twice its interval, before its verdict is stale: one
 /// time-out, and some scheduling.
-const LATE: Span = Span::seconds(15);
+pub(super) const LATE: Span = Span::seconds(15);
 
 /// How often a ring without required gates is credited.
 pub(super) const TICK: Span = Span::minutes(1);
@@ -42,7 +42,18 @@ impl Draft {
         let declared = release.plan.ring(ring);
         let gate = declared.and_then(|r| r.policy.gates.iter().find(|g| g.name == asked.gate));
         let here = run.clusters.get(&asked.cluster).filter(|c| c.step == Step::Ready);
-        let current = run.phase == Phase::Soaking && run.attempt == asked.attempt;
+        let current = run.attempt == asked.attempt
+            && match run.phase {
+                Phase::Soaking => true,
+                Phase::Passed => self.is_owed(&release, run, asked),
+                Phase::Waiting
+                | Phase::Deploying
+                | Phase::Failed
+                | Phase::RollingBack
+                | Phase::RolledBack
+                | Phase::Aborted
+                | Phase::Superseded => false,
+            };
         let (Some(declared), Some(gate), Some(deployed), true) =
             (declared, gate, here.and_then(|c| c.deployed), current)
         else {
@@ -179,7 +190,7 @@ impl Draft {
         }
         self.try_pass(&release, declared)?;
         if self.phase(id, ring) == Some(Phase::Soaking) {
-            self.measure_what_is_due(&release, declared)?;
+            self.measure_what_is_due(&release, declared, |_| true)?;
         }
         Ok(())
     }
@@ -258,13 +269,19 @@ impl Draft {
         self.fact(Fact::RingPassed { release: release.id.clone(), ring: ring.name.clone() })
     }
 
-    fn measure_what_is_due(&mut self, release: &Release, ring: &Ring) -> Result<(), Illegal> {
+    /// Asks for the measurements that are due of the gates that are `wanted`.
+    pub(super) fn measure_what_is_due(
+        &mut self,
+        release: &Release,
+        ring: &Ring,
+        wanted: impl Fn(&Gate) -> bool,
+    ) -> Result<(), Illegal> {
         let Some(run) = self.world.run(&release.id, &ring.name) else { return Ok(()) };
         let mut due = Vec::new();
         for cluster in &ring.clusters {
             let ready = run.clusters.get(&cluster.name).filter(|c| c.step == Step::Ready);
             let Some(here) = ready else { continue };
-            for gate in &ring.policy.gates {
+            for gate in ring.policy.gates.iter().filter(|gate| wanted(gate)) {
                 let place = (cluster.name.clone(), gate.name.clone());
                 let Some(state) = run.gates.get(&place) else { continue };
                 if state.asked.is_none() && state.due <= self.now.mono {

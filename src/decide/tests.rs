@@ -112,6 +112,7 @@ fn plan() -> Plan {
         data_classes: Vec::new(),
         on_newer: OnNewer::QueueLatest,
         max_skew: None,
+        lanes: Default::default(),
         graph: RingGraph::new(vec![("a".into(), after(&[])), ("b".into(), after(&["a"]))])
             .expect("a chain"),
         rings: vec![ring("a", &["one"]), ring("b", &["two"])],

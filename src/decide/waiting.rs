@@ -19,7 +19,7 @@ use crate::{
     model::{
         blocs,
         calendar::{AppliesTo, InFlight, Opening},
-        graph::Join,
+        graph::{Join, RingGraph},
         plan::OnNewer,
         policy::{Approvals, Gate},
         residency::Demand,
@@ -290,7 +290,19 @@ pub fn covers(scope: &Scope, release: &Release, ring: &Ring) -> bool {
 }
 
 fn rings_before(release: &Release, ring: &RingName) -> Vec<RingName> {
-    let after = release.plan.graph.after(ring);
+    let open = open_before(&release.plan.graph, release, ring);
+    match &release.hotfix {
+        // It runs ahead of rings that are on their way, and never past one that failed.
+        Some(lane) if open.is_empty() && !reaches(&lane.normal.graph, release, ring) => {
+            open_before(&lane.normal.graph, release, ring)
+        }
+        Some(_) | None => open,
+    }
+}
+
+/// The rings that have still to pass before `ring` may start by that graph.
+pub(super) fn open_before(graph: &RingGraph, release: &Release, ring: &RingName) -> Vec<RingName> {
+    let after = graph.after(ring);
     let passed = |r: &RingName| release.ring(r).is_some_and(|run| run.phase == Phase::Passed);
     let open: Vec<_> = after.rings.iter().filter(|r| !passed(r)).cloned().collect();
     match after.join {
@@ -705,7 +717,12 @@ fn has_no_data(gate: &Gate, verdict: Verdict, errors_in_a_row: u32) -> bool {
 /// Whether a release that has not started on a ring may still come there by itself: nothing before
 /// the ring is over without having passed.
 pub fn may_still_reach(release: &Release, ring: &RingName) -> bool {
-    let graph = &release.plan.graph;
+    let normal = release.hotfix.as_ref().map(|lane| &lane.normal.graph);
+    let mut graphs = normal.into_iter().chain([&release.plan.graph]);
+    graphs.all(|graph| reaches(graph, release, ring))
+}
+
+fn reaches(graph: &RingGraph, release: &Release, ring: &RingName) -> bool {
     let mut open = BTreeSet::new();
     for name in graph.order() {
         let after = graph.after(name);

@@ -5,13 +5,15 @@ use std::{ops, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
+    fact::Debt,
+    lane,
     phase::is_settled,
     soak::{TICK, no_data_deadlines},
     waiting::{HoldKind, WaitingOn, dwells_until, waiting_on},
     world::{Phase, Release, RingRun, Shared, Step, World},
 };
 use crate::{
-    ids::PlanName,
+    ids::{GateName, PlanName},
     model::{
         plan::OnNewer,
         ring::Ring,
@@ -85,7 +87,11 @@ impl Wake {
 pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
     let mut wake = Wake::default();
     let Some(state) = world.plans.get(plan) else { return wake };
-    for release in state.in_order().filter(|release| !is_settled(release)) {
+    for release in state.in_order().filter(|release| !is_settled(release) || release.owes()) {
+        if let Some(ends) = lane::ends(release).filter(|_| lane::is_open(release)) {
+            wake.at(ends.mono);
+            wake.at_wall(ends.wall, now);
+        }
         for ring in &release.plan.rings {
             let Some(run) = release.ring(&ring.name) else { continue };
             match run.phase {
@@ -111,11 +117,8 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
                     held(&mut wake, world, release, ring, now);
                     soaking(&mut wake, ring, run);
                 }
-                Phase::Passed
-                | Phase::Failed
-                | Phase::RolledBack
-                | Phase::Aborted
-                | Phase::Superseded => {}
+                Phase::Passed => owing(&mut wake, run),
+                Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded => {}
             }
         }
     }
@@ -166,6 +169,14 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
     }
     // A pause of more than this plan must be seen by what it stops, as well as its end.
     wake.shared.stops |= release.ring(&ring.name).is_some_and(|run| run.phase == Phase::Soaking);
+}
+
+/// Gates that a hotfix owes are measured on.
+fn owing(wake: &mut Wake, run: &RingRun) {
+    let owed = |gate: &GateName| run.debts.contains_key(&Debt::Gate(gate.clone()));
+    let ready = |name| run.clusters.get(name).is_some_and(|c| c.step == Step::Ready);
+    let gates = run.gates.iter().filter(|((cluster, gate), _)| ready(cluster) && owed(gate));
+    gates.filter(|(_, gate)| gate.asked.is_none()).for_each(|(_, gate)| wake.at(gate.due));
 }
 
 fn soaking(wake: &mut Wake, ring: &Ring, run: &RingRun) {

@@ -5,6 +5,7 @@
 //! can work on a draft of the one plan that an event touches ([`World::draft`]) at the price of what
 //! the event changes.
 
+mod lane;
 mod plan;
 mod run;
 
@@ -15,7 +16,8 @@ use jiff::Timestamp;
 use super::{
     command::{Command, Measure, Write},
     event::{Actor, Scope, TargetState},
-    fact::{Fact, Judged, Reply, Verdict},
+    fact::{Debt, Fact, Judged, Reply, Verdict},
+    soak::LATE,
 };
 use crate::{
     ids::{
@@ -31,6 +33,7 @@ use crate::{
 };
 
 pub use self::{
+    lane::{DebtRun, LaneRun, Seen},
     plan::{KnownGood, PlanState, Release, TargetRun},
     run::{Approval, ClusterRun, GateRun, Phase, RingRun, SoakRun, Step, Stopwatch},
 };
@@ -321,6 +324,7 @@ impl World {
                 run.cause = None;
                 run.soak = SoakRun::default();
                 run.gates.clear();
+                run.debts.clear();
                 run.clusters =
                     clusters.iter().map(|c| (c.clone(), ClusterRun::default())).collect();
             }
@@ -424,6 +428,17 @@ impl World {
                     buried.remove(&release.version);
                 }
             }
+            Fact::LaneTaken { release, plan } => self.take_lane(release, plan)?,
+            Fact::LaneLapsed { release, rings, plan } => self.leave_lane(release, rings, plan)?,
+            Fact::DebtRecorded { release, ring, debt } => {
+                let debts = &mut self.run_mut(release, ring)?.debts;
+                debts.insert(debt.clone(), DebtRun { since: at, seen: BTreeMap::new() });
+            }
+            Fact::DebtPaid { release, ring, debt }
+            | Fact::DebtDropped { release, ring, debt, .. }
+            | Fact::DebtWrittenOff { release, ring, debt, .. } => {
+                self.clear_debt(release, ring, debt)?;
+            }
         }
         Ok(())
     }
@@ -439,14 +454,16 @@ impl World {
                 target.state = None;
             }
             for release in plan.releases.values_mut() {
-                if !release.rings.values().any(|r| r.phase.in_motion()) {
+                let measured = |run: &RingRun| run.phase.in_motion() || !run.debts.is_empty();
+                if !release.rings.values().any(|run| measured(run)) {
                     continue;
                 }
                 for run in Arc::make_mut(release).rings.values_mut() {
-                    if !run.phase.in_motion() {
+                    if !measured(run) {
                         continue;
                     }
                     let run = Arc::make_mut(run);
+                    run.debts.values_mut().for_each(DebtRun::look_away);
                     run.soak.healthy_at = None;
                     for cluster in run.clusters.values_mut() {
                         cluster.reachable.stop(at.mono);
@@ -497,6 +514,7 @@ impl World {
                 advanced: false,
                 cause: None,
                 aborting: false,
+                debts: BTreeMap::new(),
             })
         };
         let rings = plan.rings.iter().map(|r| (r.name.clone(), waiting())).collect();
@@ -512,6 +530,7 @@ impl World {
             plan,
             submitted: at,
             aborted: None,
+            hotfix: None,
             rings,
         };
         state.order.push(release.version.clone());
@@ -596,6 +615,9 @@ impl World {
         state.count(judged.verdict, due.min(at.mono));
         state.total_samples += judged.samples.unwrap_or(0.0);
         state.latest = Some((judged.clone(), at));
+        if let Some(debt) = run.debts.get_mut(&Debt::Gate(name.clone())) {
+            debt.see(cluster, judged.verdict, gate.interval * 2 + LATE, at.mono);
+        }
         Ok(())
     }
 

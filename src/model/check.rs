@@ -4,6 +4,7 @@
 //! it. Each family of rules is one pass over the plan, and [`notes`] is the list of them.
 
 mod calendars;
+pub mod lanes;
 mod residency;
 
 use std::collections::BTreeSet;
@@ -62,6 +63,11 @@ rules! {
     Adv002 "ADV002" Note "a soak that is shorter than a gate's noDataDeadline",
     Adv003 "ADV003" Warning "a first ring without soak",
     Adv004 "ADV004" Warning "releases that may replace each other before any can be ready",
+    Adv005 "ADV005" Warning "a hotfix lane that shortens no soak",
+    Adv006 "ADV006" Warning "a hotfix lane that is over before its last ring can start",
+    App003 "APP003" Error "a hotfix lane that nobody can approve",
+    Gat011 "GAT011" Error "a hotfix lane that defers every required gate of a ring",
+    Res011 "RES011" Error "a hotfix lane that breaks a residency rule",
     App002 "APP002" Error "approvals that must come from two places at once",
     Cal001 "CAL001" Error "a calendar that never opens",
     Cal002 "CAL002" Error "a calendar that never opens for as long as a deploy may take",
@@ -84,6 +90,8 @@ rules! {
 pub enum Subject {
     /// The plan itself.
     Plan,
+    /// Its hotfix lane.
+    Hotfix,
     /// One of its rings.
     Ring(RingName),
     /// A cluster of one of its rings.
@@ -123,6 +131,7 @@ pub struct Note {
 pub fn notes(plan: &Plan) -> Vec<Note> {
     let mut notes = residency::notes(plan);
     notes.extend(calendars::notes(plan));
+    notes.extend(lanes::notes(plan));
     notes.extend(advice(plan));
     notes
 }

@@ -4,6 +4,7 @@ pub mod blocs;
 pub mod calendar;
 pub mod check;
 pub mod graph;
+pub mod lane;
 pub mod plan;
 pub mod policy;
 pub mod residency;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     graph::RingGraph,
+    lane::Lanes,
     residency::Rule,
     ring::{Cluster, Ring, Target},
 };
@@ -28,6 +29,10 @@ pub struct Plan {
     pub on_newer: OnNewer,
     /// The most distinct versions between a ring and the ones it comes after.
     pub max_skew: Option<u32>,
+    /// Other rules for releases that cannot wait. Left out where there are none, so that such a plan keeps
+    /// its hash.
+    #[serde(default, skip_serializing_if = "Lanes::is_empty")]
+    pub lanes: Lanes,
     /// Which ring comes after which.
     pub graph: RingGraph,
     /// The rings, in the graph's order.

@@ -209,6 +209,14 @@ impl<'a> About<'a> {
             Fact::Aborted { release, by, .. } => Self::release("aborted", release).by(by),
             Fact::RingAborted { release, ring } => Self::ring("ringAborted", release, ring),
             Fact::Retried { release, ring, by, .. } => Self::ring("retried", release, ring).by(by),
+            Fact::LaneTaken { release, .. } => Self::release("laneTaken", release),
+            Fact::LaneLapsed { release, .. } => Self::release("laneLapsed", release),
+            Fact::DebtRecorded { release, ring, .. } => Self::ring("debtRecorded", release, ring),
+            Fact::DebtPaid { release, ring, .. } => Self::ring("debtPaid", release, ring),
+            Fact::DebtDropped { release, ring, .. } => Self::ring("debtDropped", release, ring),
+            Fact::DebtWrittenOff { release, ring, by, .. } => {
+                Self::ring("debtWrittenOff", release, ring).by(by)
+            }
         }
     }
 }

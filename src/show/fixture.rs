@@ -135,6 +135,7 @@ pub(super) fn plan() -> Plan {
         data_classes: Vec::new(),
         on_newer: OnNewer::QueueLatest,
         max_skew: None,
+        lanes: Default::default(),
         graph: RingGraph::new(vec![
             after("internal", &[]),
             after("beta", &["internal"]),

@@ -282,7 +282,13 @@ impl<'a> Step<'a> {
             | Fact::BaselineTaken { .. }
             | Fact::ClusterRestored { .. }
             | Fact::ClusterStuck { .. }
-            | Fact::Aborted { .. } => return None,
+            | Fact::Aborted { .. }
+            | Fact::LaneTaken { .. }
+            | Fact::LaneLapsed { .. }
+            | Fact::DebtRecorded { .. }
+            | Fact::DebtPaid { .. }
+            | Fact::DebtDropped { .. }
+            | Fact::DebtWrittenOff { .. } => return None,
         };
         Some(Self { release, ring, to, actor })
     }

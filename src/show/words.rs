@@ -7,9 +7,10 @@ use utoipa::ToSchema;
 use crate::{
     decide::{
         event::Scope,
+        fact::Debt,
         phase,
         waiting::WaitingOn,
-        world::{Release, Said, World},
+        world::{DebtRun, Release, Said, Step, World},
     },
     ids::{ClusterName, RingName, Version},
     model::{
@@ -17,7 +18,7 @@ use crate::{
         plan::Plan,
         policy::Approvals,
         residency::{Demand, Disclose, Enforcement},
-        time::Now,
+        time::{Now, Span},
     },
 };
 
@@ -171,6 +172,33 @@ pub fn of(
             Ender::Progress,
         ),
     }
+}
+
+/// What a release owes on a ring, and what would settle it.
+pub fn debt(debt: &Debt, owed: &DebtRun, release: &Release, ring: &RingName) -> (String, String) {
+    let write_off = format!("`ringward write-off {} --ring {ring}`", release.id);
+    match debt {
+        Debt::Gate(gate) => {
+            let normal = release.hotfix.as_ref().and_then(|lane| lane.normal.ring(ring));
+            let asked = normal.map(|ring| ring.policy.soak.duration).unwrap_or_default();
+            let clusters = release.ring(ring).into_iter().flat_map(|run| &run.clusters);
+            let ready = clusters.filter(|(_, here)| here.step == Step::Ready);
+            let seen =
+                ready.map(|(cluster, _)| owed.seen.get(cluster).copied().unwrap_or_default());
+            let least = seen.map(|seen| seen.credited).min().unwrap_or_default().min(asked);
+            let (least, asked) = (whole_seconds(least), whole_seconds(asked));
+            (
+                format!("gate {gate} held nothing, and passed for {least} of {asked}"),
+                format!("{gate} passes for {asked} without a break, or {write_off}"),
+            )
+        }
+        Debt::Ahead(of) => (format!("ran ahead of {of}"), format!("{of} passes, or {write_off}")),
+    }
+}
+
+/// Nobody reads milliseconds of a soak.
+fn whole_seconds(span: Span) -> Span {
+    Span::seconds(span.0 / 1_000)
 }
 
 /// Stands where figures would that a residency rule keeps in their jurisdiction.

@@ -272,6 +272,7 @@ fn plan(clusters: &[&str], object: &str) -> Plan {
         data_classes: vec![],
         on_newer: OnNewer::QueueLatest,
         max_skew: None,
+        lanes: Default::default(),
         graph: RingGraph::new(vec![("beta".into(), After::default())]).unwrap(),
         rings: vec![Ring { name: "beta".into(), clusters, policy }],
         residency: vec![],

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Said, run::RingRun};
+use super::{LaneRun, Said, run::RingRun};
 use crate::{
     decide::{
         command::{Command, Lane},
@@ -103,11 +103,18 @@ pub struct Release {
     pub submitted: Now,
     /// Who ended it, if somebody did.
     pub aborted: Option<Said>,
+    /// Its hotfix lane, where it took one.
+    pub hotfix: Option<LaneRun>,
     /// By ring; every ring of the snapshot is there.
     pub rings: BTreeMap<RingName, Arc<RingRun>>,
 }
 
 impl Release {
+    /// Whether it did without something on a ring that was not made up for yet.
+    pub fn owes(&self) -> bool {
+        self.rings.values().any(|run| !run.debts.is_empty())
+    }
+
     /// How far it is on a ring.
     pub fn ring(&self, ring: &RingName) -> Option<&RingRun> {
         self.rings.get(ring).map(Arc::as_ref)

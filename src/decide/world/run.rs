@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::DebtRun;
 use crate::{
     decide::{
         event::Actor,
-        fact::{Binding, Judged, Verdict},
+        fact::{Binding, Debt, Judged, Verdict},
     },
     ids::{ClusterName, GateName, IdempotencyKey},
     model::time::{Mono, Now, Span},
@@ -83,6 +84,8 @@ pub struct RingRun {
     pub cause: Option<String>,
     /// An abort ends the rollback that is under way as Aborted.
     pub aborting: bool,
+    /// What the hotfix lane left out in this attempt, and was not made up for yet.
+    pub debts: BTreeMap<Debt, DebtRun>,
 }
 
 /// Somebody's approval and what it agrees to.

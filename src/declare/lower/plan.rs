@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
-use super::{At, Diagnostic, Doc, Kind, Rule, Unit, Units, World, dag, ring, typed, units};
+use super::{At, Diagnostic, Doc, Kind, Rule, Unit, Units, World, dag, lane, ring, typed, units};
 use crate::{
     declare::schema::{self, TargetKind, word},
     ids::Commit,
@@ -62,6 +62,7 @@ impl<'a> Places<'_, 'a> {
         let policy = |name: &str| self.world.policies.get(name)?.value.as_ref();
         match subject {
             Subject::Plan => None,
+            Subject::Hotfix => Some(self.doc.spec().field("lanes").field("hotfix").key()),
             Subject::Ring(name) => {
                 let spec: &schema::RingPlan = self.doc.spec_as()?;
                 let mut rings = spec.rings.iter().flatten();
@@ -101,11 +102,6 @@ fn one(
     let target = at
         .require(spec.target.as_ref(), "target", problems)
         .and_then(|target| one_target(target, at.field("target"), problems));
-    if spec.lanes.is_some() {
-        let message = "this version has no lane rules: a hotfix goes the way of every release";
-        let problem = at.field("lanes").key().problem(Rule::Sch010, message);
-        problems.push(problem.help("take `lanes` out"));
-    }
     let list = at.field("residency");
     let mut residency = Vec::new();
     for (i, policy) in spec.residency.iter().enumerate() {
@@ -129,6 +125,8 @@ fn one(
         rings.extend(ring::one(world, ring, spec, at, i, problems));
     }
     ring::overlaps(&rings, written, at.field("rings"), problems);
+    let all = (rings.len() == written.len()).then_some(rings.as_slice());
+    let lanes = lane::lower(world, spec, at, all, problems);
     let graph = graph?;
     // What is sound goes on: the rest of the plan is in error anyway.
     let order: BTreeMap<_, _> = graph.order().iter().enumerate().map(|(i, r)| (r, i)).collect();
@@ -141,6 +139,7 @@ fn one(
         data_classes: typed(&spec.data_classes),
         on_newer: spec.on_newer.map(Into::into).unwrap_or_default(),
         max_skew: spec.max_skew.map(|n| n.0),
+        lanes,
         graph: graph.clone(),
         rings,
         residency: residency.into_iter().map(|placed| placed.rule.clone()).collect(),

@@ -242,7 +242,7 @@ fn gates<'a>(
     (gates, places)
 }
 
-fn one_approval(
+pub(super) fn one_approval(
     world: &World<'_>,
     spec: &schema::Approvals,
     at: At<'_>,

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Unread,
-    scalar::{Count, Text},
+    judgement::Approvals,
+    scalar::{Count, Duration, Share, Text},
     words::{OnNewer, Provider, TargetKind},
 };
 
@@ -87,9 +87,49 @@ pub struct RingPlan {
     /// The rings.
     #[schemars(required)]
     pub rings: Option<Vec<Ring>>,
-    /// Rules of the hotfix lane; not done by this version.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub lanes: Unread,
+    /// Other rules for releases that cannot wait.
+    pub lanes: Option<Lanes>,
+}
+
+/// Other rules for releases that cannot wait, by lane.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lanes {
+    /// For a fix that cannot wait: `ringward release create --lane hotfix --reason ...`.
+    pub hotfix: Option<Hotfix>,
+}
+
+/// The rules of the hotfix lane. It never crosses a hard residency rule.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Hotfix {
+    /// What is left of each ring's soak.
+    #[schemars(required)]
+    pub soak: Option<HotfixSoak>,
+    /// Rings that must have passed before the rings after them start. All others are run ahead of: they
+    /// take the release too, and that they pass is owed.
+    #[serde(default)]
+    pub may_not_skip: Vec<Text>,
+    /// Gates that are measured and hold nothing: that they pass for the ring's own soak is owed.
+    #[serde(default)]
+    pub defer_gates: Vec<Text>,
+    /// Who must agree before each ring, beside those whom its policy asks.
+    pub approvals: Option<Approvals>,
+    /// How long a release has the lane; rings that it has not started by then go the normal way.
+    #[schemars(required)]
+    pub time_to_live: Option<Duration>,
+}
+
+/// What is left of a soak.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HotfixSoak {
+    /// This share of it.
+    #[schemars(required)]
+    pub share: Option<Share>,
+    /// Never less than this; a shorter soak stays as it is.
+    #[schemars(required)]
+    pub floor: Option<Duration>,
 }
 
 /// The object that is changed in each cluster.

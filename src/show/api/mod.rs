@@ -23,7 +23,7 @@ mod service;
 mod tests;
 
 pub use line::{FreezeBody, Frozen};
-pub use releases::{AbortBody, ArtifactBody, Created, SubmitBody};
+pub use releases::{AbortBody, ArtifactBody, Created, SubmitBody, WriteOffBody};
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -210,6 +210,8 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(releases::abort))
         .routes(routes!(releases::rollback))
         .routes(routes!(releases::retry))
+        .routes(routes!(releases::write_off))
+        .routes(routes!(releases::debts))
         .routes(routes!(rings::pause))
         .routes(routes!(rings::resume))
         .routes(routes!(rings::approve))

@@ -28,7 +28,7 @@ use crate::{
     model::ring::Artifact,
     show::{
         auth::{Reach, Verb},
-        view::{self, ExplainView, Page, ReleaseSummary, ReleaseView},
+        view::{self, DebtView, ExplainView, Page, ReleaseSummary, ReleaseView},
     },
 };
 
@@ -351,6 +351,43 @@ pub async fn retry(
     let reach = visit.reach(&path.plan, Some(&path.version), None);
     let action = Action::Retry { release: path.id(), ring: None, reason: body.checked()? };
     visit.done(Verb::Go, reach, action).await
+}
+
+/// What somebody answers for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WriteOffBody {
+    /// On this ring; on all where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<RingName>,
+    /// Why that is good enough.
+    pub reason: String,
+}
+
+/// Answers for what a hotfix did without, instead of making up for it.
+#[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/write-off", tag = "releases",
+    params(ReleasePath, ActionHeaders), request_body = WriteOffBody, responses(Answers))]
+pub async fn write_off(
+    visit: Visit,
+    At(path): At<ReleasePath>,
+    Body(WriteOffBody { ring, reason }): Body<WriteOffBody>,
+) -> Result<Json<Done>, Problem> {
+    let reach = visit.reach(&path.plan, Some(&path.version), ring.as_ref());
+    let wrong: Vec<_> = wrong_text("/reason", Some(&reason)).into_iter().collect();
+    if !wrong.is_empty() {
+        return Err(Problem::invalid(wrong));
+    }
+    let action = Action::WriteOff { release: path.id(), ring, reason };
+    visit.done(Verb::Go, reach, action).await
+}
+
+/// What hotfixes did without, and was not made up for yet.
+#[utoipa::path(get, path = "/v1/debts", tag = "releases", params(ReadHeaders),
+    responses((status = 200, body = Page<DebtView>)))]
+pub async fn debts(visit: Visit) -> Result<Response, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    let debts = visit.look(|world, _| view::debts(world, |plan| visit.sees(world, plan)));
+    Ok(visit.list(&Page::whole(debts)))
 }
 
 fn unknown_release(id: &ReleaseId) -> Problem {

@@ -122,6 +122,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("POST /v1/plans/{plan}/releases/{version}/abort", "operate"),
     ("POST /v1/plans/{plan}/releases/{version}/rollback", "operate"),
     ("POST /v1/plans/{plan}/releases/{version}/retry", "operate"),
+    ("POST /v1/plans/{plan}/releases/{version}/write-off", "operate"),
+    ("GET /v1/debts", "read"),
     ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/pause", "operate"),
     ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/resume", "operate"),
     ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/approve", "agree"),
@@ -183,6 +185,7 @@ async fn knock(server: &Server, who: &str, method: &str, path: &str) -> u16 {
         "/v1/plans/nowhere/releases" => {
             json!({"version": "0.0.0", "artifact": {"image": artifact("0.0.0")}})
         }
+        path if path.ends_with("/write-off") => json!({"reason": "a test"}),
         _ => json!({}),
     };
     let method: Method = method.to_uppercase().parse().unwrap();

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ids::{ReleaseId, RingName},
     show::{
-        api::{AbortBody, Done, Reason},
+        api::{AbortBody, Done, Reason, WriteOffBody},
         exit::Exit,
         view::{ReleaseView, RingView},
     },
@@ -68,6 +68,12 @@ pub enum Act {
     #[command(after_help = "EXAMPLES
   ringward advance checkout@2.15.0 --ring beta --reason 'supersedes 2.14.0'")]
     Advance(OnRing),
+    /// Answer for what a hotfix did without, instead of making up for it
+    ///
+    /// `ringward get debts` lists what is owed: gates that held nothing, and rings that were run ahead of.
+    #[command(after_help = "EXAMPLES
+  ringward write-off checkout@2.14.1 --ring eu-west --reason 'orders were counted by hand'")]
+    WriteOff(WriteOff),
     /// Agree that a release enters a ring
     ///
     /// Binds to what is shown: this digest, this policy, these clusters, this attempt. If any of it changes in
@@ -108,6 +114,20 @@ pub struct OfRelease {
     /// Why, for the audit.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+/// A release, perhaps a ring, and why.
+#[derive(Debug, Args)]
+pub struct WriteOff {
+    /// PLAN@VERSION.
+    #[arg(value_name = "PLAN@VERSION")]
+    release: ReleaseId,
+    /// What is owed on one ring only.
+    #[arg(long, value_name = "NAME")]
+    ring: Option<RingName>,
+    /// Why that is good enough, for the audit.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
 }
 
 /// A release and a ring.
@@ -187,6 +207,12 @@ pub async fn run(context: &Context, act: &Act) -> Result<Exit, Failure> {
             let release = which.release(&client).await?;
             let words = ("advance", "may take the ring");
             of_release(context, &client, &release, Some(ring), Some(reason), words).await
+        }
+        Act::WriteOff(WriteOff { release, ring, reason }) => {
+            let asked = body(&WriteOffBody { ring: ring.clone(), reason: reason.clone() })?;
+            let path = [&path(release)[..], &["write-off"]].concat();
+            let answer = client.ask(Method::POST, &path, Some(&asked), None).await?;
+            said(context, &answer, &named(&release.to_string(), ring.as_ref()), "written off")
         }
         Act::Approve(Agree { release, ring }) => approve(context, &client, release, ring).await,
         Act::Reject(Reject { release, ring, reason }) => {

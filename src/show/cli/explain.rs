@@ -68,6 +68,10 @@ fn text(view: &ExplainView, style: Style) -> String {
             text.push_str(&format!("  {:<13}{}\n", "waits", wait.message));
             text.push_str(&format!("  {:<13}ended by: {}\n", "", wait.ended_by));
         }
+        for debt in &ring.owes {
+            text.push_str(&format!("  {:<13}{}\n", "owes", debt.message));
+            text.push_str(&format!("  {:<13}ended by: {}\n", "", debt.ended_by));
+        }
     }
     text
 }
@@ -103,6 +107,7 @@ mod tests {
                     doing: String::new(),
                     holds: vec![hold(HoldKind::Approval, "approval 1 of 2", Ender::Person), window],
                     waits: Vec::new(),
+                    owes: Vec::new(),
                 },
                 RingReasons {
                     name: "eu-central".into(),
@@ -114,6 +119,7 @@ mod tests {
                         ended_by: "it passes".into(),
                         ender: Ender::Progress,
                     }],
+                    owes: Vec::new(),
                 },
             ],
         };

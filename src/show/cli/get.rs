@@ -17,11 +17,14 @@ use crate::{
     ids::PlanName,
     show::{
         exit::Exit,
-        view::{ApprovalView, ClusterRow, FreezeView, GateSpecView, Page, PlanRingView, PlanView},
+        view::{
+            ApprovalView, ClusterRow, DebtView, FreezeView, GateSpecView, Page, PlanRingView,
+            PlanView,
+        },
     },
 };
 
-/// List what the server knows: plans, rings, releases, clusters, gates, approvals, freezes
+/// List what the server knows: plans, rings, releases, clusters, gates, approvals, freezes, debts
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward get plans
@@ -29,7 +32,7 @@ use crate::{
   ringward get clusters -o wide                 what runs where, and what it would go back to
   ringward get rings -o json | jq -r '.items[] | select(.release == null).ring.name'")]
 pub struct Get {
-    /// What to list: plans, rings, releases, clusters, gates, approvals or freezes.
+    /// What to list: plans, rings, releases, clusters, gates, approvals, freezes or debts.
     #[arg(value_name = "WHAT", value_enum, hide_possible_values = true)]
     what: What,
     /// Of this plan only.
@@ -61,6 +64,9 @@ pub enum What {
     /// The freezes in force.
     #[value(alias = "freeze")]
     Freezes,
+    /// What hotfixes did without.
+    #[value(alias = "debt")]
+    Debts,
 }
 
 /// Something that stands in a list.
@@ -94,6 +100,7 @@ pub async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> {
         What::Clusters => some::<ClusterRow>(context, &client, &["clusters"], plan).await,
         What::Gates => some::<GateSpecView>(context, &client, &["gates"], plan).await,
         What::Approvals => some::<ApprovalView>(context, &client, &["approvals"], plan).await,
+        What::Debts => some::<DebtView>(context, &client, &["debts"], plan).await,
         What::Freezes => some::<FreezeView>(context, &client, &["freezes"], plan).await,
     }
 }
@@ -248,6 +255,34 @@ impl Listed for PlanView {
             some_text(self.policy.as_ref().map(|policy| short(policy.as_str()))).into(),
             some_text(self.commit.as_ref().map(|commit| short(commit.as_str()))).into(),
         ]
+    }
+}
+
+impl Listed for DebtView {
+    const COLUMNS: &'static [&'static str] = &["RELEASE", "RING", "KIND", "OF", "SINCE", "WHAT"];
+    const WIDE: &'static [&'static str] = &["ENDED BY"];
+
+    fn names(&self) -> String {
+        format!("{}/{}/{}/{}", self.release, self.ring, self.kind.name(), self.of)
+    }
+
+    fn is_of(&self, plan: &PlanName) -> bool {
+        self.release.plan == *plan
+    }
+
+    fn cells(&self, _: &Context) -> Vec<Cell> {
+        vec![
+            self.release.to_string().into(),
+            self.ring.to_string().into(),
+            self.kind.name().into(),
+            self.of.clone().into(),
+            instant(self.since).into(),
+            self.message.clone().into(),
+        ]
+    }
+
+    fn wide(&self) -> Vec<Cell> {
+        vec![self.ended_by.clone().into()]
     }
 }
 

@@ -25,6 +25,7 @@ pub fn release(rings: &[RingView]) -> ReleaseView {
         author: "dana".into(),
         by: "dana".into(),
         lane: Lane::Normal,
+        lane_ends: None,
         reason: None,
         irreversible: false,
         requires: None,
@@ -53,6 +54,7 @@ pub fn ring(name: &str, after: &[&str], phase: RingPhase) -> RingView {
         clusters: Vec::new(),
         measurements: Vec::new(),
         holds: Vec::new(),
+        debts: Vec::new(),
         waits: Vec::new(),
         info: String::new(),
     }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ring::{ClusterView, HoldView, RingView, ring, soak_left};
+use super::{
+    debt::{DebtKind, DebtView},
+    ring::{ClusterView, HoldView, RingView, ring, soak_left},
+};
 use crate::{
     decide::{
         phase::{self, ReleasePhase, RingPhase},
@@ -43,6 +46,9 @@ pub struct RingReasons {
     pub holds: Vec<HoldView>,
     /// What it waits for without being held.
     pub waits: Vec<WaitView>,
+    /// What a hotfix did without here, and was not made up for yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owes: Vec<WaitView>,
 }
 
 /// Something that a ring waits for without being held.
@@ -72,7 +78,8 @@ pub fn explain(world: &World, release: &Release, only: Option<&RingName>, now: N
 fn reasons(world: &World, release: &Release, name: &RingName, now: Now) -> Option<RingReasons> {
     let view = ring(world, release, name, now)?;
     let waits = match view.phase {
-        RingPhase::Passed => return None,
+        RingPhase::Passed if view.debts.is_empty() => return None,
+        RingPhase::Passed => Vec::new(),
         RingPhase::Waiting
         | RingPhase::Held
         | RingPhase::Deploying
@@ -86,7 +93,15 @@ fn reasons(world: &World, release: &Release, name: &RingName, now: Now) -> Optio
         }],
     };
     let doing = doing(release, &view);
-    Some(RingReasons { name: view.name, phase: view.phase, doing, holds: view.holds, waits })
+    let owed = |debt: DebtView| WaitView {
+        message: debt.message,
+        ended_by: debt.ended_by,
+        ender: match debt.kind {
+            DebtKind::Gate | DebtKind::Ahead => Ender::Progress,
+        },
+    };
+    let owes = view.debts.into_iter().map(owed).collect();
+    Some(RingReasons { name: view.name, phase: view.phase, doing, holds: view.holds, waits, owes })
 }
 
 fn waiting(world: &World, release: &Release, name: &RingName, now: Now) -> Vec<WaitView> {

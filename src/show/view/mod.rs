@@ -6,6 +6,7 @@
 
 mod audit;
 mod cluster;
+mod debt;
 mod explain;
 mod line;
 mod plan;
@@ -19,6 +20,7 @@ pub use audit::{
     AuditPage, AuditView, BreakView, ChangeView, HappenedView, VerificationView, audit_page,
 };
 pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, clusters};
+pub use debt::{DebtKind, DebtView, debts};
 pub use explain::{ExplainView, RingReasons, WaitView, explain};
 pub use line::{
     ApprovalView, FreezeView, GivenApproval, PauseView, SaidView, ScopeView, SourceView, approvals,

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     decide::{
         command::Lane,
+        lane,
         phase::{self, ReleasePhase, RingPhase},
         world::{Release, World},
     },
@@ -42,6 +43,10 @@ pub struct ReleaseView {
     pub by: Principal,
     /// By which lane it goes.
     pub lane: Lane,
+    /// When the hotfix lane is over for rings that it has not started; missing where none is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub lane_ends: Option<Timestamp>,
     /// Why.
     pub reason: Option<String>,
     /// Whether it is never rolled back automatically.
@@ -118,6 +123,7 @@ pub fn release(world: &World, release: &Release, now: Now) -> ReleaseView {
         author: release.author.clone(),
         by: release.by.name.clone(),
         lane: release.lane,
+        lane_ends: lane::ends(release).filter(|_| lane::is_open(release)).map(|ends| ends.wall),
         reason: release.reason.clone(),
         irreversible: release.irreversible,
         requires: release.requires.clone(),

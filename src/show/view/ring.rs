@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::cluster::Running;
+use super::{
+    cluster::Running,
+    debt::{self, DebtView},
+};
 use crate::{
     decide::{
         event::{Status, TargetState, figure},
@@ -57,6 +60,9 @@ pub struct RingView {
     pub measurements: Vec<GateView>,
     /// Everything that holds it, at once; what somebody can end comes first.
     pub holds: Vec<HoldView>,
+    /// What a hotfix did without here, and was not made up for yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub debts: Vec<DebtView>,
     /// What it waits for without being held, in words.
     pub waits: Vec<String>,
     /// The one sentence to read; empty where there is nothing to say.
@@ -189,6 +195,14 @@ pub fn ring(world: &World, release: &Release, name: &RingName, now: Now) -> Opti
     let (mut holds, waits) = (holds.collect::<Vec<_>>(), waits.collect::<Vec<_>>());
     holds.sort_by_key(|hold| hold.ender);
     let look = Look { release, ring: declared, run, phase, now };
+    let debts = debt::of_ring(release, name);
+    let info = match (phase, debts.as_slice()) {
+        (RingPhase::Passed, [_, ..]) => {
+            let owed: Vec<_> = debts.iter().map(|debt| debt.message.as_str()).collect();
+            format!("owes: {}", owed.join("; "))
+        }
+        (_, _) => look.info(&holds, &waits, &measurements),
+    };
     Some(RingView {
         name: name.clone(),
         after: after.rings.clone(),
@@ -201,7 +215,8 @@ pub fn ring(world: &World, release: &Release, name: &RingName, now: Now) -> Opti
         gates: begun.then(|| gate_count(declared, run)),
         jurisdictions: each_once(jurisdictions),
         clusters: clusters(plan, declared, run),
-        info: look.info(&holds, &waits, &measurements),
+        info,
+        debts,
         measurements,
         holds,
         waits,

@@ -1,19 +1,22 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Invariant, On, Step};
 use crate::{
     decide::{
-        fact::{Fact, Verdict},
-        world::{Phase, Step as ClusterStep},
+        fact::{Debt, Fact, Verdict},
+        world::{Phase, Release, Step as ClusterStep},
     },
     ids::{ReleaseId, RingName},
     model::{graph::Join, time::Span},
 };
 
-/// Books the soak of each ring by itself, and holds every pass and every start against the books.
+/// Books the soak of each ring by itself, and holds every pass and every start against the books; and
+/// what a hotfix does without is on record when it does so.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     credited: BTreeMap<(ReleaseId, RingName), Span>,
+    /// What was owed on a ring since its attempt began, whatever became of it.
+    owed: BTreeMap<(ReleaseId, RingName), BTreeSet<Debt>>,
 }
 
 impl Invariant for Order {
@@ -36,6 +39,14 @@ impl Invariant for Order {
             {
                 self.credited.insert((release.clone(), ring.clone()), Span::ZERO);
             }
+            if let Fact::RingStarted { release, ring, .. } = fact {
+                self.owed.insert((release.clone(), ring.clone()), BTreeSet::new());
+            } else if let Fact::DebtRecorded { release, ring, debt } = fact {
+                let owed = self.owed.entry((release.clone(), ring.clone())).or_default();
+                owed.insert(debt.clone());
+            }
+        }
+        for fact in &step.decision.facts {
             if let Fact::RingPassed { release, ring } = fact {
                 self.soaked(step, release, ring)?;
             } else if let Fact::RingStarted { release, ring, .. } = fact {
@@ -48,7 +59,9 @@ impl Invariant for Order {
 
 impl Order {
     fn may_start(&self, step: &Step<'_>, id: &ReleaseId, ring: &RingName) -> Result<(), String> {
-        let after = step.on(id, ring)?.release.plan.graph.after(ring);
+        let release = step.on(id, ring)?.release;
+        self.ran_ahead(step, release, ring)?;
+        let after = release.plan.graph.after(ring);
         let mut each = after.rings.iter().map(|before| self.soaked(step, id, before));
         match after.join {
             Join::All => each.collect(),
@@ -59,12 +72,34 @@ impl Order {
         }
     }
 
+    /// A hotfix waits for the rings that may not be skipped, and owes the others that it did not wait for.
+    fn ran_ahead(&self, step: &Step<'_>, release: &Release, ring: &RingName) -> Result<(), String> {
+        let Some(lane) = &release.hotfix else { return Ok(()) };
+        let rules = lane.normal.lanes.hotfix.as_ref();
+        let owed = self.owed.get(&(release.id.clone(), ring.clone()));
+        let after = lane.normal.graph.after(ring);
+        let passed = |ring: &RingName| self.soaked(step, &release.id, ring).is_ok();
+        if after.join == Join::Any && (after.rings.is_empty() || after.rings.iter().any(passed)) {
+            return Ok(());
+        }
+        for before in after.rings.iter().filter(|before| !passed(before)) {
+            let fixed = rules.is_some_and(|rules| rules.may_not_skip.contains(before));
+            if fixed && after.join == Join::All {
+                return Err(format!("{ring} started before {before}, which may not be skipped"));
+            }
+            if !owed.is_some_and(|owed| owed.contains(&Debt::Ahead(before.clone()))) {
+                return Err(format!("{ring} started before {before}, and owes nothing for it"));
+            }
+        }
+        Ok(())
+    }
+
     fn soaked(&self, step: &Step<'_>, id: &ReleaseId, ring: &RingName) -> Result<(), String> {
         let On { run, ring: declared, .. } = step.on(id, ring)?;
         if run.phase != Phase::Passed {
             return Err(format!("{id} is {:?} on {ring}", run.phase));
         }
-        let needed = declared.policy.soak.duration;
+        let needed = self.needed(step.on(id, ring)?)?;
         let have = self.credited.get(&(id.clone(), ring.clone())).copied().unwrap_or_default();
         if have < needed {
             return Err(format!("{id} has soaked {have} of {needed} on {ring}"));
@@ -82,5 +117,26 @@ impl Order {
             }
         }
         Ok(())
+    }
+
+    /// The soak that a ring asks of a release, which may be a part of the whole in a hotfix's lane; the
+    /// gates that hold nothing there are owed.
+    fn needed(&self, on: On<'_>) -> Result<Span, String> {
+        let On { release, ring, .. } = on;
+        let asked = ring.policy.soak.duration;
+        let Some(lane) = &release.hotfix else { return Ok(asked) };
+        let normal = lane.normal.ring(&ring.name);
+        let rules = lane.normal.lanes.hotfix.as_ref();
+        let (Some(normal), Some(rules)) = (normal, rules) else {
+            return Err(format!("{} is in a lane that its plan has not", release.id));
+        };
+        let owed = self.owed.get(&(release.id.clone(), ring.name.clone()));
+        for gate in normal.policy.gates.iter().filter(|gate| gate.required) {
+            let held = ring.policy.gates.iter().any(|g| g.name == gate.name && g.required);
+            if !held && !owed.is_some_and(|owed| owed.contains(&Debt::Gate(gate.name.clone()))) {
+                return Err(format!("{} holds nothing on {}, unowed", gate.name, ring.name));
+            }
+        }
+        Ok(asked.max(rules.soak.floor.min(normal.policy.soak.duration)))
     }
 }

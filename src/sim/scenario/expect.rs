@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     decide::{
+        fact::Debt,
         phase::{self, RingPhase},
         world::{Release, RingRun},
     },
@@ -82,6 +83,17 @@ fn of_ring(
         let actual = here.soak.credited;
         if actual < wanted.least || actual > wanted.most {
             wrong.push(format!("expected {ring} to have soaked {wanted}, it is {actual}"));
+        }
+    }
+    if let Some(wanted) = &expect.owes {
+        let actual = here.debts.keys().map(|debt| match debt {
+            Debt::Gate(gate) => format!("gate {gate}"),
+            Debt::Ahead(ring) => format!("ahead of {ring}"),
+        });
+        let actual: BTreeSet<String> = actual.collect();
+        let wanted: BTreeSet<String> = wanted.iter().cloned().collect();
+        if actual != wanted {
+            wrong.push(format!("expected {ring} to owe {wanted:?}, it owes {actual:?}"));
         }
     }
     if let Some(wanted) = &expect.held_by {

@@ -203,6 +203,27 @@ impl History {
                     self.line(at, Some(release), text);
                 }
             }
+            Fact::LaneTaken { release, .. } => {
+                self.line(at, Some(release), "it takes the hotfix lane".into());
+            }
+            Fact::LaneLapsed { release, rings, .. } => {
+                let rings: Vec<_> = rings.iter().map(RingName::as_str).collect();
+                let text = format!("the hotfix lane is over for {}", rings.join(", "));
+                self.line(at, Some(release), text);
+            }
+            Fact::DebtRecorded { release, ring, debt } => {
+                self.line(at, Some(release), format!("{ring} owes {debt:?}"));
+            }
+            Fact::DebtPaid { release, ring, debt } => {
+                self.line(at, Some(release), format!("{ring} owes {debt:?} no more"));
+            }
+            Fact::DebtDropped { release, ring, debt, why } => {
+                self.line(at, Some(release), format!("{ring} owes {debt:?} no more: {why}"));
+            }
+            Fact::DebtWrittenOff { release, ring, debt, by, .. } => {
+                let text = format!("{ring}: {} answers for {debt:?}", who(by));
+                self.line(at, Some(release), text);
+            }
             Fact::PlanDeclared { .. }
             | Fact::SourceAccepted { .. }
             | Fact::SourceRefused { .. }

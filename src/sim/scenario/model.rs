@@ -155,4 +155,6 @@ pub struct Expect {
     pub invariants: bool,
     /// What stands in the journal.
     pub audit: Option<String>,
+    /// What the release owes on the ring.
+    pub owes: Option<Vec<String>>,
 }

@@ -112,6 +112,7 @@ impl Reader<'_> {
             advance,
             freeze,
             lift,
+            write_off,
             edit,
             restart,
             clock,
@@ -144,6 +145,11 @@ impl Reader<'_> {
         found.extend(advance.map(|advance| self.advance(i, advance)));
         found.extend(freeze.map(|freeze| self.freeze(i, freeze, start)));
         found.extend(lift.map(|lift| Some(ask(lift.by, lift.roles, Action::Lift { id: lift.id }))));
+        found.extend(write_off.map(|it| {
+            let reason = it.reason.unwrap_or_default();
+            let action = Action::WriteOff { release: it.release, ring: it.ring, reason };
+            Some(ask(it.by, it.roles, action))
+        }));
         found.extend(edit.map(|edit| self.edit(i, edit)));
         found.extend(restart.map(|restart| Some(What::Restart { down: restart.down })));
         found.extend(clock.map(|clock| Some(What::Jump(clock.jump.0.0))));
@@ -163,7 +169,8 @@ impl Reader<'_> {
         }
         let message = format!("a step does one thing, and this does {}", found.len());
         let help = "give each its own `at`: release, pause, resume, approve, reject, abort, retry, \
-                    rollback, advance, freeze, lift, edit, restart, clock, drift, hear or expect";
+                    rollback, advance, freeze, lift, writeOff, edit, restart, clock, drift, hear or \
+                    expect";
         self.step_problem(i, "", Rule::Sch007, &message, help);
         None
     }
@@ -324,6 +331,7 @@ impl Reader<'_> {
             before: expect.before.map(|before| before.ring),
             invariants: expect.invariants.is_some(),
             audit: expect.audit.map(|audit| audit.contains),
+            owes: expect.owes,
             ..Expect::default()
         };
         let on_ring = lowered.ring.is_some();
@@ -355,6 +363,7 @@ impl Reader<'_> {
             || lowered.soak.is_some()
             || lowered.held_by.is_some()
             || lowered.verdict.is_some()
+            || lowered.owes.is_some()
             || lowered.before.is_some();
         let asks_release = lowered.release_phase.is_some() || expect.never.is_some();
         let missing = match (&lowered.release, &lowered.ring) {
@@ -371,7 +380,7 @@ impl Reader<'_> {
         let asks_more = asks_more || lowered.invariants;
         if !(asks_ring || asks_release || asks_more) {
             let help = "phase, soak, heldBy, verdict, running, refused, releasePhase, never, before, \
-                        audit or invariants";
+                        owes, audit or invariants";
             self.step_problem(i, "expect", Rule::Sch003, "nothing is expected", help);
             return None;
         }

@@ -145,6 +145,7 @@ pub struct Step {
     pub advance: Option<Override>,
     pub freeze: Option<Freeze>,
     pub lift: Option<Lift>,
+    pub write_off: Option<Override>,
     pub edit: Option<Edit>,
     pub restart: Option<Restart>,
     pub clock: Option<ClockStep>,
@@ -452,6 +453,8 @@ pub struct Expect {
     pub never: Option<Vec<String>>,
     pub before: Option<Before>,
     pub audit: Option<Audit>,
+    /// What a hotfix did without on the ring and owes, all of it: `gate orders`, `ahead of beta`.
+    pub owes: Option<Vec<String>>,
     pub invariants: Option<Hold>,
 }
 

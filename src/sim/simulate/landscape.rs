@@ -16,7 +16,9 @@ use crate::{
     model::{
         blocs,
         calendar::{AppliesTo, Calendar, Deny, InFlight, Window},
+        check,
         graph::{After, Join, RingGraph},
+        lane::{Hotfix, Lanes, Shortened},
         plan::{OnNewer, Plan},
         policy::{
             Approvals, Baseline, Concurrency, Direction, Gate, Judge, OnBreach, OnNoData, Policy,
@@ -227,7 +229,7 @@ fn plan(chance: &mut Chance, name: &str, clusters: &[Cluster], start: Timestamp)
         OnNewer::ReplaceIfUnhealthy,
         OnNewer::Manual,
     ]);
-    Plan {
+    sound(Plan {
         name: name.into(),
         hash: format!("{name}-1").into(),
         commit: "1".into(),
@@ -240,9 +242,42 @@ fn plan(chance: &mut Chance, name: &str, clusters: &[Cluster], start: Timestamp)
         data_classes: Vec::new(),
         on_newer,
         max_skew: chance.percent(25).then(|| chance.between(1, 3) as u32),
+        lanes: Lanes { hotfix: chance.percent(50).then(|| hotfix(chance, &rings)) },
         graph,
         residency: residency(chance, &rings),
         rings,
+    })
+}
+
+/// The plan, without a lane that no declaration could give it.
+fn sound(mut plan: Plan) -> Plan {
+    let gates = plan.rings.iter().flat_map(|ring| &ring.policy.gates);
+    let gates: BTreeSet<_> = gates.map(|gate| gate.name.clone()).collect();
+    if let Some(lane) = &mut plan.lanes.hotfix {
+        lane.defer_gates.retain(|gate| gates.contains(gate));
+    }
+    let mut wrong = check::lanes::notes(&plan).into_iter();
+    if wrong.any(|note| note.rule.severity() == check::Severity::Error) {
+        plan.lanes = Lanes::default();
+    }
+    plan
+}
+
+fn hotfix(chance: &mut Chance, rings: &[Ring]) -> Hotfix {
+    let mut may_not_skip: Vec<_> = rings.iter().map(|ring| ring.name.clone()).collect();
+    may_not_skip.retain(|_| chance.percent(30));
+    // `ok` is what a ring is judged by where it is judged at all.
+    let mut defer_gates = GATES.to_vec();
+    defer_gates.retain(|gate| *gate != "ok" && chance.percent(70));
+    Hotfix {
+        soak: Shortened {
+            share: chance.one([0.25, 0.5, 1.0]),
+            floor: Span::seconds(chance.one([0, 30, 100])),
+        },
+        may_not_skip,
+        defer_gates: defer_gates.into_iter().map(Into::into).collect(),
+        approvals: chance.percent(20).then(|| approvals(chance)),
+        time_to_live: Span::minutes(chance.between(1, 40)),
     }
 }
 
@@ -457,5 +492,5 @@ pub(super) fn edited(chance: &mut Chance, plan: &Plan, edition: u64) -> Plan {
         }
     }
     soak_over_gates(&mut plan.rings[at].policy);
-    plan
+    sound(plan)
 }

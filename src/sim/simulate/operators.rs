@@ -149,11 +149,16 @@ impl Operators {
                 let ring = self.chance.percent(50).then_some(ring);
                 Some(Action::Retry { release, ring, reason: None })
             }
-            86..89 => {
+            86..88 => {
                 let (release, ring) = self.somewhere(state)?;
                 Some(Action::Advance { release, ring, reason: None })
             }
-            89..92 => return self.repeat(),
+            88..90 => {
+                let owing: Vec<_> = state.in_order().filter(|release| release.owes()).collect();
+                let release = self.chance.pick(&owing)?.id.clone();
+                Some(Action::WriteOff { release, ring: None, reason: "looked at by hand".into() })
+            }
+            90..92 => return self.repeat(),
             92..95 => return Some(self.edit(&plan)),
             95..98 => {
                 let by = SignedDuration::from_secs(self.chance.below(10_800) as i64);
@@ -193,8 +198,8 @@ impl Operators {
             release: ReleaseId::new(plan.clone(), version(n)),
             artifact: artifact(plan, &version(artifact_of)),
             author: self.chance.percent(30).then(|| "dana".into()),
-            lane: if self.chance.percent(2) { Lane::Hotfix } else { Lane::Normal },
-            reason: None,
+            lane: if self.chance.percent(25) { Lane::Hotfix } else { Lane::Normal },
+            reason: self.chance.percent(90).then(|| "it cannot wait".into()),
             irreversible: self.chance.percent(8),
             requires,
         })

@@ -184,7 +184,7 @@ names! { event_name EVENTS Event: TookOver Source Declared Observed Outcome Meas
 names! { command_name COMMANDS Command: Deploy Restore Measure }
 names! {
     action_name ACTIONS Action:
-    Submit Pause Resume Approve Reject Abort Retry Rollback Advance Freeze Lift
+    Submit Pause Resume Approve Reject Abort Retry Rollback Advance Freeze Lift WriteOff
 }
 names! {
     fact_name FACTS Fact:
@@ -193,6 +193,7 @@ names! {
     EffectSuperseded RingStarted ClusterReady ClusterFailed SoakStarted SoakRunning SoakCredited
     SoakReset Measured MeasureDropped BaselineTaken RingPassed RingFailed RollbackStarted
     ClusterRestored ClusterStuck RingRolledBack RingSuperseded Aborted RingAborted Retried
+    LaneTaken LaneLapsed DebtRecorded DebtPaid DebtDropped DebtWrittenOff
 }
 
 #[test]

@@ -126,7 +126,8 @@ fn ask(request: &Request) -> Option<Asking> {
         | Action::Rollback { .. }
         | Action::Advance { .. }
         | Action::Freeze { .. }
-        | Action::Lift { .. } => None,
+        | Action::Lift { .. }
+        | Action::WriteOff { .. } => None,
     };
     let mut roles = by.roles.clone();
     if !roles.iter().any(|role| role == "operator") {

@@ -132,6 +132,9 @@ fn ask(names: &mut Names, asking: &Asking, fields: &mut Map<String, Value>) {
             ("freeze", what)
         }
         Action::Lift { id } => ("lift", json!({ "id": id })),
+        Action::WriteOff { release, ring, reason } => {
+            ("writeOff", with_reason(on(release, ring.as_ref()), &Some(reason.clone())))
+        }
     };
     let others: Vec<_> = roles.iter().filter(|role| *role != "operator").collect();
     what["by"] = json!(by);

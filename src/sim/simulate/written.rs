@@ -39,7 +39,9 @@ pub(super) fn documents(plan: &Plan) -> Vec<Value> {
     }
     let mut blocs = Vec::new();
     documents.iter_mut().for_each(|document| name_territories(document, &mut blocs));
-    documents.push(document("RingPlan", plan.name.as_str(), ring_plan(plan)));
+    let mut own = document("RingPlan", plan.name.as_str(), ring_plan(plan));
+    name_territories(&mut own, &mut blocs);
+    documents.push(own);
     blocs.extend(documents);
     let mut seen = std::collections::BTreeSet::new();
     blocs.retain(|document| seen.insert(identity(document)));
@@ -154,6 +156,10 @@ fn ring_plan(plan: &Plan) -> Map<String, Value> {
     let mut spec = written(plan);
     for of_others in ["hash", "commit", "graph"] {
         spec.remove(of_others);
+    }
+    if let Some(lane) = &plan.lanes.hotfix {
+        let share = format!("{}%", lane.soak.share * 100.0);
+        spec["lanes"]["hotfix"]["soak"]["share"] = json!(share);
     }
     if !plan.residency.is_empty() {
         spec.insert("residency".into(), json!([plan.name]));

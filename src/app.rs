@@ -18,13 +18,12 @@ use crate::{
         cluster::{Connection, Kubeconfigs},
         dispatch::{Dispatch, Limits},
         metrics::{
-            Metrics,
-            auth::{AuthError, Basic, Credentials, SourceAuth},
-            prometheus::NoClient,
+            self, Metrics, NoClient,
+            auth::{AuthError, Credentials},
         },
     },
     clock::Clock,
-    config::{MetricsAuth, Settings, SettingsError, SourceSettings},
+    config::{Settings, SettingsError, SourceSettings},
     decide::world::World,
     declare::source::{BadSource, DirSource, GitSettings, GitSource, Source},
     drive::{Drive, StartError, recover},
@@ -127,8 +126,8 @@ pub async fn start(
         .connections
         .into_iter()
         .map(|(name, c)| (name, Connection { kubeconfig: c.kubeconfig, context: c.context }));
-    let credentials = settings.metrics.into_iter().map(|(url, auth)| (url, source_auth(auth)));
-    let measurer = Metrics::new(Credentials::new(credentials.collect())?)?;
+    let credentials = Credentials::new(settings.metrics)?;
+    let measurer = Metrics::new(credentials, clock.clone(), metrics::Limits::default())?;
     let (report, events) = mpsc::channel(EVENTS);
     let dispatch = Dispatch::new(
         Arc::new(Kubeconfigs::new(connections.collect())),
@@ -184,15 +183,5 @@ fn source(
             };
             Ok((Source::Git(GitSource::new(git, accepted)?), settings.interval))
         }
-    }
-}
-
-fn source_auth(auth: MetricsAuth) -> SourceAuth {
-    SourceAuth {
-        bearer_token_file: auth.bearer_token_file,
-        basic: auth
-            .basic
-            .map(|basic| Basic { username: basic.username, password_file: basic.password_file }),
-        headers: auth.headers,
     }
 }

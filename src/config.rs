@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -28,7 +28,7 @@ pub struct Settings {
     /// By the name that a `Cluster` gives as its connection; any other name is a context of the
     /// default kubeconfig.
     pub connections: BTreeMap<String, ConnectionSettings>,
-    /// By the start of a metric source's URL: what it is shown so that it answers.
+    /// By the start of a metric source's URL: how it is trusted, and what it is shown so that it answers.
     pub metrics: BTreeMap<String, MetricsAuth>,
 }
 
@@ -82,27 +82,69 @@ pub struct ConnectionSettings {
     pub context: Option<String>,
 }
 
-/// What a metric source is shown so that it answers.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// How a metric source is trusted, and what it is shown so that it answers. Never from Git, never
+/// shown; secrets are read from their files at each request, so that they can be rotated.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct MetricsAuth {
     /// A file that holds a bearer token.
     pub bearer_token_file: Option<PathBuf>,
     /// A user and the file that holds the password.
     pub basic: Option<BasicAuth>,
+    /// The files that hold an AWS access key, which requests are signed with.
+    pub aws: Option<AwsKey>,
     /// Further headers, such as a tenant's.
-    #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Further headers, each with the file that holds its value.
+    pub header_files: BTreeMap<String, PathBuf>,
+    /// A file of certificates in PEM, which are trusted in the place of the system's. Read at the start.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A user and the file that holds the password.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BasicAuth {
     /// The user.
     pub username: String,
     /// The file that holds the password.
     pub password_file: PathBuf,
+}
+
+/// The files that hold an AWS access key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AwsKey {
+    /// The file that holds its id.
+    pub access_key_id_file: PathBuf,
+    /// The file that holds its secret.
+    pub secret_access_key_file: PathBuf,
+    /// The file that holds the token of a session, where the key is of one.
+    pub session_token_file: Option<PathBuf>,
+}
+
+/// Shows which credentials there are, and none of them.
+impl fmt::Debug for MetricsAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bearer_token_file, basic, aws, headers, header_files, ca_file } = self;
+        f.debug_struct("MetricsAuth")
+            .field("bearer_token_file", bearer_token_file)
+            .field("basic", basic)
+            .field("aws", aws)
+            .field("headers", &headers.keys())
+            .field("header_files", header_files)
+            .field("ca_file", ca_file)
+            .finish()
+    }
+}
+
+/// Shows where the password lies.
+impl fmt::Debug for BasicAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BasicAuth")
+            .field("password_file", &self.password_file)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why settings cannot be used.

@@ -506,7 +506,7 @@ mod adapters {
         act::{
             Connections, Deployer, Measurer, WriteError,
             cluster::{Connection, Kubeconfigs},
-            metrics::{Metrics, auth::Credentials},
+            metrics::{Limits, Metrics, auth::Credentials},
         },
         decide::{
             command::{Measure, Write},
@@ -614,7 +614,8 @@ mod adapters {
     #[tokio::test]
     async fn gates_are_measured() {
         let world = World::start().await;
-        let metrics = Metrics::new(Credentials::default()).unwrap();
+        let metrics =
+            Metrics::new(Credentials::default(), world.clock.clone(), Limits::default()).unwrap();
         let measure = |query: &str| Measure {
             key: "m".into(),
             release: ReleaseId::new("checkout", "2"),

@@ -48,10 +48,6 @@ pub struct Limits {
     pub writes_per_cluster: usize,
     /// Targets of one cluster with a write that has not ended; a write to one more is dropped.
     pub targets_per_cluster: usize,
-    /// Measurements at once, over all endpoints.
-    pub measures: usize,
-    /// Measurements at once of one endpoint.
-    pub measures_per_endpoint: usize,
     /// Measurements that have not ended, waiting ones included; one more is dropped.
     pub measures_waiting: usize,
 }
@@ -64,9 +60,7 @@ impl Default for Limits {
             longest_pause: Duration::from_secs(30),
             writes_per_cluster: 4,
             targets_per_cluster: 1_024,
-            measures: 64,
-            measures_per_endpoint: 8,
-            measures_waiting: 4_096,
+            measures_waiting: 16_384,
         }
     }
 }

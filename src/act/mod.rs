@@ -24,7 +24,8 @@ use crate::{
 
 /// Asks a metric source.
 pub trait Measurer: Send + Sync {
-    /// Asks once. A source that does not answer, or not usably, is a reading of Error.
+    /// Asks once, when its turn has come, and waits no longer than the measurement says from then on. A
+    /// source that does not answer, or not usably, is a reading of Error.
     fn measure(&self, measure: &Measure) -> BoxFuture<'_, Answer>;
 }
 

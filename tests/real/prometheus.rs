@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use ringward::{
     act::{
         Measurer,
-        metrics::{Metrics, auth::Credentials},
+        metrics::{Limits, Metrics, auth::Credentials},
     },
     clock::{Clock, SystemClock},
     decide::{
@@ -147,7 +147,15 @@ impl Asker {
             url: format!("http://127.0.0.1:{port}"),
             jurisdiction: None,
         };
-        Self { metrics: Metrics::new(Credentials::default()).unwrap(), source }
+        Self {
+            metrics: Metrics::new(
+                Credentials::default(),
+                Arc::new(SystemClock::new(Mono(0))),
+                Limits::default(),
+            )
+            .unwrap(),
+            source,
+        }
     }
 
     async fn measure(&self, query: &str, samples: Option<&str>, at: Option<Timestamp>) -> Answer {

@@ -1,22 +1,17 @@
-//! Measurements on their way: so many at once, and so many of one endpoint.
+//! Measurements on their way. Whose turn it is to be asked is the measurer's to know: it sees which
+//! questions are the same, and whom they go to.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::AbortHandle,
-};
+use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{Limits, lock};
 use crate::{
     act::Measurer,
-    decide::{
-        command::Measure,
-        event::{Answer, Event, Reading},
-    },
+    decide::{command::Measure, event::Event},
     ids::IdempotencyKey,
 };
 
@@ -25,14 +20,7 @@ pub(super) struct Measures {
     measurer: Arc<dyn Measurer>,
     events: mpsc::Sender<Event>,
     limits: Limits,
-    overall: Semaphore,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: BTreeMap<IdempotencyKey, AbortHandle>,
-    endpoints: BTreeMap<String, Arc<Semaphore>>,
+    waiting: Mutex<BTreeMap<IdempotencyKey, AbortHandle>>,
 }
 
 impl Measures {
@@ -41,64 +29,44 @@ impl Measures {
         events: mpsc::Sender<Event>,
         limits: Limits,
     ) -> Self {
-        let overall = Semaphore::new(limits.measures);
-        Self { measurer, events, limits, overall, state: Mutex::default() }
+        Self { measurer, events, limits, waiting: Mutex::default() }
     }
 
     /// Starts on a measurement. False where there is no room.
     pub(super) fn take(self: &Arc<Self>, measure: Measure) -> bool {
-        let mut state = lock(&self.state);
-        if state.waiting.contains_key(&measure.key) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.contains_key(&measure.key) {
             return true;
         }
-        if state.waiting.len() >= self.limits.measures_waiting {
+        if waiting.len() >= self.limits.measures_waiting {
             return false;
         }
-        let of_endpoint = || Arc::new(Semaphore::new(self.limits.measures_per_endpoint));
-        let endpoint =
-            state.endpoints.entry(measure.source.url.clone()).or_insert_with(of_endpoint).clone();
         let key = measure.key.clone();
         // The task takes the lock before it ends, so it cannot end before it is in the map.
-        let task = tokio::spawn(self.clone().carry_out(measure, endpoint));
-        state.waiting.insert(key, task.abort_handle());
+        let task = tokio::spawn(self.clone().carry_out(measure));
+        waiting.insert(key, task.abort_handle());
         true
     }
 
     /// Gives the measurement of that key up.
     pub(super) fn cancel(&self, key: &IdempotencyKey) {
-        if let Some(task) = lock(&self.state).waiting.remove(key) {
+        if let Some(task) = lock(&self.waiting).remove(key) {
             task.abort();
         }
     }
 
     /// Gives all of them up.
     pub(super) fn stop_all(&self) {
-        for task in std::mem::take(&mut lock(&self.state).waiting).into_values() {
+        for task in std::mem::take(&mut *lock(&self.waiting)).into_values() {
             task.abort();
         }
     }
 
-    async fn carry_out(self: Arc<Self>, measure: Measure, endpoint: Arc<Semaphore>) {
-        let answer = {
-            // The endpoint's turn first: what waits for a slow endpoint must not keep others waiting.
-            let _turn = endpoint.acquire().await;
-            let _place = self.overall.acquire().await;
-            tokio::time::timeout(measure.timeout.to_std(), self.measurer.measure(&measure)).await
-        };
-        let answer = answer.unwrap_or_else(|_| late(&measure));
-        lock(&self.state).waiting.remove(&measure.key);
+    async fn carry_out(self: Arc<Self>, measure: Measure) {
+        let answer = self.measurer.measure(&measure).await;
+        lock(&self.waiting).remove(&measure.key);
         let event = Event::Measured { plan: measure.release.plan, key: measure.key, answer };
         // Nobody listens any more only when ringward is stopping.
         let _ = self.events.send(event).await;
-    }
-}
-
-/// The answer to everything that was asked, when none came in time.
-fn late(measure: &Measure) -> Answer {
-    let late = || Reading::Error(format!("no answer within {}", measure.timeout));
-    Answer {
-        value: late(),
-        samples: measure.samples.is_some().then(late),
-        baseline: measure.baseline_at.is_some().then(late),
     }
 }

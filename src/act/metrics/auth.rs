@@ -1,58 +1,23 @@
-//! What a metric source is shown so that it answers. Never logged, never part of an error, never
-//! serialisable; secrets are read from their files at each request, so that they can be rotated.
+//! Puts what the settings have for a metric source into a request for it. Never logged, never part of
+//! an error.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
+use jiff::Timestamp;
 use reqwest::{
     RequestBuilder, Url,
     header::{HeaderName, HeaderValue},
 };
-use serde::Deserialize;
 use tokio::io::AsyncReadExt;
+
+use super::{
+    question::Outgoing,
+    sigv4::{self, Keys},
+};
+use crate::config::{BasicAuth, MetricsAuth};
 
 /// The longest secret that is read from a file, in bytes.
 const LONGEST: u64 = 64 * 1_024;
-
-/// The credentials for one metric source.
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SourceAuth {
-    /// A file that holds a bearer token.
-    pub bearer_token_file: Option<PathBuf>,
-    /// A user and a password.
-    pub basic: Option<Basic>,
-    /// Further headers, such as a tenant's.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-}
-
-/// A user, and the file that holds the password.
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Basic {
-    /// The user.
-    pub username: String,
-    /// The file that holds the password.
-    pub password_file: PathBuf,
-}
-
-/// Shows which credentials there are, and none of them.
-impl fmt::Debug for SourceAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SourceAuth")
-            .field("bearer_token_file", &self.bearer_token_file)
-            .field("basic", &self.basic)
-            .field("headers", &self.headers.keys())
-            .finish()
-    }
-}
-
-/// Shows where the password lies.
-impl fmt::Debug for Basic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Basic").field("password_file", &self.password_file).finish_non_exhaustive()
-    }
-}
 
 /// Why credentials cannot be used; names files and headers, never what is in them.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +27,14 @@ pub enum AuthError {
     #[error("`{0}` is not an http or https URL without credentials in it")]
     NotAUrl(String),
     /// Two ways to say who asks.
-    #[error("give either bearerTokenFile or basic for {0}, not both")]
+    #[error("give one of bearerTokenFile, basic and aws for {0}")]
     Both(Url),
+    /// A signature that is not asked for is not made, so that the question would go out unsigned.
+    #[error("aws is given for it in the server's settings, and it is no source of AWS'")]
+    NotOfAws,
+    /// A source of AWS' without a key.
+    #[error("it takes signed requests only: give aws for it in the server's settings")]
+    Unsigned,
     /// A header that HTTP cannot carry, or that is not the settings' to set.
     #[error("the header `{0}` cannot be set")]
     Header(String),
@@ -77,20 +48,24 @@ pub enum AuthError {
 
 /// The credentials of all sources, by URL prefix.
 #[derive(Debug, Clone, Default)]
-pub struct Credentials(Vec<(Url, SourceAuth)>);
+pub struct Credentials(Vec<(Url, MetricsAuth)>);
 
 impl Credentials {
     /// Each key is a source's URL or a prefix of one that ends at a `/` of its path.
-    pub fn new(sources: BTreeMap<String, SourceAuth>) -> Result<Self, AuthError> {
+    pub fn new(sources: BTreeMap<String, MetricsAuth>) -> Result<Self, AuthError> {
         let mut prefixes = Vec::with_capacity(sources.len());
         for (text, auth) in sources {
             let url = Url::parse(&text).ok().filter(is_plain);
             let url = url.ok_or(AuthError::NotAUrl(text))?;
-            if auth.bearer_token_file.is_some() && auth.basic.is_some() {
+            let ways = [auth.bearer_token_file.is_some(), auth.basic.is_some(), auth.aws.is_some()];
+            if ways.iter().filter(|given| **given).count() > 1 {
                 return Err(AuthError::Both(url));
             }
             for (name, value) in &auth.headers {
                 header(name, value)?;
+            }
+            for name in auth.header_files.keys() {
+                header(name, "")?;
             }
             prefixes.push((url, auth));
         }
@@ -99,7 +74,7 @@ impl Credentials {
 
     /// Those of the longest prefix of `url`. Scheme, host and port must be the same, and a path counts
     /// by whole segments: `http://prom` is no prefix of `http://prom.example`.
-    fn of(&self, url: &Url) -> Option<&SourceAuth> {
+    pub(super) fn of(&self, url: &Url) -> Option<&MetricsAuth> {
         let covers = |prefix: &Url| {
             let path = prefix.path().trim_end_matches('/');
             prefix.origin() == url.origin()
@@ -109,25 +84,52 @@ impl Credentials {
         found.max_by_key(|(prefix, _)| prefix.path().len()).map(|(_, auth)| auth)
     }
 
-    /// Puts what belongs to `url` into a request for it.
-    pub(super) async fn sign(
-        &self,
-        url: &Url,
-        mut request: RequestBuilder,
-    ) -> Result<RequestBuilder, AuthError> {
-        let Some(auth) = self.of(url) else { return Ok(request) };
-        for (name, value) in &auth.headers {
-            let (name, value) = header(name, value)?;
-            request = request.header(name, value);
-        }
-        if let Some(path) = &auth.bearer_token_file {
-            request = request.bearer_auth(secret(path).await?);
-        }
-        if let Some(Basic { username, password_file }) = &auth.basic {
-            request = request.basic_auth(username, Some(secret(password_file).await?));
-        }
-        Ok(request)
+    /// The files of certificates that sources are trusted by.
+    pub(super) fn trusted(&self) -> impl Iterator<Item = &PathBuf> {
+        self.0.iter().filter_map(|(_, auth)| auth.ca_file.as_ref())
     }
+}
+
+/// Puts what belongs to the source into a request that was made of `outgoing`.
+pub(super) async fn sign(
+    auth: &MetricsAuth,
+    mut request: RequestBuilder,
+    outgoing: &Outgoing,
+    now: Timestamp,
+) -> Result<RequestBuilder, AuthError> {
+    for (name, value) in &auth.headers {
+        let (name, value) = header(name, value)?;
+        request = request.header(name, value);
+    }
+    for (name, path) in &auth.header_files {
+        let (name, value) = header(name, &secret(path).await?)?;
+        request = request.header(name, value);
+    }
+    if let Some(path) = &auth.bearer_token_file {
+        request = request.bearer_auth(secret(path).await?);
+    }
+    if let Some(BasicAuth { username, password_file }) = &auth.basic {
+        request = request.basic_auth(username, Some(secret(password_file).await?));
+    }
+    let (aws, scope) = match (&auth.aws, &outgoing.scope) {
+        (None, None) => return Ok(request),
+        (Some(_), None) => return Err(AuthError::NotOfAws),
+        (None, Some(_)) => return Err(AuthError::Unsigned),
+        (Some(aws), Some(scope)) => (aws, scope),
+    };
+    let id = secret(&aws.access_key_id_file).await?;
+    let key = secret(&aws.secret_access_key_file).await?;
+    let session = match &aws.session_token_file {
+        Some(path) => Some(secret(path).await?),
+        None => None,
+    };
+    let keys = Keys { id: &id, secret: &key, session: session.as_deref() };
+    let Outgoing { url, headers, body, .. } = outgoing;
+    for (name, value) in sigv4::sign(&keys, scope, url, headers, body.as_deref(), now) {
+        let (name, value) = header(name, &value)?;
+        request = request.header(name, value);
+    }
+    Ok(request)
 }
 
 /// Whether a URL is one that a source may have: HTTP, and nothing secret in it.
@@ -167,8 +169,11 @@ async fn secret(path: &PathBuf) -> Result<String, AuthError> {
 mod tests {
     use super::*;
 
-    fn tenant(name: &str) -> SourceAuth {
-        SourceAuth { headers: [("x-scope-orgid".into(), name.into())].into(), ..Default::default() }
+    fn tenant(name: &str) -> MetricsAuth {
+        MetricsAuth {
+            headers: [("x-scope-orgid".into(), name.into())].into(),
+            ..Default::default()
+        }
     }
 
     fn credentials(urls: &[&str]) -> Result<Credentials, AuthError> {
@@ -198,16 +203,16 @@ mod tests {
         for url in ["prom:9090", "ftp://prom", "http://u:p@prom", ""] {
             assert!(matches!(credentials(&[url]), Err(AuthError::NotAUrl(_))), "{url}");
         }
-        let both = SourceAuth {
+        let both = MetricsAuth {
             bearer_token_file: Some("t".into()),
-            basic: Some(Basic { username: "u".into(), password_file: "p".into() }),
+            basic: Some(BasicAuth { username: "u".into(), password_file: "p".into() }),
             ..Default::default()
         };
         let both = Credentials::new([("http://prom".into(), both)].into());
         assert!(matches!(both, Err(AuthError::Both(_))));
         for (name, value) in [("a b", "x"), ("a", "x\r\nb: y"), ("Host", "x")] {
             let auth =
-                SourceAuth { headers: [(name.into(), value.into())].into(), ..Default::default() };
+                MetricsAuth { headers: [(name.into(), value.into())].into(), ..Default::default() };
             let refused = Credentials::new([("http://prom".into(), auth)].into());
             assert!(matches!(refused, Err(AuthError::Header(_))), "{name}");
         }
@@ -215,8 +220,8 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_shown() {
-        let auth = SourceAuth {
-            basic: Some(Basic { username: "canary-user".into(), password_file: "p".into() }),
+        let auth = MetricsAuth {
+            basic: Some(BasicAuth { username: "canary-user".into(), password_file: "p".into() }),
             ..tenant("canary-tenant")
         };
         let all = Credentials::new([("http://prom".into(), auth)].into()).unwrap();

@@ -1,43 +1,136 @@
-//! One file per provider: a query -> readings. No thresholds.
+//! One file per provider: a query -> samples with their timestamps. No thresholds.
+//!
+//! A provider turns a question into a request and an answer into samples, and does no more; one
+//! [`client`] asks for all of them, and the [`asker`] says whose turn it is.
 
 mod address;
+mod asker;
 pub mod auth;
+mod client;
 pub mod prometheus;
+pub mod question;
+mod sigv4;
+
+use std::{fmt, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
+use jiff::Timestamp;
 
-use self::{auth::Credentials, prometheus::Prometheus};
+use self::{
+    asker::Asker,
+    auth::Credentials,
+    client::Client,
+    prometheus::Prometheus,
+    question::{Provider, Question},
+};
+pub use self::{
+    asker::Limits,
+    client::NoClient,
+    question::{Sample, When},
+};
 use super::Measurer;
 use crate::{
+    clock::Clock,
     decide::{
         command::Measure,
         event::{Answer, Reading},
     },
-    model::ring::ProviderKind,
+    model::{
+        ring::{MetricSource, ProviderKind},
+        time::Span,
+    },
 };
 
 /// Every kind of metric source behind one door.
-#[derive(Debug)]
 pub struct Metrics {
-    prometheus: Prometheus,
+    asker: Arc<Asker>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
 }
 
 impl Metrics {
     /// Asks with these credentials, which come from the server's settings and never from Git.
-    pub fn new(credentials: Credentials) -> Result<Self, prometheus::NoClient> {
-        Ok(Self { prometheus: Prometheus::new(credentials)? })
+    ///
+    /// # Errors
+    /// Where the certificates that a source is trusted by cannot be read.
+    pub fn new(
+        credentials: Credentials,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Result<Self, NoClient> {
+        Ok(Self { asker: Arc::new(Asker::new(Client::new(credentials)?, clock, limits)) })
+    }
+
+    /// Asks `source` for one number. Dropping the future takes the question back.
+    pub fn ask(
+        &self,
+        source: &MetricSource,
+        query: &str,
+        when: When,
+        timeout: Span,
+    ) -> impl Future<Output = Reading> + Send + use<> {
+        let asked = self.put(source, query, when, timeout);
+        async move {
+            match asked.await {
+                Ok(samples) => match samples.last() {
+                    Some(&Sample { at, value }) => Reading::Value { value, at },
+                    None => Reading::Absent,
+                },
+                Err(why) => Reading::Error(why),
+            }
+        }
+    }
+
+    /// Asks `source` for the samples every `step` from the one instant to the other, oldest first.
+    ///
+    /// # Errors
+    /// In words, where there is no answer that can be used.
+    pub fn range(
+        &self,
+        source: &MetricSource,
+        query: &str,
+        during: (Timestamp, Timestamp, Span),
+        timeout: Span,
+    ) -> impl Future<Output = Result<Vec<Sample>, String>> + Send + use<> {
+        let (from, to, step) = during;
+        self.put(source, query, When::During { from, to, step }, timeout)
+    }
+}
+
+impl Metrics {
+    fn put(
+        &self,
+        source: &MetricSource,
+        query: &str,
+        when: When,
+        timeout: Span,
+    ) -> impl Future<Output = Result<Vec<Sample>, String>> + Send + use<> {
+        let (kind, url, query) = (source.kind, source.url.clone(), query.to_owned());
+        let provider = provider(&source.kind);
+        let answer = self.asker.board(Question { kind, url, query, when, timeout }, provider);
+        let name = source.name.clone();
+        async move { answer.await.map_err(|why| format!("metric source {name}: {why}")) }
+    }
+}
+
+/// What speaks the API of that kind.
+fn provider(kind: &ProviderKind) -> &'static dyn Provider {
+    match kind {
+        ProviderKind::Prometheus => &Prometheus,
     }
 }
 
 impl Measurer for Metrics {
     fn measure(&self, measure: &Measure) -> BoxFuture<'_, Answer> {
         let Measure { source, query, samples, baseline_at, timeout, .. } = measure;
-        let ask = |query: &str, at| match source.kind {
-            ProviderKind::Prometheus => self.prometheus.ask(source, query, at, *timeout),
-        };
-        let value = ask(query, None);
-        let samples = samples.as_deref().map(|samples| ask(samples, None));
-        let baseline = baseline_at.map(|at| ask(query, Some(at)));
+        let ask = |query: &str, when| self.ask(source, query, when, *timeout);
+        let value = ask(query, When::Now);
+        let samples = samples.as_deref().map(|samples| ask(samples, When::Now));
+        let baseline = baseline_at.map(|at| ask(query, When::At(at)));
         async move {
             let (value, samples, baseline) =
                 futures::join!(value, optional(samples), optional(baseline));
@@ -53,3 +146,6 @@ async fn optional(asked: Option<impl Future<Output = Reading>>) -> Option<Readin
         None => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

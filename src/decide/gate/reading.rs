@@ -1,4 +1,5 @@
-//! Reads an answer of Prometheus' HTTP API to an instant query. Pure: it never asks.
+//! Reads an answer of Prometheus' HTTP API, to an instant query or to one over a range. Pure: it
+//! never asks.
 //!
 //! Deliberately absent: any text of the answer in an error, beyond the kind of error and, where
 //! several series came, a few of their labels. A query is a user's, the provider may stand in a
@@ -17,6 +18,15 @@ use crate::decide::event::Reading;
 const NAMED: usize = 3;
 /// Characters of a label set that it shows.
 const SHOWN: usize = 160;
+
+/// A number, and the instant that it is true of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// The instant.
+    pub at: Timestamp,
+    /// The number; never NaN.
+    pub value: f64,
+}
 
 /// What every answer of the API is wrapped in.
 #[derive(Deserialize)]
@@ -68,7 +78,60 @@ pub fn read(status: u16, body: &[u8]) -> Reading {
     }
 }
 
+/// Reads the answer to a query over a range: the samples of its one series, oldest first, without
+/// those that are NaN. No series is no samples.
+///
+/// # Errors
+/// As [`read`] has them.
+pub fn read_range(status: u16, body: &[u8]) -> Result<Vec<Sample>, String> {
+    let Data { result_type, result } = data(status, body)?;
+    let (Ok(ResultType::Matrix), Value::Array(series)) = (kind(&result_type), result) else {
+        return Err("the answer to a query over a range is no matrix".into());
+    };
+    let values = match series.as_slice() {
+        [] => return Ok(Vec::new()),
+        [one] => match (one.get("values").and_then(Value::as_array), one.get("histograms")) {
+            (Some(values), None) => values,
+            (_, Some(_)) => return Err(HISTOGRAM.into()),
+            (None, None) => return Err("the matrix is malformed".into()),
+        },
+        many => return Err(several(many)),
+    };
+    let samples = values.iter().map(|pair| sample(pair).map(|(value, at)| Sample { at, value }));
+    let samples: Vec<Sample> = samples.collect::<Result<_, _>>()?;
+    if !samples.is_sorted_by(|a, b| a.at < b.at) {
+        return Err("the samples are not in the order of their time".into());
+    }
+    Ok(samples.into_iter().filter(|s| !s.value.is_nan()).collect())
+}
+
+const HISTOGRAM: &str = "the query gives a native histogram; a gate needs one number of it";
+
 fn number(status: u16, body: &[u8]) -> Result<Option<(f64, Timestamp)>, String> {
+    let Data { result_type, result } = data(status, body)?;
+    match (kind(&result_type), result) {
+        (Ok(ResultType::Scalar), result) => sample(&result).map(Some),
+        (Ok(ResultType::Vector), Value::Array(series)) => match series.as_slice() {
+            [] => Ok(None),
+            [one] => single(one).map(Some),
+            many => Err(several(many)),
+        },
+        (Ok(ResultType::Vector), _) => Err("the vector is malformed".into()),
+        (Ok(ResultType::Matrix), _) => Err(
+            "the query gives a range of samples; a gate needs one number: aggregate it, with rate() say"
+                .into(),
+        ),
+        (Ok(ResultType::String), _) => Err("the query gives a string, not a number".into()),
+        (Err(_), _) => Err("the answer's resultType is unknown".into()),
+    }
+}
+
+fn kind(word: &str) -> Result<ResultType, serde::de::value::Error> {
+    ResultType::deserialize(StrDeserializer::new(word))
+}
+
+/// What a success all the way carries.
+fn data(status: u16, body: &[u8]) -> Result<Data, String> {
     let envelope: Envelope = match serde_json::from_slice(body) {
         Ok(envelope) => envelope,
         Err(_) if status != 200 => return Err(refused(status, None)),
@@ -85,24 +148,7 @@ fn number(status: u16, body: &[u8]) -> Result<Option<(f64, Timestamp)>, String> 
         0 => {}
         n => return Err(format!("partial data: the answer carries {n} warning{}", plural(n))),
     }
-    let data = envelope.data.ok_or("the answer has no data")?;
-    let kind =
-        ResultType::deserialize(StrDeserializer::<serde::de::value::Error>::new(&data.result_type));
-    match (kind, data.result) {
-        (Ok(ResultType::Scalar), result) => sample(&result).map(Some),
-        (Ok(ResultType::Vector), Value::Array(series)) => match series.as_slice() {
-            [] => Ok(None),
-            [one] => single(one).map(Some),
-            many => Err(several(many)),
-        },
-        (Ok(ResultType::Vector), _) => Err("the vector is malformed".into()),
-        (Ok(ResultType::Matrix), _) => Err(
-            "the query gives a range of samples; a gate needs one number: aggregate it, with rate() say"
-                .into(),
-        ),
-        (Ok(ResultType::String), _) => Err("the query gives a string, not a number".into()),
-        (Err(_), _) => Err("the answer's resultType is unknown".into()),
-    }
+    envelope.data.ok_or_else(|| "the answer has no data".into())
 }
 
 /// Why there is no answer, from the HTTP status and the kind of error that the API names.
@@ -126,9 +172,7 @@ fn refused(status: u16, kind: Option<&str>) -> String {
 fn single(series: &Value) -> Result<(f64, Timestamp), String> {
     match (series.get("value"), series.get("histogram")) {
         (Some(value), _) => sample(value),
-        (None, Some(_)) => {
-            Err("the query gives a native histogram; a gate needs one number of it".into())
-        }
+        (None, Some(_)) => Err(HISTOGRAM.into()),
         (None, None) => Err("the vector is malformed".into()),
     }
 }
@@ -308,6 +352,38 @@ mod tests {
         let body = br#"{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}"#;
         assert_eq!(why(read(500, body)), "HTTP 500");
         assert!(matches!(read(200, body), Reading::Value { .. }));
+    }
+
+    #[test]
+    fn a_range_is_one_series_in_order() {
+        let range = |series: &str| {
+            let data = format!(r#"{{"resultType":"matrix","result":[{series}]}}"#);
+            read_range(200, format!(r#"{{"status":"success","data":{data}}}"#).as_bytes())
+        };
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let series = |values: &str| format!(r#"{{"metric":{{}},"values":[{values}]}}"#);
+        assert_eq!(
+            range(&series(r#"[60,"0.5"],[120,"NaN"],[180,"+Inf"]"#)),
+            Ok(vec![
+                Sample { at: at(60), value: 0.5 },
+                Sample { at: at(180), value: f64::INFINITY }
+            ])
+        );
+        assert_eq!(range(""), Ok(vec![]));
+        let two = format!("{0},{0}", series(r#"[60,"1"]"#));
+        for (text, part) in [
+            (two.as_str(), "2 series"),
+            (&series(r#"[120,"1"],[60,"1"]"#), "order"),
+            (&series(r#"[60,1]"#), "malformed"),
+            (r#"{"metric":{},"histograms":[]}"#, "histogram"),
+            (r#"{"metric":{}}"#, "malformed"),
+        ] {
+            let why = range(text).unwrap_err();
+            assert!(why.contains(part), "{text}: {why}");
+        }
+        let vector = br#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+        assert!(read_range(200, vector).unwrap_err().contains("no matrix"));
+        assert_eq!(read_range(503, b"").unwrap_err(), "HTTP 503");
     }
 
     #[test]

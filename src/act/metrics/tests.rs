@@ -14,12 +14,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::*;
+use super::{
+    address::{Forbidden, Resolver},
+    asker::LONGEST_WAIT,
+    *,
+};
 use crate::{
-    act::{Measurer, metrics::Metrics, metrics::auth::SourceAuth},
-    decide::{command::Measure, event::Answer},
+    clock::SystemClock,
+    config::{BasicAuth, MetricsAuth},
     ids::ReleaseId,
-    model::{ring::ProviderKind, time::Mono},
+    model::time::Mono,
 };
 
 const HEALTHY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1700000000,"0.25"]}]}}"#;
@@ -112,7 +116,12 @@ fn measure(url: String, timeout: Span) -> Measure {
 }
 
 fn metrics() -> Metrics {
-    Metrics::new(Credentials::default()).unwrap()
+    with(Credentials::default())
+}
+
+fn with(credentials: Credentials) -> Metrics {
+    let clock = Arc::new(SystemClock::new(Mono(0)));
+    Metrics::new(credentials, clock, Limits::default()).unwrap()
 }
 
 async fn asked(url: &str, timeout: Span) -> Answer {
@@ -331,9 +340,13 @@ async fn what_is_asked() {
     requests.sort();
     let line = |i: usize| requests[i].lines().next().unwrap();
     let query = "GET /prom/api/v1/query?query=up%7Ba%3D%22b+c%26d%22%7D&timeout=10";
-    assert_eq!(line(0), "GET /prom/api/v1/query?query=count&timeout=10 HTTP/1.1");
-    assert_eq!(line(1), format!("{query} HTTP/1.1"));
-    assert_eq!(line(2), format!("{query}&time=1700000000.125 HTTP/1.1"));
+    let rest = "&partial_response=false&nocache=1";
+    assert_eq!(
+        line(0),
+        "GET /prom/api/v1/query?query=count&timeout=10&partial_response=false&nocache=1 HTTP/1.1"
+    );
+    assert_eq!(line(1), format!("{query}{rest} HTTP/1.1"));
+    assert_eq!(line(2), format!("{query}&time=1700000000.125{rest} HTTP/1.1"));
     let agent = format!("user-agent: ringward/{}", env!("CARGO_PKG_VERSION"));
     assert!(requests.iter().all(|r| r.contains(&agent)), "{requests:?}");
 }
@@ -347,7 +360,13 @@ async fn a_long_query_goes_in_the_body() {
     let request = told.try_recv().unwrap();
     assert!(request.starts_with("POST /prom/api/v1/query HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("application/x-www-form-urlencoded"), "{request}");
-    assert!(request.ends_with(&format!("query={}&timeout=5", "x".repeat(5_000))), "{request}");
+    assert!(
+        request.ends_with(&format!(
+            "query={}&timeout=5&partial_response=false&nocache=1",
+            "x".repeat(5_000)
+        )),
+        "{request}"
+    );
 }
 
 #[tokio::test]
@@ -357,13 +376,13 @@ async fn credentials_go_to_their_source_only_and_into_no_error() {
     let dir = tempfile::tempdir().unwrap();
     let token = dir.path().join("token");
     std::fs::write(&token, "canary-token\n").unwrap();
-    let auth = SourceAuth {
+    let auth = MetricsAuth {
         bearer_token_file: Some(token.clone()),
         headers: [("X-Scope-OrgID".into(), "shop".into())].into(),
         ..Default::default()
     };
     let credentials = Credentials::new([(url.clone(), auth)].into()).unwrap();
-    let metrics = Metrics::new(credentials).unwrap();
+    let metrics = with(credentials);
     metrics.measure(&measure(url.clone(), Span::seconds(5))).await;
     metrics.measure(&measure(other, Span::seconds(5))).await;
     let request = told.try_recv().unwrap();
@@ -388,58 +407,12 @@ async fn a_user_and_a_password() {
     let dir = tempfile::tempdir().unwrap();
     let password_file = dir.path().join("password");
     std::fs::write(&password_file, "secret").unwrap();
-    let basic = super::super::auth::Basic { username: "u".into(), password_file };
-    let auth = SourceAuth { basic: Some(basic), ..Default::default() };
+    let basic = BasicAuth { username: "u".into(), password_file };
+    let auth = MetricsAuth { basic: Some(basic), ..Default::default() };
     let credentials = Credentials::new([(url.clone(), auth)].into()).unwrap();
-    Metrics::new(credentials).unwrap().measure(&measure(url, Span::seconds(5))).await;
+    with(credentials).measure(&measure(url, Span::seconds(5))).await;
     let request = told.try_recv().unwrap();
     assert!(request.contains("authorization: Basic dTpzZWNyZXQ=\r\n"), "{request}");
 }
 
-#[tokio::test]
-async fn equal_questions_in_flight_are_asked_once() {
-    let serve = |mut stream: TcpStream, _| async move {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let _ = stream.write_all(ok(HEALTHY).as_bytes()).await;
-    };
-    let (address, served) = server(serve).await;
-    let metrics = metrics();
-    let one = measure(format!("http://{address}"), Span::seconds(5));
-    let another = Measure { query: "other".into(), ..one.clone() };
-    let asked = (0..20).map(|i| metrics.measure(if i < 10 { &one } else { &another }));
-    let answers = futures::future::join_all(asked).await;
-    assert!(answers.iter().all(|a| matches!(a.value, Reading::Value { .. })));
-    assert_eq!(served.load(Ordering::SeqCst), 2);
-    // A later question is a question of its own.
-    metrics.measure(&one).await;
-    assert_eq!(served.load(Ordering::SeqCst), 3);
-}
-
-#[tokio::test]
-async fn whoever_gives_up_takes_nobody_along() {
-    let serve = |mut stream: TcpStream, _| async move {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let _ = stream.write_all(ok(HEALTHY).as_bytes()).await;
-    };
-    let (address, served) = server(serve).await;
-    let metrics = metrics();
-    let one = measure(format!("http://{address}"), Span::seconds(5));
-    let impatient = tokio::time::timeout(Duration::from_millis(100), metrics.measure(&one));
-    let (gave_up, answer) = futures::join!(impatient, metrics.measure(&one));
-    assert!(gave_up.is_err());
-    assert!(matches!(answer.value, Reading::Value { .. }), "{answer:?}");
-    assert_eq!(served.load(Ordering::SeqCst), 1);
-}
-
-#[tokio::test]
-async fn no_measurement_waits_longer_than_the_cap() {
-    let question = |timeout| {
-        let metrics = metrics();
-        let measure = measure("http://127.0.0.1:1".into(), timeout);
-        drop(metrics.measure(&measure));
-        let in_flight = metrics.prometheus.in_flight.lock().unwrap();
-        in_flight.keys().next().unwrap().timeout
-    };
-    assert_eq!(question(Span::seconds(3)), Span::seconds(3));
-    assert_eq!(question(Span::minutes(5)), LONGEST_WAIT);
-}
+mod turns;

@@ -1,0 +1,197 @@
+//! The one way out to metric sources, whatever their kind.
+//!
+//! Everything about the other side is taken to be hostile: it may be slow, endless, or lead elsewhere.
+//! There is a cap on what is read, nothing is followed, and nothing is unpacked: what it packs to a
+//! kilobyte may be a gigabyte.
+
+use std::{collections::BTreeMap, error::Error, path::PathBuf};
+
+use jiff::Timestamp;
+use reqwest::{
+    Certificate, ClientBuilder, Url,
+    header::{CONTENT_ENCODING, RETRY_AFTER},
+    redirect,
+};
+use rustls::CertificateError;
+
+use super::{
+    address::{Forbidden, Resolver, permit},
+    auth::{AuthError, Credentials, is_plain, sign},
+    question::Outgoing,
+};
+use crate::model::time::Span;
+
+/// The most that is read of an answer, in bytes.
+const LONGEST_ANSWER: usize = 1_024 * 1_024;
+/// The most headers that an answer may have.
+const MOST_HEADERS: usize = 100;
+/// Connections to one source that are kept for the next question.
+const KEPT: usize = 8;
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    /// For how long the source asks to be left alone.
+    pub(super) retry_after: Option<Span>,
+}
+
+/// A client for every source; it keeps connections open per host.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// By the file of certificates that is trusted; none is the system's.
+    by_trust: BTreeMap<Option<PathBuf>, reqwest::Client>,
+    credentials: Credentials,
+}
+
+/// The HTTP client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "a variant's fields are its sentence's words")]
+pub enum NoClient {
+    /// No TLS, or no certificates to trust.
+    #[error("the client for metric sources cannot be set up")]
+    Client(#[source] reqwest::Error),
+    /// Trust that cannot be read.
+    #[error("{} cannot be read: it is the caFile of a metric source", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// Trust that is none.
+    #[error("{} holds no certificate in PEM: it is the caFile of a metric source", .0.display())]
+    NoCertificate(PathBuf),
+}
+
+impl Client {
+    pub(super) fn new(credentials: Credentials) -> Result<Self, NoClient> {
+        let mut by_trust = BTreeMap::from([(None, client(|b| b)?)]);
+        for path in credentials.trusted() {
+            let pem = std::fs::read(path)
+                .map_err(|source| NoClient::Unreadable { path: path.clone(), source })?;
+            let certificates = Certificate::from_pem_bundle(&pem).ok().filter(|c| !c.is_empty());
+            let certificates = certificates.ok_or_else(|| NoClient::NoCertificate(path.clone()))?;
+            let client = client(|builder| builder.tls_certs_only(certificates))?;
+            by_trust.insert(Some(path.clone()), client);
+        }
+        Ok(Self { by_trust, credentials })
+    }
+
+    /// Sends the request with what belongs to the source, and reads the status and the capped body.
+    pub(super) async fn exchange(
+        &self,
+        base: &Url,
+        outgoing: Outgoing,
+        now: Timestamp,
+    ) -> Result<Answered, String> {
+        let auth = self.credentials.of(base);
+        let trust = auth.and_then(|auth| auth.ca_file.clone());
+        let client = self.by_trust.get(&trust).ok_or("its caFile was not read at the start")?;
+        let mut request = match &outgoing.body {
+            None => client.get(outgoing.url.clone()),
+            Some(body) => client.post(outgoing.url.clone()).body(body.clone()),
+        };
+        for (name, value) in &outgoing.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(auth) = auth {
+            request = sign(auth, request, &outgoing, now).await.map_err(|e| e.to_string())?;
+        } else if outgoing.scope.is_some() {
+            return Err(AuthError::Unsigned.to_string());
+        }
+        let mut response = request.send().await.map_err(|e| explain(&e))?;
+
+        let encoding = response.headers().get(CONTENT_ENCODING);
+        if encoding.is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err("the answer is compressed, which was not asked for".into());
+        }
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+        let retry_after = retry_after.and_then(|v| v.trim().parse().ok()).map(Span::seconds);
+        let too_long = || format!("the answer is longer than {} KiB", LONGEST_ANSWER / 1_024);
+        if response.content_length().is_some_and(|n| n > LONGEST_ANSWER as u64) {
+            return Err(too_long());
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| explain(&e))? {
+            if body.len() + chunk.len() > LONGEST_ANSWER {
+                return Err(too_long());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answered { status: response.status().as_u16(), body, retry_after })
+    }
+}
+
+fn client(more: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<reqwest::Client, NoClient> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("ringward/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        // A proxy would resolve names for us, past the check of what they resolve to.
+        .no_proxy()
+        .dns_resolver(Resolver)
+        .http1_max_headers(MOST_HEADERS)
+        .pool_max_idle_per_host(KEPT);
+    more(builder).build().map_err(NoClient::Client)
+}
+
+/// A source's URL, checked: HTTP, nothing secret in it, and not an address that is never asked.
+pub(super) fn base(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("its URL cannot be read: {e}"))?;
+    if !is_plain(&url) {
+        return Err(
+            "its URL must be http or https, with credentials in the server's settings only".into(),
+        );
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("its URL must end with its path: no ? and no #".into());
+    }
+    // A name's addresses are checked when it is resolved; an address in the URL never is.
+    let address = url.host_str().map(|h| h.trim_start_matches('[').trim_end_matches(']'));
+    match address.and_then(|a| a.parse().ok()).map(permit) {
+        Some(Err(forbidden)) => Err(forbidden.to_string()),
+        Some(Ok(())) | None => Ok(url),
+    }
+}
+
+/// Why there was no answer, without the URL: it carries the query.
+fn explain(error: &reqwest::Error) -> String {
+    let what = if error.is_connect() { "cannot connect" } else { "the answer broke off" };
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        if let Some(forbidden) = error.downcast_ref::<Forbidden>() {
+            return forbidden.to_string();
+        }
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            // An io::Error may wrap another; only the kind of one that is not known is told.
+            let wrapped = io.get_ref();
+            if let Some(forbidden) = wrapped.and_then(|e| e.downcast_ref::<Forbidden>()) {
+                return forbidden.to_string();
+            }
+            if let Some(tls) = wrapped.and_then(|e| e.downcast_ref::<rustls::Error>()) {
+                return format!("{what}: {}", distrust(tls));
+            }
+            return format!("{what}: {}", io.kind());
+        }
+        cause = error.source();
+    }
+    what.into()
+}
+
+/// Why there is no TLS, without anything that the other side's certificate says.
+fn distrust(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "its certificate is for another host"
+            }
+            CertificateError::UnknownIssuer => {
+                "its certificate is of an unknown authority; give that one's as caFile in the server's settings"
+            }
+            _ => "its certificate is not valid",
+        },
+        _ => "no TLS with it",
+    }
+}

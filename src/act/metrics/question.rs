@@ -1,0 +1,110 @@
+//! A question to a metric source, and what a kind of source makes of it.
+
+use jiff::Timestamp;
+use reqwest::Url;
+
+pub use crate::decide::gate::reading::Sample;
+use crate::model::{ring::ProviderKind, time::Span};
+
+/// What is asked; two that are equal have one answer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Question {
+    /// Which API is asked.
+    pub kind: ProviderKind,
+    /// Where it is, as declared.
+    pub url: String,
+    /// The query, complete.
+    pub query: String,
+    /// Of which time.
+    pub when: When,
+    /// The longest an answer may take, once it is this question's turn.
+    pub timeout: Span,
+}
+
+/// The time that a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
+    /// Now, by the source's own clock where it has one.
+    Now,
+    /// That instant.
+    At(Timestamp),
+    /// Every `step` from the one to the other.
+    During {
+        /// The first instant.
+        from: Timestamp,
+        /// The last one.
+        to: Timestamp,
+        /// The time between two.
+        step: Span,
+    },
+}
+
+/// One kind of metric source: a question to a request, an answer to samples. Pure: it asks nobody, and
+/// knows neither secrets nor thresholds.
+///
+/// No text of an answer ever becomes part of an error, beyond its HTTP status and a plain word that
+/// names the kind of error: the source may stand in a network that the reader cannot see.
+pub trait Provider: Send + Sync {
+    /// The request that asks it.
+    ///
+    /// # Errors
+    /// In words, where a source of this kind cannot be asked that.
+    fn request(&self, question: &Question, now: Timestamp) -> Result<Outgoing, String>;
+
+    /// The samples of the one series that was answered, oldest first; none where there is no series,
+    /// or no number in it.
+    ///
+    /// # Errors
+    /// In words, where the answer is none that can be used: an error, several series, data that are
+    /// partial.
+    fn samples(&self, question: &Question, status: u16, body: &[u8])
+    -> Result<Vec<Sample>, String>;
+}
+
+/// An HTTP request that is not signed yet.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Where to.
+    pub url: Url,
+    /// Further headers; none of them secret.
+    pub headers: Vec<(&'static str, String)>,
+    /// With a body it is a POST, without one a GET.
+    pub body: Option<String>,
+    /// What a signature by AWS' rules is made for, where the source wants one.
+    pub scope: Option<Scope>,
+}
+
+impl Outgoing {
+    /// A GET.
+    pub fn get(url: Url) -> Self {
+        Self { url, headers: Vec::new(), body: None, scope: None }
+    }
+
+    /// A POST.
+    pub fn post(url: Url, content_type: &str, body: String) -> Self {
+        let headers = vec![("content-type", content_type.to_owned())];
+        Self { url, headers, body: Some(body), scope: None }
+    }
+
+    /// With a further header.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// What an AWS signature is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The region.
+    pub region: String,
+    /// The service.
+    pub service: &'static str,
+}
+
+/// `path` beneath the source's own, with nothing else of its URL changed.
+pub(super) fn beneath(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
+}

@@ -365,6 +365,7 @@ fn measure(
         target: release.plan.target.name.clone(),
         interval: gate.interval,
     };
+    let language = source.kind.language();
     let (attempt, n) = (run.attempt, state.asks + 1);
     let place = format!("{}/{}/{}/{attempt}", release.id, ring.name, cluster.name);
     Some(Measure {
@@ -375,8 +376,8 @@ fn measure(
         cluster: cluster.name.clone(),
         gate: gate.name.clone(),
         source: source.clone(),
-        query: render(&gate.query, &vars),
-        samples: gate.samples.as_ref().map(|samples| render(samples, &vars)),
+        query: render(&gate.query, language, &vars),
+        samples: gate.samples.as_ref().map(|samples| render(samples, language, &vars)),
         baseline_at: None,
         due: state.due,
         timeout: TIMEOUT,

@@ -5,6 +5,7 @@ pub mod calendar;
 pub mod check;
 pub mod graph;
 pub mod lane;
+pub mod language;
 pub mod plan;
 pub mod policy;
 pub mod residency;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::Policy;
+use super::{language::Language, policy::Policy, time::Span};
 use crate::ids::{ClusterName, DataClass, Jurisdiction, Region, RingName};
 
 /// One Kubernetes cluster, as declared.
@@ -41,12 +41,97 @@ pub struct MetricSource {
     pub jurisdiction: Option<Jurisdiction>,
 }
 
-/// Which API a metric source speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Which API a metric source speaks, and what it needs besides its URL and its credentials.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ProviderKind {
     /// Prometheus' HTTP API; Thanos, Mimir and VictoriaMetrics speak it too.
     Prometheus,
+    /// Datadog's v1 query API.
+    Datadog {
+        /// How far back the newest bucket is looked for.
+        window: Span,
+    },
+    /// Amazon CloudWatch.
+    #[serde(rename = "cloudwatch")]
+    CloudWatch {
+        /// The region that requests are signed for.
+        region: String,
+        /// The length of what is one number.
+        period: Span,
+        /// How far back the newest period is looked for.
+        window: Span,
+    },
+    /// InfluxDB, asked in Flux.
+    #[serde(rename = "influxdb")]
+    Flux {
+        /// The organisation.
+        org: String,
+    },
+    /// InfluxDB, asked in InfluxQL.
+    #[serde(rename = "influxql")]
+    InfluxQl {
+        /// The database.
+        database: String,
+    },
+    /// Graphite's render API.
+    Graphite {
+        /// How far back the newest point is looked for.
+        window: Span,
+    },
+    /// New Relic's NerdGraph.
+    NewRelic {
+        /// The account.
+        account: u64,
+    },
+    /// Any endpoint that answers with JSON.
+    Json {
+        /// The JSON pointer of the instant that the number is true of.
+        timestamp: String,
+    },
+}
+
+impl ProviderKind {
+    /// The type that a declaration gives.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ProviderKind::Prometheus => "prometheus",
+            ProviderKind::Datadog { .. } => "datadog",
+            ProviderKind::CloudWatch { .. } => "cloudwatch",
+            ProviderKind::Flux { .. } | ProviderKind::InfluxQl { .. } => "influxdb",
+            ProviderKind::Graphite { .. } => "graphite",
+            ProviderKind::NewRelic { .. } => "newRelic",
+            ProviderKind::Json { .. } => "json",
+        }
+    }
+
+    /// The language that its queries are written in.
+    pub fn language(&self) -> Language {
+        match self {
+            ProviderKind::Prometheus => Language::PromQl,
+            ProviderKind::Datadog { .. } => Language::Datadog,
+            ProviderKind::CloudWatch { .. } => Language::CloudWatch,
+            ProviderKind::Flux { .. } => Language::Flux,
+            ProviderKind::InfluxQl { .. } => Language::InfluxQl,
+            ProviderKind::Graphite { .. } => Language::Graphite,
+            ProviderKind::NewRelic { .. } => Language::Nrql,
+            ProviderKind::Json { .. } => Language::Url,
+        }
+    }
+
+    /// Whether it can be asked what a query would have answered at an earlier instant.
+    pub fn knows_the_past(&self) -> bool {
+        match self {
+            ProviderKind::Prometheus
+            | ProviderKind::Datadog { .. }
+            | ProviderKind::CloudWatch { .. }
+            | ProviderKind::Flux { .. }
+            | ProviderKind::Graphite { .. } => true,
+            ProviderKind::InfluxQl { .. }
+            | ProviderKind::NewRelic { .. }
+            | ProviderKind::Json { .. } => false,
+        }
+    }
 }
 
 /// A set of clusters that take a release together, and how they are judged.

@@ -17,6 +17,7 @@ use ringward::{
         metrics::{Limits, Metrics, auth::Credentials},
     },
     clock::{Clock, SystemClock},
+    config::{BasicAuth, MetricsAuth},
     decide::{
         command::Measure,
         event::{Answer, Reading},
@@ -113,7 +114,13 @@ pub struct Prometheus(Child);
 impl Prometheus {
     /// Starts it with `prometheus.yml` of that folder.
     pub fn start(program: &Path, dir: &Path, port: u16) -> Self {
+        Self::start_with(program, dir, port, &[])
+    }
+
+    /// The same, with further flags.
+    fn start_with(program: &Path, dir: &Path, port: u16, flags: &[String]) -> Self {
         let child = Command::new(program)
+            .args(flags)
             .arg(format!("--config.file={}", dir.join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
@@ -342,6 +349,95 @@ async fn prometheus_is_read_as_it_is() {
     // What it knew before it was killed, it knows still.
     let answer = asker.measure(LATENCY, None, Some(at(&before))).await;
     assert!(answer.baseline.as_ref().is_some_and(is(0.1)), "{answer:?}");
+    drop(server);
+    exporter.stop().await;
+}
+
+/// `open sesame`, by bcrypt.
+const PASSWORD: &str = "$2b$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_behind_tls_and_a_password_is_asked_about_a_range() {
+    let Some(program) = program() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/providers/tls");
+    let shop = Arc::new(Mutex::new(Shop { latency: 0.25, ..Shop::default() }));
+    let exports: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let exporter = Exporter::start(exports, shop.clone()).await;
+    let config = format!(
+        "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
+         scrape_configs: [{{job_name: shop, static_configs: [{{targets: ['{exports}']}}]}}]\n"
+    );
+    std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
+    let (cert, key) = (tls.join("good.pem"), tls.join("good.key"));
+    let web = format!(
+        "tls_server_config: {{cert_file: {}, key_file: {}}}\nbasic_auth_users: {{ringward: '{PASSWORD}'}}\n",
+        cert.display(),
+        key.display()
+    );
+    let web_config = dir.path().join("web.yml");
+    std::fs::write(&web_config, web).unwrap();
+    let port = free_port();
+    let flag = format!("--web.config.file={}", web_config.display());
+    let server = Prometheus::start_with(&program, dir.path(), port, &[flag]);
+
+    let password_file = dir.path().join("password");
+    std::fs::write(&password_file, "open sesame\n").unwrap();
+    let url = format!("https://localhost:{port}");
+    let asker = |ca: Option<&str>, password: bool| {
+        let auth = MetricsAuth {
+            ca_file: ca.map(|name| tls.join(name)),
+            basic: password.then(|| BasicAuth {
+                username: "ringward".into(),
+                password_file: password_file.clone(),
+            }),
+            ..MetricsAuth::default()
+        };
+        let credentials = Credentials::new([(url.clone(), auth)].into()).unwrap();
+        let clock = Arc::new(SystemClock::new(Mono(0)));
+        let metrics = Metrics::new(credentials, clock, Limits::default()).unwrap();
+        let source = MetricSource {
+            name: "prometheus".into(),
+            kind: ProviderKind::Prometheus,
+            url: url.clone(),
+            jurisdiction: None,
+        };
+        Asker { metrics, source }
+    };
+    let known = asker(Some("ca.pem"), true);
+    let first = at(&known.until(LATENCY, is(0.25)).await);
+    let why = asker(Some("ca.pem"), false).error(LATENCY).await;
+    assert!(why.contains("HTTP 401: check the credentials"), "{why}");
+    let why = asker(None, true).error(LATENCY).await;
+    assert!(why.contains("cannot connect: ") && !why.contains("sesame"), "{why}");
+    std::fs::write(&password_file, "close sesame\n").unwrap();
+    let why = known.error(LATENCY).await;
+    assert!(why.contains("HTTP 401") && !why.contains("sesame"), "{why}");
+    // It is read anew at each question.
+    std::fs::write(&password_file, "open sesame\n").unwrap();
+
+    // A range of real scrapes: what was, then what is, and nothing from before the first of them.
+    shop.lock().unwrap().latency = 0.75;
+    let last = at(&known.until(LATENCY, is(0.75)).await);
+    let step = Span(200);
+    let range = async |query: &str, from: Timestamp, to: Timestamp| {
+        let timeout = Span::seconds(5);
+        known.metrics.range(&known.source, query, (from, to, step), timeout).await
+    };
+    let samples = range(LATENCY, first, last).await.unwrap();
+    assert!(samples.is_sorted_by(|a, b| a.at < b.at), "{samples:?}");
+    assert_eq!(samples.first().map(|s| s.value), Some(0.25), "{samples:?}");
+    assert_eq!(samples.last().map(|s| s.value), Some(0.75), "{samples:?}");
+    let long_ago = first - Duration::from_secs(3_600);
+    assert_eq!(range(LATENCY, long_ago, long_ago + Duration::from_secs(1)).await, Ok(vec![]));
+    assert_eq!(range("no_such_metric", first, last).await, Ok(vec![]));
+    let several = range("shop_requests_total", first, last).await.unwrap_err();
+    assert!(several.contains("2 series"), "{several}");
+    let malformed = range("sum(", first, last).await.unwrap_err();
+    assert!(malformed.contains("HTTP 400, bad_data"), "{malformed}");
+    // More steps than Prometheus gives at once are refused by it, and told as such.
+    let much = range(LATENCY, first - Duration::from_secs(90_000), last).await.unwrap_err();
+    assert!(much.contains("HTTP 400, bad_data"), "{much}");
     drop(server);
     exporter.stop().await;
 }

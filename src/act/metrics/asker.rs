@@ -20,11 +20,13 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
+use jiff::Timestamp;
 use reqwest::Url;
 use tokio::sync::Semaphore;
 
 use super::{
     client::{Answered, Client, base},
+    provider,
     question::{Provider, Question, Sample},
 };
 use crate::{
@@ -101,11 +103,7 @@ impl Asker {
 
     /// Joins the flight of an equal question, or starts one. Dropping it takes the question back,
     /// unless another waits for the same.
-    pub(super) fn board(
-        self: &Arc<Self>,
-        mut question: Question,
-        provider: &'static dyn Provider,
-    ) -> Flight {
+    pub(super) fn board(self: &Arc<Self>, mut question: Question) -> Flight {
         question.timeout = question.timeout.min(LONGEST_WAIT);
         let mut in_flight = lock(&self.in_flight);
         if let Some(flight) = in_flight.get(&question).and_then(|(_, weak)| weak.upgrade()) {
@@ -115,8 +113,11 @@ impl Asker {
         let landing = Landing { asker: self.clone(), question: question.clone(), number };
         let flight = async move {
             let Landing { asker, question, .. } = &landing;
-            let Answered { status, body, .. } = asker.turn(question, provider).await?;
-            provider.samples(question, status, &body)
+            let provider = provider(&question.kind);
+            let (now, Answered { status, body, .. }) = asker.turn(question, &*provider).await?;
+            let mut samples = provider.samples(question, now, (status, &body))?;
+            samples.sort_by_key(|sample| sample.at);
+            Ok(samples)
         };
         let flight = flight.boxed().shared();
         if let Some(weak) = flight.downgrade() {
@@ -129,8 +130,8 @@ impl Asker {
     async fn turn(
         &self,
         question: &Question,
-        provider: &'static dyn Provider,
-    ) -> Result<Answered, String> {
+        provider: &dyn Provider,
+    ) -> Result<(Timestamp, Answered), String> {
         let base = base(&question.url)?;
         let endpoint = self.endpoint(&base);
         loop {
@@ -158,10 +159,10 @@ impl Asker {
     async fn ask(
         &self,
         question: &Question,
-        provider: &'static dyn Provider,
+        provider: &dyn Provider,
         base: &Url,
         endpoint: &Endpoint,
-    ) -> Result<Answered, String> {
+    ) -> Result<(Timestamp, Answered), String> {
         let now = self.clock.now();
         let quiet = lock(&endpoint.quiet_until).since(now.mono);
         if quiet > Span::ZERO {
@@ -177,7 +178,7 @@ impl Asker {
                 if let Ok(Answered { status: 429 | 503, retry_after: Some(wait), .. }) = &answered {
                     *lock(&endpoint.quiet_until) = now.mono + (*wait).min(LONGEST_QUIET);
                 }
-                answered
+                answered.map(|answered| (now.wall, answered))
             }
             Err(_) => {
                 // A slow query does not make a silent endpoint, as long as others are answered.

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, error::Error, path::PathBuf};
 use jiff::Timestamp;
 use reqwest::{
     Certificate, ClientBuilder, Url,
-    header::{CONTENT_ENCODING, RETRY_AFTER},
+    header::{CONTENT_ENCODING, HeaderValue, RETRY_AFTER},
     redirect,
 };
 use rustls::CertificateError;
@@ -99,7 +99,9 @@ impl Client {
         let mut response = request.send().await.map_err(|e| explain(&e))?;
 
         let encoding = response.headers().get(CONTENT_ENCODING);
-        if encoding.is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        // AWS names its JSON there.
+        let plain = |e: &HeaderValue| [&b"identity"[..], b"amz-1.0"].contains(&e.as_bytes());
+        if encoding.is_some_and(|e| !plain(e)) {
             return Err("the answer is compressed, which was not asked for".into());
         }
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
@@ -153,45 +155,40 @@ pub(super) fn base(text: &str) -> Result<Url, String> {
 /// Why there was no answer, without the URL: it carries the query.
 fn explain(error: &reqwest::Error) -> String {
     let what = if error.is_connect() { "cannot connect" } else { "the answer broke off" };
+    let mut kind = None;
     let mut cause: Option<&(dyn Error + 'static)> = error.source();
     while let Some(error) = cause {
         if let Some(forbidden) = error.downcast_ref::<Forbidden>() {
             return forbidden.to_string();
         }
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            // An io::Error may wrap another; only the kind of one that is not known is told.
-            let wrapped = io.get_ref();
-            if let Some(forbidden) = wrapped.and_then(|e| e.downcast_ref::<Forbidden>()) {
-                return forbidden.to_string();
-            }
-            if let Some(tls) = wrapped.and_then(|e| e.downcast_ref::<rustls::Error>()) {
-                return format!("{what}: {}", distrust(tls));
-            }
-            return format!("{what}: {}", io.kind());
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return format!("{what}: {}", distrust(tls));
         }
-        cause = error.source();
+        // What an io::Error wraps is not its source; of one that is not known, only the kind is told.
+        cause = match error.downcast_ref::<std::io::Error>() {
+            Some(io) => {
+                kind = Some(io.kind());
+                io.get_ref().map(|wrapped| wrapped as &(dyn Error + 'static))
+            }
+            None => error.source(),
+        };
     }
-    what.into()
+    kind.map_or_else(|| what.into(), |kind| format!("{what}: {kind}"))
 }
 
 /// Why there is no TLS, without anything that the other side's certificate says.
 fn distrust(error: &rustls::Error) -> &'static str {
-    match error {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its certificate has expired"
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "its certificate is for another host"
-            }
-            CertificateError::UnknownIssuer => {
-                "its certificate is of an unknown authority; give that one's as caFile in the server's settings"
-            }
-            _ => "its certificate is not valid",
-        },
-        _ => "no TLS with it",
+    use CertificateError as Why;
+    let rustls::Error::InvalidCertificate(why) = error else { return "no TLS with it" };
+    if matches!(why, Why::Expired | Why::ExpiredContext { .. }) {
+        "its certificate has expired"
+    } else if matches!(why, Why::NotValidYet | Why::NotValidYetContext { .. }) {
+        "its certificate is not valid yet"
+    } else if matches!(why, Why::NotValidForName | Why::NotValidForNameContext { .. }) {
+        "its certificate is for another host"
+    } else if *why == Why::UnknownIssuer {
+        "its certificate is of an unknown authority; give that one's as caFile in the server's settings"
+    } else {
+        "its certificate is not valid"
     }
 }

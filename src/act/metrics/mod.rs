@@ -7,6 +7,12 @@ mod address;
 mod asker;
 pub mod auth;
 mod client;
+pub mod cloudwatch;
+pub mod datadog;
+pub mod graphite;
+pub mod influxdb;
+pub mod json;
+pub mod newrelic;
 pub mod prometheus;
 pub mod question;
 mod sigv4;
@@ -20,6 +26,12 @@ use self::{
     asker::Asker,
     auth::Credentials,
     client::Client,
+    cloudwatch::CloudWatch,
+    datadog::Datadog,
+    graphite::Graphite,
+    influxdb::{Flux, InfluxQl},
+    json::Json,
+    newrelic::NewRelic,
     prometheus::Prometheus,
     question::{Provider, Question},
 };
@@ -109,18 +121,26 @@ impl Metrics {
         when: When,
         timeout: Span,
     ) -> impl Future<Output = Result<Vec<Sample>, String>> + Send + use<> {
-        let (kind, url, query) = (source.kind, source.url.clone(), query.to_owned());
-        let provider = provider(&source.kind);
-        let answer = self.asker.board(Question { kind, url, query, when, timeout }, provider);
+        let (kind, url, query) = (source.kind.clone(), source.url.clone(), query.to_owned());
+        let answer = self.asker.board(Question { kind, url, query, when, timeout });
         let name = source.name.clone();
         async move { answer.await.map_err(|why| format!("metric source {name}: {why}")) }
     }
 }
 
 /// What speaks the API of that kind.
-fn provider(kind: &ProviderKind) -> &'static dyn Provider {
+fn provider(kind: &ProviderKind) -> Box<dyn Provider + '_> {
     match kind {
-        ProviderKind::Prometheus => &Prometheus,
+        ProviderKind::Prometheus => Box::new(Prometheus),
+        ProviderKind::Datadog { window } => Box::new(Datadog { window: *window }),
+        ProviderKind::CloudWatch { region, period, window } => {
+            Box::new(CloudWatch { region, period: *period, window: *window })
+        }
+        ProviderKind::Flux { org } => Box::new(Flux { org }),
+        ProviderKind::InfluxQl { database } => Box::new(InfluxQl { database }),
+        ProviderKind::Graphite { window } => Box::new(Graphite { window: *window }),
+        ProviderKind::NewRelic { account } => Box::new(NewRelic { account: *account }),
+        ProviderKind::Json { timestamp } => Box::new(Json { timestamp }),
     }
 }
 

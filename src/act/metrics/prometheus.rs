@@ -61,8 +61,8 @@ impl Provider for Prometheus {
     fn samples(
         &self,
         question: &Question,
-        status: u16,
-        body: &[u8],
+        _: Timestamp,
+        (status, body): (u16, &[u8]),
     ) -> Result<Vec<Sample>, String> {
         match question.when {
             When::During { .. } => read_range(status, body),

@@ -39,6 +39,18 @@ pub enum When {
     },
 }
 
+impl When {
+    /// The stretch of time to look at: of an instant, the last `window` before it.
+    pub(super) fn window(self, now: Timestamp, window: Span) -> (Timestamp, Timestamp) {
+        let before = |at: Timestamp| at.saturating_sub(window.to_signed()).unwrap_or(at);
+        match self {
+            When::Now => (before(now), now),
+            When::At(at) => (before(at), at),
+            When::During { from, to, .. } => (from, to),
+        }
+    }
+}
+
 /// One kind of metric source: a question to a request, an answer to samples. Pure: it asks nobody, and
 /// knows neither secrets nor thresholds.
 ///
@@ -51,14 +63,18 @@ pub trait Provider: Send + Sync {
     /// In words, where a source of this kind cannot be asked that.
     fn request(&self, question: &Question, now: Timestamp) -> Result<Outgoing, String>;
 
-    /// The samples of the one series that was answered, oldest first; none where there is no series,
-    /// or no number in it.
+    /// The samples of the one series that was answered, by its status and body, to the question as it
+    /// was asked at `now`: oldest first, and none where there is no series, or no number in it.
     ///
     /// # Errors
     /// In words, where the answer is none that can be used: an error, several series, data that are
     /// partial.
-    fn samples(&self, question: &Question, status: u16, body: &[u8])
-    -> Result<Vec<Sample>, String>;
+    fn samples(
+        &self,
+        question: &Question,
+        now: Timestamp,
+        answer: (u16, &[u8]),
+    ) -> Result<Vec<Sample>, String>;
 }
 
 /// An HTTP request that is not signed yet.
@@ -107,4 +123,35 @@ pub(super) fn beneath(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
     url
+}
+
+/// Why there is no answer, from the HTTP status and a word that names the kind of error.
+pub(super) fn refused(status: u16, word: Option<&str>) -> String {
+    let hint = match status {
+        300..=399 => ": redirects are not followed; give the source's own URL",
+        401 | 403 => ": check the credentials of this source in the server's settings",
+        404 => ": check the source's URL",
+        429 => ": the source is asked too often",
+        _ => "",
+    };
+    // Anything but a plain word is not a kind of error, and is not repeated.
+    let plain = |w: &&str| {
+        !w.is_empty() && w.len() <= 40 && w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    match word.filter(plain) {
+        Some(word) => format!("HTTP {status}, {word}{hint}"),
+        None => format!("HTTP {status}{hint}"),
+    }
+}
+
+/// What is said of more series than one; their names stay where they are.
+pub(super) fn several(n: usize) -> String {
+    format!("{n} series, where a gate needs one; aggregate them")
+}
+
+/// An instant given in milliseconds.
+pub(super) fn instant(millis: f64) -> Result<Timestamp, String> {
+    // `as` saturates, and the ends of i64 are outside of what a timestamp may be.
+    let at = Timestamp::from_millisecond(millis.round() as i64).ok().filter(|_| !millis.is_nan());
+    at.ok_or_else(|| "an instant is out of range".into())
 }

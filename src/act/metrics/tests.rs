@@ -415,4 +415,5 @@ async fn a_user_and_a_password() {
     assert!(request.contains("authorization: Basic dTpzZWNyZXQ=\r\n"), "{request}");
 }
 
+mod recorded;
 mod turns;

@@ -2,7 +2,10 @@
 
 use crate::{
     ids::{ClusterName, Jurisdiction, PlanName, Region, RingName, Version},
-    model::time::Span,
+    model::{
+        language::{Language, Piece},
+        time::Span,
+    },
 };
 
 /// What the built-in placeholders of a query stand for.
@@ -31,40 +34,33 @@ pub struct Vars {
 }
 
 /// `query` with each built-in placeholder replaced, once: what a value contains is never read as a
-/// placeholder again. Values are escaped as the inside of a quoted PromQL string, so that none can end
-/// the string that it stands in; `{{interval}}` is a duration. Anything else in braces stays as it is,
-/// and the provider will refuse it.
+/// placeholder again. A value stays one, whatever it contains: how, is the language's to know.
+/// `{{interval}}` is a duration. Anything else in braces stays as it is, and the provider will refuse it.
 ///
-/// A value is not escaped as a regular expression, nor can it be for a place outside of quotes: there a
-/// template should have `{{interval}}` only.
-pub fn render(query: &str, vars: &Vars) -> String {
+/// A value is not escaped as a regular expression.
+pub fn render(query: &str, language: Language, vars: &Vars) -> String {
     let mut out = String::with_capacity(query.len());
-    let mut rest = query;
-    while let Some(start) = rest.find("{{") {
-        let (before, open) = rest.split_at(start);
-        out.push_str(before);
-        let known = open.find("}}").and_then(|end| {
-            let value = value(open[2..end].trim(), vars)?;
-            Some((value, end + 2))
-        });
-        match known {
-            Some((value, end)) => {
-                out.push_str(&value);
-                rest = &open[end..];
-            }
-            None => {
-                // One brace on, so that the placeholder inside of `{{{plan}}}` is found.
-                out.push('{');
-                rest = &open[1..];
-            }
+    for piece in language.parse(query).pieces {
+        match piece {
+            Piece::Text(text) => out.push_str(text),
+            Piece::Slot(written, place) => match value(written.trim(), vars) {
+                Some(Value::Name(name)) => out.push_str(&language.fill(place, name).0),
+                Some(Value::Duration(span)) => out.push_str(&language.duration(span)),
+                None => out.extend(["{{", written, "}}"]),
+            },
         }
     }
-    out.push_str(rest);
     out
 }
 
-fn value(name: &str, vars: &Vars) -> Option<String> {
-    let text = match name {
+enum Value<'v> {
+    /// A name that somebody chose.
+    Name(&'v str),
+    Duration(Span),
+}
+
+fn value<'v>(name: &str, vars: &'v Vars) -> Option<Value<'v>> {
+    Some(Value::Name(match name {
         "plan" => vars.plan.as_str(),
         "ring" => vars.ring.as_str(),
         "cluster" => vars.cluster.as_str(),
@@ -74,38 +70,9 @@ fn value(name: &str, vars: &Vars) -> Option<String> {
         "digest" => &vars.digest,
         "namespace" => &vars.namespace,
         "target" => &vars.target,
-        "interval" => return Some(duration(vars.interval)),
+        "interval" => return Some(Value::Duration(vars.interval)),
         _ => return None,
-    };
-    Some(escaped(text))
-}
-
-/// Ends no string, whichever quotes it has; exact in the double ones.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\\' => out.push_str(r"\\"),
-            '"' => out.push_str("\\\""),
-            // `\'` is a syntax error between double quotes.
-            '\'' => out.push_str(r"\x27"),
-            '`' => out.push_str(r"\x60"),
-            '\n' => out.push_str(r"\n"),
-            '\r' => out.push_str(r"\r"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// In one unit, as every PromQL dialect reads it; a range must not be empty, so at least 1 ms.
-fn duration(span: Span) -> String {
-    let millis = span.0.max(1);
-    if millis.is_multiple_of(1_000) {
-        format!("{}s", millis / 1_000)
-    } else {
-        format!("{millis}ms")
-    }
+    }))
 }
 
 #[cfg(test)]
@@ -127,36 +94,50 @@ mod tests {
         }
     }
 
+    const PROMQL: Language = Language::PromQl;
+
     #[test]
     fn every_placeholder_has_its_value() {
-        let query: String =
-            crate::model::policy::BUILT_IN.iter().map(|n| format!("{{{{{n}}}}} ")).collect();
-        assert_eq!(
-            render(&query, &vars()),
-            "checkout eu-west eu-west-1 eu-west-1 IE 2.14.0 sha256:9f2c shop checkout-api 60s "
-        );
+        let names = crate::model::policy::BUILT_IN;
+        let query: String = names.iter().map(|n| format!("\"{{{{{n}}}}}\" ")).collect();
+        let expected = [
+            "checkout",
+            "eu-west",
+            "eu-west-1",
+            "eu-west-1",
+            "IE",
+            "2.14.0",
+            "sha256:9f2c",
+            "shop",
+            "checkout-api",
+            "60s",
+        ];
+        let expected: String = expected.iter().map(|value| format!("\"{value}\" ")).collect();
+        assert_eq!(render(&query, PROMQL, &vars()), expected);
         let query = r#"sum(rate(x{plan="{{ plan }}"}[{{interval}}]))"#;
-        assert_eq!(render(query, &vars()), r#"sum(rate(x{plan="checkout"}[60s]))"#);
+        assert_eq!(render(query, PROMQL, &vars()), r#"sum(rate(x{plan="checkout"}[60s]))"#);
         let odd = Vars { interval: Span(1_500), ..vars() };
-        assert_eq!(render("[{{interval}}]", &odd), "[1500ms]");
+        assert_eq!(render("[{{interval}}]", PROMQL, &odd), "[1500ms]");
     }
 
     #[test]
     fn no_value_ends_the_string_that_it_stands_in() {
         let hostile = Vars { plan: "a\"} or vector(1)\\\n'`{{ring}}".into(), ..vars() };
         assert_eq!(
-            render(r#"x{plan="{{plan}}"}"#, &hostile),
-            r#"x{plan="a\"} or vector(1)\\\n\x27\x60{{ring}}"}"#
+            render(r#"x{plan="{{plan}}"}"#, PROMQL, &hostile),
+            r#"x{plan="a\"} or vector(1)\\\n'`{{ring}}"}"#
         );
+        assert_eq!(render("x[{{plan}}]", PROMQL, &hostile), "x[_]");
+        let path = render("stats.{{plan}}.n", Language::Graphite, &hostile);
+        assert_eq!(path, "stats.a___or_vector_1_______ring__.n");
     }
 
     #[test]
     fn what_is_not_known_stays() {
         for query in ["{{unknown}}", "x{a=\"b\"}", "{{", "{{plan", "}}", "", "{{{"] {
-            assert_eq!(render(query, &vars()), query);
+            assert_eq!(render(query, PROMQL, &vars()), query);
         }
-        assert_eq!(render("{{{plan}}}", &vars()), "{checkout}");
-        assert_eq!(render("{{nope}}{{plan}}", &vars()), "{{nope}}checkout");
-        assert_eq!(render("é{{plan}}é", &vars()), "écheckouté");
+        assert_eq!(render("{{nope}}\"{{plan}}\"", PROMQL, &vars()), "{{nope}}\"checkout\"");
+        assert_eq!(render("\"é{{plan}}é\"", PROMQL, &vars()), "\"écheckouté\"");
     }
 }

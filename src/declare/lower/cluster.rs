@@ -3,7 +3,10 @@
 use super::{At, Diagnostic, Kind, Rule, Units, World, repeats, territory, typed, units};
 use crate::{
     declare::schema::{self, Provider, word},
-    model::ring::{Cluster, MetricSource, ProviderKind},
+    model::{
+        ring::{Cluster, MetricSource, ProviderKind},
+        time::Span,
+    },
 };
 
 /// A cluster, and where it is declared.
@@ -116,16 +119,122 @@ fn metric_source(
     if let Some(code) = &spec.jurisdiction {
         territory::country(code, at.field("jurisdiction"), problems);
     }
-    let kind = kind?;
-    let Provider::Prometheus = kind else {
-        let message = format!("this version cannot ask metric sources of type {}", word(&kind));
-        let problem = at.field("type").problem(Rule::Sch008, message);
-        problems.push(problem.help("use prometheus, which Thanos, Mimir and others speak too"));
-        return None;
-    };
-    let kind = ProviderKind::Prometheus;
+    let kind = kind.and_then(|kind| provider(kind, spec, at, problems));
     let jurisdiction = spec.jurisdiction.as_deref().map(Into::into);
-    Some(MetricSource { name: name?.into(), kind, url: url?.into(), jurisdiction })
+    Some(MetricSource { name: name?.into(), kind: kind?, url: url?.into(), jurisdiction })
+}
+
+/// How far back a source is asked for its newest number, where a declaration does not say.
+const WINDOW: Span = Span::minutes(10);
+/// The length of what is one number to CloudWatch, where a declaration does not say.
+const PERIOD: Span = Span::minutes(1);
+
+/// The kind of source, with what that kind needs; what another kind needs is a mistake.
+fn provider(
+    kind: Provider,
+    spec: &schema::MetricSource,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<ProviderKind> {
+    let given = [
+        ("region", spec.region.is_some()),
+        ("period", spec.period.is_some()),
+        ("window", spec.window.is_some()),
+        ("org", spec.org.is_some()),
+        ("database", spec.database.is_some()),
+        ("account", spec.account.is_some()),
+        ("timestamp", spec.timestamp.is_some()),
+    ];
+    let taken: &[&str] = match kind {
+        Provider::Prometheus => &[],
+        Provider::Datadog | Provider::Graphite => &["window"],
+        Provider::CloudWatch => &["region", "period", "window"],
+        Provider::InfluxDb => &["org", "database"],
+        Provider::NewRelic => &["account"],
+        Provider::Json => &["timestamp"],
+    };
+    for (field, _) in given.iter().filter(|(field, given)| *given && !taken.contains(field)) {
+        let message = format!("a metric source of type {} has no `{field}`", word(&kind));
+        problems.push(at.field(field).key().problem(Rule::Sch007, message).help("take it out"));
+    }
+    let window = length("window", spec.window, WINDOW, at, problems);
+    Some(match kind {
+        Provider::Prometheus => ProviderKind::Prometheus,
+        Provider::Datadog => ProviderKind::Datadog { window: window? },
+        Provider::Graphite => ProviderKind::Graphite { window: window? },
+        Provider::CloudWatch => {
+            let region = at.require(spec.region.as_deref(), "region", problems);
+            if let Some(region) = region.filter(|r| !super::is_label(r)) {
+                let message = format!("`{region}` is no region of AWS'");
+                let problem = at.field("region").problem(Rule::Sch004, message);
+                problems.push(problem.help("such as eu-west-1"));
+            }
+            let period = length("period", spec.period, PERIOD, at, problems)?;
+            // Anything else CloudWatch refuses.
+            let seconds = period.0 / 1_000;
+            if !period.0.is_multiple_of(1_000)
+                || !([1, 5, 10, 20, 30].contains(&seconds) || seconds.is_multiple_of(60))
+            {
+                let message = format!("CloudWatch knows no period of {period}");
+                let problem = at.field("period").problem(Rule::Sch004, message);
+                problems.push(problem.help("use whole minutes, or 1s, 5s, 10s, 20s or 30s"));
+            }
+            ProviderKind::CloudWatch { region: region?.into(), period, window: window? }
+        }
+        Provider::InfluxDb => match (&spec.org, &spec.database) {
+            (Some(_), Some(_)) => {
+                let message = "`org` and `database` exclude each other";
+                let problem = at.field("database").key().problem(Rule::Sch007, message);
+                let help = "keep `org` to ask in Flux, or `database` to ask in InfluxQL";
+                problems.push(problem.help(help));
+                return None;
+            }
+            (Some(org), None) => ProviderKind::Flux { org: org.clone() },
+            (None, Some(database)) => ProviderKind::InfluxQl { database: database.clone() },
+            (None, None) => {
+                if !at.lost("org") && !at.lost("database") {
+                    let message = "a metric source of type influxdb without `org` or `database`";
+                    let problem = at.field("type").problem(Rule::Sch003, message);
+                    let help = "give `org` to ask in Flux, or `database` to ask in InfluxQL";
+                    problems.push(problem.help(help));
+                }
+                return None;
+            }
+        },
+        Provider::NewRelic => {
+            ProviderKind::NewRelic { account: at.require(spec.account, "account", problems)? }
+        }
+        Provider::Json => {
+            let pointer = at.require(spec.timestamp.as_deref(), "timestamp", problems)?;
+            if !pointer.starts_with('/') {
+                let message = format!("`{pointer}` is no JSON pointer");
+                let problem = at.field("timestamp").problem(Rule::Sch004, message);
+                problems.push(problem.help("such as /data/at"));
+            }
+            ProviderKind::Json { timestamp: pointer.into() }
+        }
+    })
+}
+
+/// A length of time of a source: not none, and not beyond what one answer can hold.
+fn length(
+    field: &str,
+    given: Option<schema::scalar::Duration>,
+    or: Span,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Span> {
+    const LONGEST: Span = Span::minutes(24 * 60);
+    let span = given.map_or(or, |duration| duration.0);
+    if at.lost(field) {
+        return None;
+    }
+    if span == Span::ZERO || span > LONGEST {
+        let message = format!("a `{field}` of {span}");
+        problems.push(at.field(field).problem(Rule::Sch004, message).help("from 1s to 1d"));
+        return None;
+    }
+    Some(span)
 }
 
 /// Why a metric source's URL is refused. The adapter refuses link-local addresses again when it

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{
     At, Diagnostic, Doc, Kind, Rule, Units, World, nearest,
-    query::{Fault, Query, is_plain},
+    query::{Fault, Query},
     units,
 };
 use crate::{
     declare::schema::{self, scalar},
     model::{
+        language::Language,
         policy::{Baseline, Gate, Judge, Signal},
         time::Span,
     },
@@ -31,23 +32,21 @@ pub(super) const CONSECUTIVE_ERROR_LIMIT: u32 = 4;
 pub(super) struct Template<'a> {
     signal: Signal,
     provider: String,
-    arguments: BTreeMap<&'a str, Argument<'a>>,
+    /// By name, each with its default.
+    arguments: BTreeMap<&'a str, Option<&'a str>>,
     query: Query,
     samples: Option<Query>,
 }
 
-#[derive(Debug)]
-struct Argument<'a> {
-    default: Option<&'a str>,
-    /// Stands outside of quotes somewhere, and so must be a duration or a number.
-    bare: bool,
-}
-
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Template<'a>> {
-    units(world, Kind::GateTemplate, |_, doc, problems| template(doc, problems))
+    units(world, Kind::GateTemplate, |_, doc, problems| template(world, doc, problems))
 }
 
-fn template<'a>(doc: &'a Doc<'a>, problems: &mut Vec<Diagnostic>) -> Option<Template<'a>> {
+fn template<'a>(
+    world: &World<'_>,
+    doc: &'a Doc<'a>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Template<'a>> {
     let spec: &schema::GateTemplate = doc.spec_as()?;
     let at = doc.spec();
     let signal = at.require(spec.signal, "signal", problems);
@@ -70,30 +69,31 @@ fn template<'a>(doc: &'a Doc<'a>, problems: &mut Vec<Diagnostic>) -> Option<Temp
             problems.push(place.problem(Rule::Gat004, message).help("choose another name"));
         }
         let default = argument.default.as_ref().map(|d| d.0.as_str());
-        if arguments.insert(name, Argument { default, bare: false }).is_some() {
+        if arguments.insert(name, default).is_some() {
             let message = format!("argument `{name}` is declared twice");
             problems.push(place.problem(Rule::Gat004, message).help("keep one of them"));
         }
     }
     let names: Vec<&str> = arguments.keys().copied().collect();
+    let language = provider.map_or(Language::PromQl, |name| language_of(world, name));
     let mut parse = |text: &str, at: At<'_>| {
-        let (query, faults) = Query::parse(text, &names);
+        let (query, faults) = Query::parse(text, &names, language);
         problems.extend(faults.into_iter().map(|fault| located(fault, at)));
+        if language == Language::Url && !text.contains('#') {
+            let message = "the query does not say where in the answer the number is";
+            let help = "end it with a JSON pointer, such as /errors?service={{plan}}#/data/rate";
+            problems.push(at.problem(Rule::Sch004, message).help(help));
+        }
         query
     };
     let query = text.map(|text| parse(text, at.field("query")));
     let samples = spec.samples.as_deref().map(|text| parse(text, at.field("samples")));
     for (i, declared) in spec.args.iter().enumerate() {
-        let Some((name, argument)) =
-            declared.name.as_deref().and_then(|n| Some((n, arguments.get_mut(n)?)))
-        else {
+        let (Some(name), Some(default)) = (declared.name.as_deref(), &declared.default) else {
             continue;
         };
-        argument.bare = query.iter().chain(&samples).any(|q| q.is_bare(name));
-        if let Some(default) = argument.default {
-            let place = list.item(i).field("default");
-            problems.extend(unfit(name, default, argument.bare, place));
-        }
+        let place = list.item(i).field("default");
+        problems.extend(unfit(query.iter().chain(&samples), name, &default.0, place));
     }
     Some(Template {
         signal: signal?.into(),
@@ -108,18 +108,33 @@ fn located(fault: Fault, at: At<'_>) -> Diagnostic {
     at.inside(&fault.part).problem(Rule::Gat005, fault.message).help(fault.help)
 }
 
+/// The language of the metric sources of that name: that of most of them. A cluster that gives the name
+/// to a source of another kind puts out of service only the plans that take it in.
+pub(super) fn language_of(world: &World<'_>, provider: &str) -> Language {
+    let clusters = world.clusters.values().filter_map(|unit| Some(&unit.value.as_ref()?.cluster));
+    let mut spoken: BTreeMap<Language, usize> = BTreeMap::new();
+    for source in clusters.flat_map(|c| &c.metrics).filter(|source| source.name == provider) {
+        *spoken.entry(source.kind.language()).or_default() += 1;
+    }
+    // Of as many, the one that was there first: PromQL.
+    let most = spoken.into_iter().rev().max_by_key(|(_, clusters)| *clusters);
+    most.map_or(Language::PromQl, |(language, _)| language)
+}
+
 /// Why a value cannot be put where its argument stands.
-fn unfit(name: &str, value: &str, bare: bool, at: At<'_>) -> Option<Diagnostic> {
+fn unfit<'q>(
+    queries: impl IntoIterator<Item = &'q Query>,
+    name: &str,
+    value: &str,
+    at: At<'_>,
+) -> Option<Diagnostic> {
     if value.contains("{{") {
         let message = format!("the value of `{name}` holds a placeholder");
         let help = "put the placeholder into the template's query";
         return Some(at.problem(Rule::Gat004, message).help(help));
     }
-    (bare && !is_plain(value)).then(|| {
-        let message = format!("`{name}` is neither a duration nor a number: `{value}`");
-        let help = "outside of quotes a query takes nothing else, such as 2m or 0.25";
-        at.problem(Rule::Gat004, message).help(help)
-    })
+    let (message, help) = queries.into_iter().find_map(|query| query.misfit(name, value))?;
+    Some(at.problem(Rule::Gat004, message).help(help))
 }
 
 /// One gate of a policy; `soak` is the policy's, where it is known.
@@ -200,8 +215,9 @@ fn values<'v>(
     let list = at.field("args");
     for (name, value) in &spec.args {
         match template.arguments.get(name.as_str()) {
-            Some(argument) => {
-                problems.extend(unfit(name, &value.0, argument.bare, list.field(name)));
+            Some(_) => {
+                let queries = [&template.query].into_iter().chain(&template.samples);
+                problems.extend(unfit(queries, name, &value.0, list.field(name)));
             }
             None => {
                 let message = format!("the template has no argument `{name}`");
@@ -214,8 +230,8 @@ fn values<'v>(
         }
     }
     let mut values = BTreeMap::new();
-    for (name, argument) in &template.arguments {
-        match spec.args.get(*name).map(|v| v.0.as_str()).or(argument.default) {
+    for (name, default) in &template.arguments {
+        match spec.args.get(*name).map(|v| v.0.as_str()).or(*default) {
             Some(value) => {
                 values.insert(*name, value);
             }

@@ -1,18 +1,22 @@
 //! Placeholders in queries: where they stand decides what may be put there.
 //!
-//! A value goes into a query only as the content of a quoted string, escaped, or as a duration or a
-//! number. So no argument, and no name of a plan or a version, can become a part of the query itself.
+//! What is safe where is the language's to know ([`Language`]); which names there are, and what is said
+//! of those that stand in the wrong place, is settled here.
 
 use std::collections::BTreeMap;
 
 use crate::{
     declare::nearest,
-    model::{policy::BUILT_IN, time::Span},
+    model::{
+        language::{Language, Open, Piece, Place},
+        policy::BUILT_IN,
+    },
 };
 
 /// A query, cut at the arguments that are filled in when a gate is lowered.
 #[derive(Debug)]
 pub(super) struct Query {
+    language: Language,
     parts: Vec<Part>,
 }
 
@@ -20,8 +24,8 @@ pub(super) struct Query {
 enum Part {
     /// As it is; built-in placeholders stay open in it.
     Text(String),
-    /// An argument, and the quote that it stands in.
-    Argument { name: String, quote: Option<char> },
+    /// An argument, and where it stands.
+    Argument { name: String, place: Place },
 }
 
 /// Something wrong with a query.
@@ -35,68 +39,63 @@ pub(super) struct Fault {
 
 impl Query {
     /// Cuts a query at its placeholders. Comments are left out: nothing may hide in them.
-    pub(super) fn parse(text: &str, arguments: &[&str]) -> (Self, Vec<Fault>) {
+    pub(super) fn parse(text: &str, arguments: &[&str], language: Language) -> (Self, Vec<Fault>) {
         let mut faults = Vec::new();
         let mut parts = Vec::new();
         let mut plain = String::new();
-        let mut quote = None;
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            if let Some(inner) = rest.strip_prefix("{{") {
-                let Some((written, after)) = inner.split_once("}}") else {
-                    faults.push(Fault {
-                        part: "{{".into(),
-                        message: "a placeholder is not closed".into(),
-                        help: "close it with }}".into(),
-                    });
-                    break;
-                };
-                rest = after;
-                let name = written.trim();
-                match check(name, written, quote, arguments) {
-                    Err(fault) => faults.push(fault),
-                    Ok(Slot::BuiltIn) => {
-                        plain.push_str("{{");
-                        plain.push_str(name);
-                        plain.push_str("}}");
-                    }
-                    Ok(Slot::Argument) => {
-                        parts.push(Part::Text(std::mem::take(&mut plain)));
-                        parts.push(Part::Argument { name: name.into(), quote });
+        let parsed = language.parse(text);
+        for piece in parsed.pieces {
+            match piece {
+                Piece::Text(text) => plain.push_str(text),
+                Piece::Slot(written, place) => {
+                    let name = written.trim();
+                    match check(name, written, place, arguments, language) {
+                        Err(fault) => faults.push(fault),
+                        Ok(Slot::BuiltIn) => {
+                            plain.push_str("{{");
+                            plain.push_str(name);
+                            plain.push_str("}}");
+                        }
+                        Ok(Slot::Argument) => {
+                            parts.push(Part::Text(std::mem::take(&mut plain)));
+                            parts.push(Part::Argument { name: name.into(), place });
+                        }
                     }
                 }
-                continue;
             }
-            let mut taken = c.len_utf8();
-            match (quote, c) {
-                (None, '#') => {
-                    rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
-                    continue;
-                }
-                (None, '"' | '\'' | '`') => quote = Some(c),
-                (Some(open), _) if open == c => quote = None,
-                (Some('"' | '\''), '\\') => {
-                    taken += rest[taken..].chars().next().map_or(0, char::len_utf8);
-                }
-                (_, _) => {}
-            }
-            plain.push_str(&rest[..taken]);
-            rest = &rest[taken..];
         }
         parts.push(Part::Text(plain));
-        if let Some(quote) = quote.filter(|_| faults.is_empty()) {
-            let message = format!("a quote ({quote}) is not closed");
-            let help = "close it, so that it is certain what stands inside of quotes".into();
-            faults.push(Fault { part: String::new(), message, help });
+        let certain = "close it, so that it is certain what stands inside of quotes";
+        let (part, message, help) = match parsed.open {
+            Some(Open::Placeholder) => {
+                ("{{", "a placeholder is not closed".into(), "close it with }}")
+            }
+            Some(Open::Quote(quote)) => ("", format!("a quote ({quote}) is not closed"), certain),
+            Some(Open::Other(what)) => ("", format!("{what} is not closed"), certain),
+            None => return (Query { language, parts }, faults),
+        };
+        if faults.is_empty() || !part.is_empty() {
+            faults.push(Fault { part: part.into(), message, help: help.into() });
         }
-        (Query { parts }, faults)
+        (Query { language, parts }, faults)
     }
 
-    /// Whether the argument stands outside of quotes anywhere, and so must be a duration or a number.
-    pub(super) fn is_bare(&self, argument: &str) -> bool {
-        self.parts.iter().any(|p| match p {
-            Part::Argument { name, quote: None } => name == argument,
-            Part::Argument { .. } | Part::Text(_) => false,
+    /// Why a value cannot be put where the argument stands, and what can, if it cannot.
+    pub(super) fn misfit(&self, argument: &str, value: &str) -> Option<(String, &'static str)> {
+        let places = self.parts.iter().filter_map(|part| match part {
+            Part::Argument { name, place } if name == argument => Some(*place),
+            Part::Argument { .. } | Part::Text(_) => None,
+        });
+        let mut unfit = places.filter(|place| !self.language.fill(*place, value).1);
+        Some(match unfit.next()? {
+            Place::Bare => (
+                format!("`{argument}` is neither a duration nor a number: `{value}`"),
+                "outside of quotes a query takes nothing else, such as 2m or 0.25",
+            ),
+            Place::Quoted(_) | Place::Name | Place::Never(_) => (
+                format!("{} cannot hold `{argument}` there: `{value}`", self.language.name()),
+                "use letters, digits, hyphens and underscores",
+            ),
         })
     }
 
@@ -106,33 +105,13 @@ impl Query {
         for part in &self.parts {
             match part {
                 Part::Text(plain) => text.push_str(plain),
-                Part::Argument { name, quote } => {
+                Part::Argument { name, place } => {
                     let value = values.get(name.as_str()).copied().unwrap_or_default();
-                    match quote {
-                        None => text.push_str(value),
-                        Some(quote) => escape(value, *quote, &mut text),
-                    }
+                    text.push_str(&self.language.fill(*place, value).0);
                 }
             }
         }
         text.trim_end().to_owned()
-    }
-}
-
-/// Whether a value may stand outside of quotes.
-pub(super) fn is_plain(value: &str) -> bool {
-    let number = || value.parse::<f64>().is_ok_and(f64::is_finite);
-    value.parse::<Span>().is_ok() || number()
-}
-
-fn escape(value: &str, quote: char, text: &mut String) {
-    for c in value.chars() {
-        match c {
-            '\n' => text.push_str("\\n"),
-            '\\' => text.push_str("\\\\"),
-            c if c == quote => text.extend(['\\', c]),
-            c => text.push(c),
-        }
     }
 }
 
@@ -144,8 +123,9 @@ enum Slot {
 fn check(
     name: &str,
     written: &str,
-    quote: Option<char>,
+    place: Place,
     arguments: &[&str],
+    language: Language,
 ) -> Result<Slot, Fault> {
     let part = format!("{{{{{written}}}}}");
     let slot = if BUILT_IN.contains(&name) {
@@ -161,19 +141,22 @@ fn check(
         let message = format!("no argument is called `{name}`");
         return Err(Fault { part, message, help });
     };
-    if quote == Some('`') {
-        let message =
-            format!("`{{{{{name}}}}}` stands in backquotes, where nothing can be escaped");
-        let help = "put the string in double quotes".into();
-        return Err(Fault { part, message, help });
-    }
-    // A duration by construction; every other built-in is a name that somebody chose.
-    if matches!(slot, Slot::BuiltIn) && quote.is_none() && name != "interval" {
-        let message = format!("`{{{{{name}}}}}` stands outside of quotes");
-        let help = "use it as a quoted label value, such as service=\"{{plan}}\"".into();
-        return Err(Fault { part, message, help });
-    }
-    Ok(slot)
+    let stands = match (place, &slot) {
+        (Place::Never(what), _) => what,
+        // A duration by construction; every other built-in is a name that somebody chose.
+        (Place::Bare, Slot::BuiltIn) if name != "interval" => match language {
+            Language::Datadog | Language::Graphite => "where only a number or a duration is safe",
+            Language::PromQl
+            | Language::CloudWatch
+            | Language::Flux
+            | Language::InfluxQl
+            | Language::Nrql
+            | Language::Url => "outside of quotes",
+        },
+        (Place::Bare | Place::Quoted(_) | Place::Name, _) => return Ok(slot),
+    };
+    let message = format!("`{{{{{name}}}}}` stands {stands}");
+    Err(Fault { part, message, help: language.example().into() })
 }
 
 #[cfg(test)]
@@ -182,13 +165,13 @@ mod tests {
 
     fn render(text: &str, values: &[(&str, &str)]) -> String {
         let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
-        let (query, faults) = Query::parse(text, &names);
+        let (query, faults) = Query::parse(text, &names, Language::PromQl);
         assert_eq!(faults, []);
         query.render(&values.iter().copied().collect())
     }
 
     fn faults(text: &str) -> Vec<String> {
-        Query::parse(text, &["window"]).1.into_iter().map(|f| f.message).collect()
+        Query::parse(text, &["window"], Language::PromQl).1.into_iter().map(|f| f.message).collect()
     }
 
     #[test]
@@ -220,6 +203,12 @@ mod tests {
         assert_eq!(faults("m{a=\"{{nobody}}\"}"), ["no argument is called `nobody`"]);
         assert_eq!(faults("m{a=\"x}"), ["a quote (\") is not closed"]);
         assert_eq!(faults("m{a=\"{{plan\"}"), ["a placeholder is not closed"]);
-        assert!(is_plain("2m") && is_plain("0.25") && !is_plain("inf") && !is_plain("1m]) or x"));
+        let (query, _) = Query::parse("m[{{w}}]", &["w"], Language::PromQl);
+        for (value, fits) in [("2m", true), ("0.25", true), ("inf", false), ("1m]) or x", false)] {
+            assert_eq!(query.misfit("w", value).is_none(), fits, "{value}");
+        }
+        let (query, _) = Query::parse("avg:m{a:{{w}}}", &["w"], Language::Datadog);
+        assert!(query.misfit("w", "a-b").is_none());
+        assert!(query.misfit("w", "a,b:*").unwrap().0.starts_with("Datadog's query language"));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{At, Diagnostic, Kind, Rule, World, nearest, repeats};
+use super::{At, Diagnostic, Kind, Rule, World, gate::language_of, nearest, repeats};
 use crate::{
     declare::schema,
     ids::{ClusterName, RingName},
     model::{
-        policy::Policy,
+        policy::{Baseline, Judge, Policy},
         ring::{Cluster, Ring},
     },
 };
@@ -39,6 +39,8 @@ pub(super) fn one(
         .map(|placed| &placed.policy);
     if let (Some(clusters), Some(policy)) = (&clusters, policy) {
         unmeasurable(policy, clusters, at.field("name"), problems);
+        forgetful(policy, clusters, at.field("name"), problems);
+        foreign(world, policy, clusters, at.field("name"), problems);
     }
     Some(Ring { name: ring.name.as_deref()?.into(), clusters: clusters?, policy: policy?.clone() })
 }
@@ -63,6 +65,53 @@ fn unmeasurable(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mu
             None => format!("declare a metric source `{provider}` on the cluster"),
         };
         problems.push(at.problem(Rule::Gat003, message).label(label).help(help));
+    }
+}
+
+/// Gates that compare with the time before the deploy, by a source that knows nothing of it.
+fn forgetful(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mut Vec<Diagnostic>) {
+    let compares =
+        |judge: &Judge| matches!(judge, Judge::Relative { baseline: Baseline::Before, .. });
+    let before = policy.gates.iter().filter(|gate| compares(&gate.judge));
+    for (gate, cluster) in before.flat_map(|gate| clusters.iter().map(move |c| (gate, c))) {
+        let source = cluster.metrics.iter().find(|source| source.name == gate.provider);
+        let Some(kind) = source.map(|s| &s.kind).filter(|kind| !kind.knows_the_past()) else {
+            continue;
+        };
+        let message = format!(
+            "gate `{}` cannot compare with before the deploy on cluster `{}`: `{}` cannot be asked about the past",
+            gate.name, cluster.name, gate.provider
+        );
+        let label = format!("policy `{}`, a source of type {}", policy.name, kind.name());
+        let help = "use `threshold`, or a source that can be asked about the past";
+        problems.push(at.problem(Rule::Gat008, message).label(label).help(help));
+    }
+}
+
+/// Clusters whose metric source of a gate's name speaks another language than the gate.
+fn foreign(
+    world: &World<'_>,
+    policy: &Policy,
+    clusters: &[Cluster],
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    let asked: BTreeSet<&str> = policy.gates.iter().map(|gate| gate.provider.as_str()).collect();
+    for (cluster, provider) in clusters.iter().flat_map(|c| asked.iter().map(move |a| (c, *a))) {
+        let source = cluster.metrics.iter().find(|source| source.name == provider);
+        let meant = language_of(world, provider);
+        let Some(spoken) = source.map(|s| s.kind.language()).filter(|l| *l != meant) else {
+            continue;
+        };
+        let message = format!(
+            "`{provider}` of cluster `{}` takes {}, and the gates that ask it are in {}",
+            cluster.name,
+            spoken.name(),
+            meant.name()
+        );
+        let label = format!("asked by policy `{}`", policy.name);
+        let help = "give metric sources of different kinds different names, and each a template";
+        problems.push(at.problem(Rule::Gat015, message).label(label).help(help));
     }
 }
 

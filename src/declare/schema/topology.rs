@@ -49,6 +49,21 @@ pub struct MetricSource {
     pub url: Option<Text>,
     /// The country that the evidence lies in.
     pub jurisdiction: Option<Text>,
+    /// The region that requests are signed for; of cloudwatch.
+    pub region: Option<Text>,
+    /// The length of what is one number, 1m where it is not given; of cloudwatch.
+    pub period: Option<Duration>,
+    /// How far back the newest number is looked for, 10m where it is not given; of datadog, cloudwatch and
+    /// graphite.
+    pub window: Option<Duration>,
+    /// The organisation; of influxdb, which is asked in Flux then.
+    pub org: Option<Text>,
+    /// The database; of influxdb, which is asked in InfluxQL then.
+    pub database: Option<Text>,
+    /// The account's number; of newRelic.
+    pub account: Option<u64>,
+    /// The JSON pointer of the instant that the number is true of, such as /data/at; of json.
+    pub timestamp: Option<Text>,
 }
 
 /// A bloc of countries: a new one by `members`, a built-in one by what is added and removed.

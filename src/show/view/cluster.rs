@@ -12,7 +12,7 @@ use crate::{
         world::{PlanState, World},
     },
     ids::{ClusterName, DataClass, Jurisdiction, PlanName, Region, Version},
-    model::ring::{Artifact, Cluster, MetricSource, ProviderKind},
+    model::ring::{Artifact, Cluster, MetricSource},
 };
 
 /// A cluster, as the plans that use it declare it.
@@ -101,9 +101,7 @@ pub fn clusters(world: &World, shown: impl Fn(&PlanName, &Cluster) -> bool) -> V
 fn row(cluster: &Cluster) -> ClusterRow {
     let source = |source: &MetricSource| MetricSourceView {
         name: source.name.clone(),
-        kind: match source.kind {
-            ProviderKind::Prometheus => "prometheus".into(),
-        },
+        kind: source.kind.name().into(),
         jurisdiction: source.jurisdiction.clone(),
     };
     ClusterRow {

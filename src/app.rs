@@ -149,6 +149,7 @@ pub async fn start(
         events,
         clerk,
         telemetry: telemetry.clone(),
+        limits: settings.limits,
     };
     let drive = tokio::spawn(drive.run(stopped.clone()));
     tokio::spawn(follow(source, interval, world, clock, report));

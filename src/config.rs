@@ -10,7 +10,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::model::time::Span;
+use crate::model::{limits::Limits, time::Span};
 
 /// Where the API listens unless told otherwise: this machine only.
 pub const LISTEN: &str = "127.0.0.1:7474";
@@ -30,6 +30,9 @@ pub struct Settings {
     pub connections: BTreeMap<String, ConnectionSettings>,
     /// By the start of a metric source's URL: how it is trusted, and what it is shown so that it answers.
     pub metrics: BTreeMap<String, MetricsAuth>,
+    /// What is limited over all plans. Recorded at every start, so that the journal says which were in
+    /// force.
+    pub limits: Limits,
 }
 
 impl Default for Settings {
@@ -40,6 +43,7 @@ impl Default for Settings {
             source: SourceSettings::default(),
             connections: BTreeMap::new(),
             metrics: BTreeMap::new(),
+            limits: Limits::default(),
         }
     }
 }
@@ -197,5 +201,21 @@ mod tests {
         let error = serde_yaml::from_str::<Settings>("listn: 1.2.3.4:5").expect_err("a typo");
         assert!(error.to_string().contains("listn"), "{error}");
         assert!(error.to_string().contains("listen"), "{error}");
+    }
+
+    #[test]
+    fn limits_that_nothing_could_pass_are_refused() {
+        let read = |text| serde_yaml::from_str::<Settings>(text);
+        let settings = read("limits: {rollbacks: {atOnce: 2, perHour: 10}}").expect("settings");
+        let limits = settings.limits.rollbacks;
+        assert_eq!(
+            (limits.at_once.map(u32::from), limits.per_hour.map(u32::from)),
+            (Some(2), Some(10))
+        );
+        assert_eq!(read("listen: 127.0.0.1:1").expect("settings").limits, Limits::default());
+        let error = read("limits: {rollbacks: {atOnce: 0}}").expect_err("none ever").to_string();
+        assert!(error.contains("limits.rollbacks.atOnce") && error.contains("nonzero"), "{error}");
+        let error = read("limits: {rollbacks: {atonce: 1}}").expect_err("a typo").to_string();
+        assert!(error.contains("atOnce"), "{error}");
     }
 }

@@ -22,7 +22,10 @@ use crate::{
         world::{Illegal, World},
     },
     ids::PlanName,
-    model::time::{Mono, Now, Span},
+    model::{
+        limits::Limits,
+        time::{Mono, Now, Span},
+    },
     record::{Draft, Store, StoreError},
     show::{
         change::Change,
@@ -85,6 +88,8 @@ pub struct Drive {
     pub clerk: Clerk,
     /// Counters.
     pub telemetry: Arc<Telemetry>,
+    /// What the settings limit.
+    pub limits: Limits,
 }
 
 /// An event, and who waits for what comes of it.
@@ -102,7 +107,8 @@ impl Drive {
     /// without an outcome are issued again, with the same keys.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut alarms = Alarms::default();
-        let mut waiting: VecDeque<Input> = VecDeque::from([(Event::TookOver, None)]);
+        let mut waiting: VecDeque<Input> =
+            VecDeque::from([(Event::TookOver, None), (Event::Limits(self.limits), None)]);
         if self.step(&mut waiting, &mut alarms) {
             self.take_up(&mut waiting);
         }
@@ -312,7 +318,7 @@ fn input(ask: Ask) -> Input {
 
 fn plan_of(event: &Event) -> Option<PlanName> {
     match event {
-        Event::TookOver | Event::Source { .. } => None,
+        Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
         | Event::Outcome { plan, .. }

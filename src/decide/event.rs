@@ -11,7 +11,7 @@ use crate::{
         ClusterName, Commit, FreezeId, IdempotencyKey, Jurisdiction, PlanName, Principal,
         ReleaseId, RingName, Version,
     },
-    model::{plan::Plan, ring::Artifact},
+    model::{limits::Limits, plan::Plan, policy::RollbackScope, ring::Artifact},
 };
 
 /// Something that happened. The core answers each with a [`super::Decision`].
@@ -19,6 +19,8 @@ use crate::{
 pub enum Event {
     /// This process became the writer; it is said once, before anything else.
     TookOver,
+    /// The server's settings say so much of limits; it is said at every start.
+    Limits(Limits),
     /// The source was read: at which commit, or why its head was not accepted.
     Source {
         /// The commit that was looked at.
@@ -333,12 +335,17 @@ pub enum Action {
         /// Why.
         reason: Option<String>,
     },
-    /// Takes a release back from a ring; from all where it is out, where none is named.
+    /// Takes a release back: from a ring, or around the rings that failed.
     Rollback {
         /// Which release.
         release: ReleaseId,
-        /// Which ring.
+        /// Which ring; where none is named, those that failed and still have it, and where none did,
+        /// all that have it.
         ring: Option<RingName>,
+        /// What goes back with it; where nothing is said, nothing with a ring that is named, and what
+        /// its policy says with one that failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<RollbackScope>,
         /// Why.
         reason: Option<String>,
     },

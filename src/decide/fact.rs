@@ -17,7 +17,7 @@ use crate::{
         ClusterName, Commit, FreezeId, GateName, Hash, IdempotencyKey, PlanName, Principal,
         ReleaseId, RingName, Version,
     },
-    model::{plan::Plan, ring::Artifact, time::Span},
+    model::{limits::Limits, plan::Plan, policy::RollbackScope, ring::Artifact, time::Span},
 };
 
 /// Something that is true from now on.
@@ -117,7 +117,24 @@ pub enum Fact {
     /// The ring failed.
     RingFailed { release: ReleaseId, ring: RingName, cause: String },
     /// The clusters that took the release go back.
-    RollbackStarted { release: ReleaseId, ring: RingName, by: Principal, cause: String },
+    RollbackStarted {
+        release: ReleaseId,
+        ring: RingName,
+        by: Principal,
+        cause: String,
+        /// Nobody asked for it: it is held to the limits.
+        #[serde(default)]
+        automatic: bool,
+        /// What goes back with the ring, where it is the one that failed.
+        #[serde(default)]
+        scope: Option<RollbackScope>,
+    },
+    /// A rollback would begin now but for the limits, and waits for its place; or it waits no more.
+    RollbackQueued { release: ReleaseId, ring: RingName, queued: bool },
+    /// Somebody asked for what was to go back by itself: the limits hold it no more.
+    RollbackHastened { release: ReleaseId, ring: RingName, by: Actor, reason: Option<String> },
+    /// What the server's settings limit from now on.
+    LimitsSet { limits: Limits },
     /// A cluster is back at its known good.
     ClusterRestored { release: ReleaseId, ring: RingName, cluster: ClusterName },
     /// A cluster cannot be taken back by ringward; somebody must.

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod lane;
 mod operator;
 pub mod phase;
+mod rollback;
 mod rollout;
 mod soak;
 #[cfg(test)]
@@ -57,6 +58,11 @@ pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illega
         Event::TookOver => {
             let fact = Fact::TookOver { epoch: world.epoch + 1 };
             Ok(Decision { facts: vec![fact], ..Decision::default() })
+        }
+        Event::Limits(limits) => {
+            let known = world.shared.rollbacks.limits == limits.rollbacks;
+            let facts = (!known).then_some(Fact::LimitsSet { limits: *limits });
+            Ok(Decision { facts: facts.into_iter().collect(), ..Decision::default() })
         }
         Event::Source { commit, refused } => {
             let known = &world.source;

@@ -9,12 +9,13 @@ use super::{
     command::{Command, Lane},
     event::{Action, Actor, Request, Scope},
     fact::{Fact, Refusal, Reply},
+    rollback::{AskedFor, Word, newer_on},
     waiting::{approvals_that_count, binding, covers, may_approve, requirements},
-    world::{Illegal, Phase, PlanState, Release, Step, World},
+    world::{Illegal, Phase, PlanState, Release, World},
 };
 use crate::{
     ids::{Hash, IdempotencyKey, PlanName, ReleaseId, RingName, Version},
-    model::{blocs, lane, residency, ring::Ring, time::Now},
+    model::{blocs, lane, policy::RollbackScope, residency, ring::Ring, time::Now},
 };
 
 /// Why a request is refused.
@@ -74,13 +75,12 @@ impl Draft {
             Action::Abort { release, hold, reason } => {
                 self.end_everywhere(release, *hold, by, reason.as_deref())
             }
-            Action::Rollback { release, ring, reason } => {
-                let cause = reason.clone().unwrap_or_else(|| format!("asked for by {}", by.name));
-                let rings = self.release(release).map(|r| exposed(&r, ring.as_ref()));
-                for ring in rings.unwrap_or_default() {
-                    self.start_rollback(release, &ring, by.name.clone(), cause.clone())?;
-                }
-                Ok(())
+            Action::Rollback { release, ring, scope, reason } => {
+                let (Some(state), Some(known)) = (self.state(), self.release(release)) else {
+                    return Ok(());
+                };
+                let asked = AskedFor::new(state, &known, ring.as_ref(), *scope);
+                self.take_back(release, &asked, by, reason.as_deref())
             }
             Action::Submit { .. }
             | Action::Pause { .. }
@@ -108,7 +108,7 @@ impl Draft {
                 Some(Phase::Deploying | Phase::Soaking) if !hold => {
                     let why = reason.map(|r| format!(": {r}")).unwrap_or_default();
                     let cause = format!("aborted by {}{why}", by.name);
-                    self.start_rollback(id, ring, by.name.clone(), cause)?;
+                    self.start_rollback(id, ring, Word::of(by, cause, None))?;
                 }
                 Some(Phase::Deploying | Phase::Soaking) => {
                     self.overtake_effects(id, ring)?;
@@ -169,7 +169,9 @@ impl Asked<'_> {
                 Ok(vec![Fact::Aborted { release, by: self.by.clone(), reason, hold }])
             }
             Action::Retry { release, ring, reason } => self.retry(release, ring.as_ref(), reason),
-            Action::Rollback { release, ring, .. } => self.rollback(release, ring.as_ref()),
+            Action::Rollback { release, ring, scope, .. } => {
+                self.rollback(release, ring.as_ref(), *scope)
+            }
             Action::Advance { release, ring, reason } => self.advance(release, ring, reason),
             Action::Freeze { id, scope, until, reason } => {
                 self.known(scope)?;
@@ -360,35 +362,27 @@ impl Asked<'_> {
         Ok(rings.into_iter().map(retried).collect())
     }
 
-    fn rollback(&self, id: &ReleaseId, ring: Option<&RingName>) -> Verdict {
-        let release = self.release(id)?;
+    fn rollback(
+        &self,
+        id: &ReleaseId,
+        ring: Option<&RingName>,
+        scope: Option<RollbackScope>,
+    ) -> Verdict {
+        let (state, release) = (self.plan(&id.plan)?, self.release(id)?);
         if let Some(ring) = ring {
             self.ring(id, ring)?;
         }
-        let rings = exposed(release, ring);
+        let rings = AskedFor::new(state, release, ring, scope).rings;
         if rings.is_empty() {
             let detail = "it is out on no such ring".into();
             return Err((Refusal::NothingToDo, detail));
         }
-        let newer = rings.iter().find_map(|ring| self.newer_on(release, ring));
+        let newer = rings.iter().find_map(|ring| newer_on(state, release, ring));
         if let Some(newer) = newer {
             let detail = format!("{newer} has taken its place there; roll that back instead");
             return Err((Refusal::NothingToDo, detail));
         }
         Ok(Vec::new())
-    }
-
-    /// A release that was let into `ring` after `release`, and is out there or on its way back.
-    fn newer_on(&self, release: &Release, ring: &RingName) -> Option<ReleaseId> {
-        let state = self.world.plans.get(&release.id.plan)?;
-        let started = |r: &Release| r.ring(ring).and_then(|run| run.started).map(|at| at.mono);
-        let since = started(release);
-        // Two that came at the same instant came in their order.
-        let after = state.in_order().skip_while(|r| r.id != release.id).skip(1);
-        let before = state.in_order().take_while(|r| r.id != release.id);
-        let mut newer =
-            after.filter(|r| started(r) >= since).chain(before.filter(|r| started(r) > since));
-        newer.find(|r| is_out(r, ring) || is_going_back(r, ring)).map(|r| r.id.clone())
     }
 
     fn advance(&self, id: &ReleaseId, ring: &RingName, reason: &Option<String>) -> Verdict {
@@ -511,37 +505,6 @@ fn possible(plan: &PlanState, version: &Version, required: &Version) -> Result<(
         return no(format!("{required} was {how}: it will never have passed everywhere"));
     }
     Ok(())
-}
-
-/// The rings where `release` is out, the last first; only `ring`, where one is named.
-fn exposed(release: &Release, ring: Option<&RingName>) -> Vec<RingName> {
-    let mut rings = rings_in(release, ring, |_| true);
-    rings.retain(|ring| is_out(release, ring));
-    rings.reverse();
-    rings
-}
-
-/// Whether `release` was written to any cluster of the ring and has not been taken back from all.
-fn is_out(release: &Release, ring: &RingName) -> bool {
-    release.ring(ring).is_some_and(|run| match run.phase {
-        Phase::Deploying | Phase::Soaking | Phase::Passed => true,
-        // It may have failed before this attempt began, by a rejection.
-        Phase::Failed => run.clusters.values().any(|here| match here.step {
-            Step::Planned | Step::Restored => false,
-            Step::Deploying | Step::Ready | Step::Failed(_) | Step::Restoring | Step::Stuck(_) => {
-                here.intent.is_some()
-            }
-        }),
-        Phase::Waiting
-        | Phase::RollingBack
-        | Phase::RolledBack
-        | Phase::Aborted
-        | Phase::Superseded => false,
-    })
-}
-
-fn is_going_back(release: &Release, ring: &RingName) -> bool {
-    release.ring(ring).is_some_and(|run| run.phase == Phase::RollingBack)
 }
 
 fn rings_in(

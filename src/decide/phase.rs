@@ -13,7 +13,7 @@ use crate::{ids::RingName, model::time::Now};
 #[expect(missing_docs, reason = "semantics.md defines them; Phase repeats all but Held")]
 pub enum RingPhase {
     Waiting,
-    /// The rings before it have passed, and something holds it.
+    /// Something other than the rings before it holds it.
     Held,
     Deploying,
     Soaking,
@@ -144,8 +144,8 @@ by_name!(ReleasePhase);
 pub fn of_ring(world: &World, release: &Release, ring: &RingName, now: Now) -> RingPhase {
     match release.ring(ring).map_or(Phase::Waiting, |run| run.phase) {
         Phase::Waiting => {
-            let held = is_next(release, ring)
-                && waiting_on(world, release, ring, now).iter().any(|w| w.hold().is_some());
+            let waits = waiting_on(world, release, ring, now);
+            let held = waits.iter().any(|waiting| waiting.hold().is_some());
             if held { RingPhase::Held } else { RingPhase::Waiting }
         }
         Phase::Deploying => RingPhase::Deploying,

@@ -1,4 +1,4 @@
-//! The state machine of a ring: who goes next, deploys, failures and the way back.
+//! The state machine of a ring: who goes next, deploys and failures.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{
     fact::Fact,
     lane,
     phase::is_settled,
-    waiting::{WaitingOn, is_next, steps_aside, waiting_on},
+    waiting::{is_next, steps_aside, waiting_on},
     world::{ClusterRun, Illegal, Phase, PlanState, Release, RingRun, Step},
 };
 use crate::{
@@ -234,7 +234,12 @@ impl Draft {
     }
 
     /// Whether a write has arrived: a status counts only under the intent of our own last write.
-    fn arrival(&self, cluster: &ClusterName, here: &ClusterRun, wanted: &Artifact) -> Arrival {
+    pub(super) fn arrival(
+        &self,
+        cluster: &ClusterName,
+        here: &ClusterRun,
+        wanted: &Artifact,
+    ) -> Arrival {
         let target = self.state().and_then(|s| s.targets.get(cluster));
         let Some(state) = target.and_then(|t| t.state.as_ref()) else {
             return Arrival::Underway("not seen yet".into());
@@ -293,23 +298,9 @@ impl Draft {
         self.fact(Fact::RingFailed { release: id.clone(), ring: name, cause: cause.clone() })?;
         let automatic = release.plan.ring(ring).is_some_and(|r| r.policy.rollback.automatic);
         if automatic && !release.irreversible {
-            self.start_rollback(&id, ring, ringward(), cause)?;
+            self.go_back_from(&id, ring, cause)?;
         }
         Ok(())
-    }
-
-    /// Starts the way back: every forward effect that is out is overtaken.
-    pub(super) fn start_rollback(
-        &mut self,
-        id: &ReleaseId,
-        ring: &RingName,
-        by: Principal,
-        cause: String,
-    ) -> Result<(), Illegal> {
-        self.overtake_effects(id, ring)?;
-        let (release, name) = (id.clone(), ring.clone());
-        self.fact(Fact::RollbackStarted { release, ring: name, by, cause })?;
-        self.go_back(id, ring)
     }
 
     /// Writes that are out for `id` on `ring` lost their point.
@@ -322,7 +313,7 @@ impl Draft {
     }
 
     /// A target takes one write at a time: those that are out give way to what comes now.
-    fn overtake(&mut self, which: impl Fn(&Write) -> bool) -> Result<(), Illegal> {
+    pub(super) fn overtake(&mut self, which: impl Fn(&Write) -> bool) -> Result<(), Illegal> {
         let Some(state) = self.state() else { return Ok(()) };
         let out = state.in_flight.values().filter_map(|command| match command.as_ref() {
             Command::Deploy(write) | Command::Restore(write) if which(write) => {
@@ -335,94 +326,10 @@ impl Draft {
         }
         Ok(())
     }
-
-    /// Each cluster that the release touched goes back to its own last known good, the last first.
-    fn go_back(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
-        let Some(release) = self.release(id) else { return Ok(()) };
-        let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
-            return Ok(());
-        };
-        let held = waiting_on(&self.world, &release, ring, self.now)
-            .iter()
-            .any(|w| matches!(w, WaitingOn::Calendar { .. }));
-        for cluster in declared.clusters.iter().rev() {
-            let Some(here) = run.clusters.get(&cluster.name) else { continue };
-            let (id, name, at) = (id.clone(), ring.clone(), cluster.name.clone());
-            let good = self.state().and_then(|s| s.targets.get(&at));
-            let good = good.and_then(|t| t.back_from(&release.artifact)).cloned();
-            match (&here.step, good) {
-                (Step::Planned | Step::Restored | Step::Stuck(_), _) => {}
-                (Step::Failed(_), _) if here.intent.is_none() => {}
-                (Step::Deploying | Step::Ready | Step::Failed(_), Some(good)) => {
-                    if !held {
-                        self.overtake(|write| write.cluster == cluster.name)?;
-                        let write = write(&release, ring, run, cluster, good.artifact, "restore");
-                        self.command(Command::Restore(write))?;
-                    }
-                }
-                (Step::Deploying | Step::Ready | Step::Failed(_) | Step::Restoring, None) => {
-                    let cause = "it has no known good to go back to".into();
-                    self.fact(Fact::ClusterStuck { release: id, ring: name, cluster: at, cause })?;
-                }
-                (Step::Restoring, Some(good)) => match self.arrival(&at, here, &good.artifact) {
-                    Arrival::There => {
-                        self.fact(Fact::ClusterRestored { release: id, ring: name, cluster: at })?;
-                    }
-                    Arrival::Failed(cause) => {
-                        let (release, ring) = (id, name);
-                        self.fact(Fact::ClusterStuck { release, ring, cluster: at, cause })?;
-                    }
-                    Arrival::Underway(how) => {
-                        let deadline = declared.policy.deadline;
-                        if here.reachable.elapsed(self.now.mono) >= deadline {
-                            let cause = format!("not back within {deadline}: {how}");
-                            let (release, ring) = (id, name);
-                            self.fact(Fact::ClusterStuck { release, ring, cluster: at, cause })?;
-                        }
-                    }
-                },
-            }
-        }
-        self.finish_rollback(id, ring)
-    }
-
-    fn finish_rollback(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
-        let Some(run) = self.world.run(id, ring) else { return Ok(()) };
-        let under_way = run.clusters.values().any(|here| match &here.step {
-            Step::Deploying | Step::Ready | Step::Restoring => true,
-            Step::Failed(_) => here.intent.is_some(),
-            Step::Planned | Step::Restored | Step::Stuck(_) => false,
-        });
-        if under_way {
-            return Ok(());
-        }
-        let stuck: Vec<_> = run
-            .clusters
-            .iter()
-            .filter_map(|(name, here)| match &here.step {
-                Step::Stuck(cause) => Some(format!("{name}: {cause}")),
-                Step::Planned
-                | Step::Deploying
-                | Step::Ready
-                | Step::Failed(_)
-                | Step::Restoring
-                | Step::Restored => None,
-            })
-            .collect();
-        let (release, ring, aborting) = (id.clone(), ring.clone(), run.aborting);
-        if !stuck.is_empty() {
-            let cause = format!("could not go back; stuck: {}", stuck.join("; "));
-            self.fact(Fact::RingFailed { release, ring, cause })
-        } else if aborting {
-            self.fact(Fact::RingAborted { release, ring })
-        } else {
-            self.fact(Fact::RingRolledBack { release, ring })
-        }
-    }
 }
 
 /// What a write has come to.
-enum Arrival {
+pub(super) enum Arrival {
     /// Observed at the artifact, ready, under our own intent.
     There,
     /// Given up by its controller.
@@ -431,7 +338,7 @@ enum Arrival {
     Underway(String),
 }
 
-fn write(
+pub(super) fn write(
     release: &Release,
     ring: &RingName,
     run: &RingRun,

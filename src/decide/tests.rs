@@ -63,7 +63,7 @@ fn policy() -> Policy {
         concurrency: Concurrency::Clusters(1),
         failure_budget: 0,
         gates: vec![gate()],
-        rollback: Rollback { automatic: true },
+        rollback: Rollback { automatic: true, ..Rollback::default() },
         approvals: None,
         calendars: Vec::new(),
         min_dwell: Span::ZERO,

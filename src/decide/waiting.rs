@@ -9,7 +9,8 @@ use super::{
     caps,
     event::{Scope, Status},
     fact::{Binding, Verdict},
-    world::{Phase, PlanState, Release, RingRun, Said, Step, World},
+    rollback::exposed_since,
+    world::{ClusterRun, Phase, PlanState, Release, RingRun, RollbackLimit, Said, Step, World},
 };
 use crate::{
     ids::{
@@ -120,6 +121,13 @@ pub enum WaitingOn {
     },
     /// A cluster cannot be reached, or its target is not healthy: the soak stands still.
     Target(ClusterName, String),
+    /// Another ring goes back first. No hold.
+    Turn(RingName),
+    /// That ring failed, and what follows from it is an operator's to say.
+    Decision(RingName),
+    /// As many rollbacks that nobody asked for as may be are under way, or began lately; how many of
+    /// them wait before it.
+    Rollbacks(RollbackLimit, usize),
 }
 
 /// The kinds of hold, by which `explain`, the API and scenarios name them.
@@ -165,12 +173,14 @@ impl WaitingOn {
     /// Which kind of hold it is; nothing for a ring that merely waits for its turn.
     pub fn hold(&self) -> Option<HoldKind> {
         match self {
-            WaitingOn::Before(_) | WaitingOn::Queue(_) => None,
+            WaitingOn::Before(_) | WaitingOn::Queue(_) | WaitingOn::Turn(_) => None,
             WaitingOn::Pause(..) => Some(HoldKind::Pause),
             WaitingOn::Calendar { .. } => Some(HoldKind::Calendar),
             WaitingOn::Freeze { .. } => Some(HoldKind::Freeze),
-            WaitingOn::Approval { .. } | WaitingOn::Advance(_) => Some(HoldKind::Approval),
-            WaitingOn::Cap { .. } => Some(HoldKind::Cap),
+            WaitingOn::Approval { .. } | WaitingOn::Advance(_) | WaitingOn::Decision(_) => {
+                Some(HoldKind::Approval)
+            }
+            WaitingOn::Cap { .. } | WaitingOn::Rollbacks(..) => Some(HoldKind::Cap),
             WaitingOn::Pair { .. } => Some(HoldKind::Pair),
             WaitingOn::Residency { .. } => Some(HoldKind::Residency),
             WaitingOn::Skew { .. } => Some(HoldKind::Skew),
@@ -197,10 +207,15 @@ pub fn waiting_on(world: &World, release: &Release, ring: &RingName, now: Now) -
     };
     let look = Look { world, plan, release, ring: declared, run, now };
     match run.phase {
-        Phase::Waiting => match look.turn() {
-            Some(turn) => vec![turn],
-            None => look.before_start(),
-        },
+        Phase::Waiting => {
+            let stopped = stopped_by(release, ring).cloned().map(WaitingOn::Decision);
+            match look.turn() {
+                Some(turn) => {
+                    stopped.into_iter().filter(|_| release.irreversible).chain([turn]).collect()
+                }
+                None => stopped.into_iter().chain(look.before_start()).collect(),
+            }
+        }
         Phase::Deploying => look.while_deploying(),
         Phase::Soaking => look.while_soaking(),
         Phase::RollingBack => look.while_going_back(),
@@ -313,6 +328,7 @@ pub(super) fn open_before(graph: &RingGraph, release: &Release, ring: &RingName)
 }
 
 /// What is looked at.
+#[derive(Clone, Copy)]
 struct Look<'a> {
     world: &'a World,
     plan: &'a PlanState,
@@ -410,7 +426,51 @@ impl Look<'_> {
         if more {
             found.extend(self.calendars(AppliesTo::Rollback).map(|(_, waiting)| waiting));
         }
+        found.extend(self.before_going_back());
         found
+    }
+
+    /// What goes back before it, and the limits on all rollbacks, while nothing is written for it yet.
+    /// An abort waits for neither, and who asks waits for no limit.
+    fn before_going_back(&self) -> Vec<WaitingOn> {
+        let back = self.run.back.unwrap_or_default();
+        if back.begun || self.run.aborting || !needs_restoring(self.plan, self.release, self.run) {
+            return Vec::new();
+        }
+        let since = exposed_since(self.release, &self.ring.name);
+        let before = self.release.plan.rings.iter().filter(|other| {
+            exposed_since(self.release, &other.name) > since && self.waits_behind(other)
+        });
+        let before = before.max_by_key(|other| exposed_since(self.release, &other.name));
+        let mut found: Vec<_> =
+            before.map(|other| WaitingOn::Turn(other.name.clone())).into_iter().collect();
+        let rollbacks = &self.world.shared.rollbacks;
+        let (release, ring) = (&self.release.id, &self.ring.name);
+        if back.automatic
+            && let Some(limit) = rollbacks.limit(release, ring, self.now)
+        {
+            found.push(WaitingOn::Rollbacks(limit, rollbacks.ahead(release, ring)));
+        }
+        found
+    }
+
+    /// Whether `other` goes back at the same word and gets on with it. Where a calendar holds it, or all
+    /// that is left of it cannot be seen, nobody knows for how long that will be.
+    fn waits_behind(&self, other: &Ring) -> bool {
+        let Some(run) = self.release.ring(&other.name) else { return false };
+        let (own, theirs) = (self.run.back.unwrap_or_default(), run.back.unwrap_or_default());
+        let left = || run.clusters.iter().filter(|(_, here)| !is_back(here));
+        let blind = |cluster: &ClusterName| {
+            let state = self.plan.targets.get(cluster).and_then(|target| target.state.as_ref());
+            state.is_some_and(|state| !state.is_visible())
+        };
+        let look = Look { ring: other, run, ..*self };
+        run.phase == Phase::RollingBack
+            && !run.aborting
+            && own.automatic == theirs.automatic
+            && !left().all(|(name, here)| here.step == Step::Restoring && blind(name))
+            && (left().all(|(_, here)| here.step == Step::Restoring)
+                || look.calendars(AppliesTo::Rollback).next().is_none())
     }
 
     fn stops(&self, what: AppliesTo) -> Vec<WaitingOn> {
@@ -697,6 +757,42 @@ pub(super) fn dwells_until(newer: &Release, other: &Release, ring: &RingName) ->
     Some(started + dwell(newer)?.max(dwell(other).unwrap_or_default()))
 }
 
+/// Whether `release` was written to any cluster of the ring and has not been taken back from all.
+pub fn is_out(release: &Release, ring: &RingName) -> bool {
+    release.ring(ring).is_some_and(|run| match run.phase {
+        Phase::Deploying | Phase::Soaking | Phase::Passed => true,
+        // It may have failed before this attempt began, by a rejection.
+        Phase::Failed => run.clusters.values().any(|here| match here.step {
+            Step::Planned | Step::Restored => false,
+            Step::Deploying | Step::Ready | Step::Failed(_) | Step::Restoring | Step::Stuck(_) => {
+                here.intent.is_some()
+            }
+        }),
+        Phase::Waiting
+        | Phase::RollingBack
+        | Phase::RolledBack
+        | Phase::Aborted
+        | Phase::Superseded => false,
+    })
+}
+
+/// Whether there is a cluster that has something to go back to, and was not told to yet.
+pub(super) fn needs_restoring(plan: &PlanState, release: &Release, run: &RingRun) -> bool {
+    run.clusters.iter().any(|(cluster, here)| {
+        let good = || plan.targets.get(cluster)?.back_from(&release.artifact);
+        !is_back(here) && here.step != Step::Restoring && good().is_some()
+    })
+}
+
+/// Whether nothing more is done about a cluster of a ring that goes back.
+fn is_back(here: &ClusterRun) -> bool {
+    match here.step {
+        Step::Planned | Step::Restored | Step::Stuck(_) => true,
+        Step::Failed(_) => here.intent.is_none(),
+        Step::Deploying | Step::Ready | Step::Restoring => false,
+    }
+}
+
 /// Whether a cluster is being changed or watched.
 fn under_way(_: &ClusterName, step: &Step) -> bool {
     match step {
@@ -712,6 +808,34 @@ fn has_no_data(gate: &Gate, verdict: Verdict, errors_in_a_row: u32) -> bool {
         Verdict::Insufficient | Verdict::Absent => true,
         Verdict::Error => errors_in_a_row > gate.consecutive_error_limit,
     }
+}
+
+/// The ring whose failure keeps `release` from starting on `ring` until an operator says what follows:
+/// it went back with all that its scope takes, and `ring` would be of that; or nothing goes back because
+/// the release is irreversible, and `ring` comes after it. Where an operator has said that `ring` shall
+/// be tried again, nothing does.
+pub fn stopped_by<'a>(release: &'a Release, ring: &RingName) -> Option<&'a RingName> {
+    if release.ring(ring).is_none_or(|run| run.attempt > 0) {
+        return None;
+    }
+    let stops = |failed: &RingName, run: &RingRun| match run.phase {
+        Phase::Failed | Phase::RollingBack | Phase::RolledBack => {
+            let scope = run.back.and_then(|back| back.scope);
+            scope.is_some_and(|scope| release.plan.goes_back_with(failed, scope, ring))
+                || (release.irreversible
+                    && run.phase == Phase::Failed
+                    && is_out(release, failed)
+                    && release.plan.graph.descendants(failed).contains(&ring))
+        }
+        Phase::Waiting
+        | Phase::Deploying
+        | Phase::Soaking
+        | Phase::Passed
+        | Phase::Aborted
+        | Phase::Superseded => false,
+    };
+    let mut rings = release.plan.graph.order().iter();
+    rings.find(|failed| release.ring(failed).is_some_and(|run| stops(failed, run)))
 }
 
 /// Whether a release that has not started on a ring may still come there by itself: nothing before
@@ -730,6 +854,7 @@ fn reaches(graph: &RingGraph, release: &Release, ring: &RingName) -> bool {
             Join::All => after.rings.iter().all(|r| open.contains(r)),
             Join::Any => after.rings.is_empty() || after.rings.iter().any(|r| open.contains(r)),
         };
+        let reached = reached && stopped_by(release, name).is_none();
         if name == ring {
             return reached;
         }

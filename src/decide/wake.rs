@@ -10,7 +10,7 @@ use super::{
     phase::is_settled,
     soak::{TICK, no_data_deadlines},
     waiting::{HoldKind, WaitingOn, dwells_until, waiting_on},
-    world::{Phase, Release, RingRun, Shared, Step, World},
+    world::{Phase, Release, RingRun, RollbackLimit, Shared, Step, World},
 };
 use crate::{
     ids::{GateName, PlanName},
@@ -41,6 +41,8 @@ pub struct Parts {
     pub stops: bool,
     /// What is in motion.
     pub motion: bool,
+    /// How many rollbacks there are, and may be.
+    pub rollbacks: bool,
 }
 
 impl Parts {
@@ -50,17 +52,20 @@ impl Parts {
             return Self::default();
         }
         let stops = before.pauses != after.pauses || before.freezes != after.freezes;
-        Self { stops, motion: before.motion != after.motion }
+        let rollbacks = before.rollbacks != after.rollbacks;
+        Self { stops, motion: before.motion != after.motion, rollbacks }
     }
 
     /// Whether there is any.
     pub fn any(self) -> bool {
-        self.stops || self.motion
+        self.stops || self.motion || self.rollbacks
     }
 
     /// Whether any is in both.
     pub fn meet(self, other: Self) -> bool {
-        (self.stops && other.stops) || (self.motion && other.motion)
+        (self.stops && other.stops)
+            || (self.motion && other.motion)
+            || (self.rollbacks && other.rollbacks)
     }
 }
 
@@ -68,6 +73,7 @@ impl ops::BitOrAssign for Parts {
     fn bitor_assign(&mut self, other: Self) {
         self.stops |= other.stops;
         self.motion |= other.motion;
+        self.rollbacks |= other.rollbacks;
     }
 }
 
@@ -136,7 +142,15 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
             WaitingOn::Freeze { until, .. } => {
                 until.iter().for_each(|until| wake.at_wall(*until, now));
             }
-            WaitingOn::Before(_)
+            WaitingOn::Rollbacks(limit, _) => {
+                wake.shared.rollbacks = true;
+                if let RollbackLimit::PerHour { free: Some(free), .. } = limit {
+                    wake.at(*free);
+                }
+            }
+            WaitingOn::Turn(_)
+            | WaitingOn::Decision(_)
+            | WaitingOn::Before(_)
             | WaitingOn::Queue(_)
             | WaitingOn::Pause(..)
             | WaitingOn::Approval { .. }
@@ -153,6 +167,7 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
         }
         match waiting.hold() {
             Some(HoldKind::Pause | HoldKind::Freeze) => wake.shared.stops = true,
+            Some(HoldKind::Cap) if matches!(waiting, WaitingOn::Rollbacks(..)) => {}
             Some(HoldKind::Cap | HoldKind::Pair) => wake.shared.motion = true,
             Some(
                 HoldKind::Calendar

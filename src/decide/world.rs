@@ -7,6 +7,7 @@
 
 mod lane;
 mod plan;
+mod rollbacks;
 mod run;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -35,7 +36,8 @@ use crate::{
 pub use self::{
     lane::{DebtRun, LaneRun, Seen},
     plan::{KnownGood, PlanState, Release, TargetRun},
-    run::{Approval, ClusterRun, GateRun, Phase, RingRun, SoakRun, Step, Stopwatch},
+    rollbacks::{RollbackLimit, Rollbacks},
+    run::{Approval, Back, ClusterRun, GateRun, Phase, RingRun, SoakRun, Step, Stopwatch},
 };
 
 /// Known goods that are kept a target: the last may itself turn out bad.
@@ -81,6 +83,8 @@ pub struct Shared {
     pub freezes: BTreeMap<FreezeId, Freeze>,
     /// The rings in motion: what caps are counted over.
     pub motion: BTreeMap<(PlanName, RingName), Moving>,
+    /// The rollbacks of all plans, and what limits them.
+    pub rollbacks: Rollbacks,
 }
 
 /// A ring in motion, as far as it concerns other plans.
@@ -187,7 +191,8 @@ impl World {
             }
             Command::Restore(write) => {
                 intended(self);
-                self.intend_write(write, Step::Restoring, at)
+                self.intend_write(write, Step::Restoring, at)?;
+                self.begin_rollback(&write.release, &write.ring, at)
             }
             Command::Measure(measure) => self.quietly(command.plan(), |world| {
                 intended(world);
@@ -219,6 +224,16 @@ impl World {
         cluster.reachable = Stopwatch::default();
         if visible {
             cluster.reachable.run(at.mono);
+        }
+        Ok(())
+    }
+
+    /// A rollback begins with its first write.
+    fn begin_rollback(&mut self, id: &ReleaseId, ring: &RingName, at: Now) -> Result<(), Illegal> {
+        let back = self.run_mut(id, ring)?.back.get_or_insert_default();
+        if !back.begun {
+            back.begun = true;
+            Arc::make_mut(&mut self.shared).rollbacks.begin(id, ring, at.mono);
         }
         Ok(())
     }
@@ -322,6 +337,7 @@ impl World {
                 run.attempt = *attempt;
                 run.started = Some(at);
                 run.cause = None;
+                run.back = None;
                 run.soak = SoakRun::default();
                 run.gates.clear();
                 run.debts.clear();
@@ -373,12 +389,13 @@ impl World {
                 self.enter(release, ring, Phase::Failed, at)?;
                 self.run_mut(release, ring)?.cause = Some(cause.clone());
             }
-            Fact::RollbackStarted { release, ring, cause, .. } => {
+            Fact::RollbackStarted { release, ring, cause, automatic, scope, .. } => {
                 self.enter(release, ring, Phase::RollingBack, at)?;
                 let aborting = self.release_mut(release)?.aborted.is_some();
                 let run = self.run_mut(release, ring)?;
                 run.cause = Some(cause.clone());
                 run.aborting = aborting;
+                run.back = Some(Back { automatic: *automatic, scope: *scope, begun: false });
                 // What was stuck is tried again: a try of its own, because targets that have accepted
                 // the keys of this one would do nothing about them.
                 let mut stuck = false;
@@ -389,6 +406,16 @@ impl World {
                     }
                 }
                 run.attempt += u32::from(stuck);
+            }
+            Fact::RollbackQueued { release, ring, queued } => {
+                Arc::make_mut(&mut self.shared).rollbacks.wait(release, ring, *queued);
+            }
+            Fact::RollbackHastened { release, ring, .. } => {
+                Arc::make_mut(&mut self.shared).rollbacks.wait(release, ring, false);
+                self.run_mut(release, ring)?.back.get_or_insert_default().automatic = false;
+            }
+            Fact::LimitsSet { limits } => {
+                Arc::make_mut(&mut self.shared).rollbacks.limits = limits.rollbacks;
             }
             Fact::ClusterRestored { release, ring, cluster } => {
                 self.cluster_mut(release, ring, cluster)?.step = Step::Restored;
@@ -422,7 +449,9 @@ impl World {
             }
             Fact::Retried { release, ring, .. } => {
                 self.enter(release, ring, Phase::Waiting, at)?;
-                self.run_mut(release, ring)?.cause = None;
+                let run = self.run_mut(release, ring)?;
+                run.cause = None;
+                run.back = None;
                 let plan = self.plan_mut(&release.plan);
                 if let Some(buried) = plan.tombstones.get_mut(ring) {
                     buried.remove(&release.version);
@@ -515,6 +544,7 @@ impl World {
                 cause: None,
                 aborting: false,
                 debts: BTreeMap::new(),
+                back: None,
             })
         };
         let rings = plan.rings.iter().map(|r| (r.name.clone(), waiting())).collect();
@@ -669,9 +699,12 @@ impl World {
             let what = format!("{release} on {ring} from {:?} to {next:?}", run.phase);
             return Err(Illegal { what });
         }
-        run.phase = next;
+        let was = std::mem::replace(&mut run.phase, next);
         run.entered = at;
         run.soak.healthy_at = None;
+        if was == Phase::RollingBack {
+            Arc::make_mut(&mut self.shared).rollbacks.end(release, ring);
+        }
         // Another release may be in motion on the ring that this one only waited for.
         let moving = self.plans.get(&release.plan).and_then(|plan| plan.in_motion(ring));
         let moving = moving.and_then(|moving| {

@@ -6,6 +6,7 @@ pub mod check;
 pub mod graph;
 pub mod lane;
 pub mod language;
+pub mod limits;
 pub mod plan;
 pub mod policy;
 pub mod residency;

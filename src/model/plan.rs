@@ -1,10 +1,13 @@
 //! A plan as compiled: everything that a release needs to know, in one value that stands alone.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     graph::RingGraph,
     lane::Lanes,
+    policy::RollbackScope,
     residency::Rule,
     ring::{Cluster, Ring, Target},
 };
@@ -49,8 +52,23 @@ impl Plan {
 
     /// Every cluster of every ring, each once.
     pub fn clusters(&self) -> impl Iterator<Item = &Cluster> {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         self.rings.iter().flat_map(|r| &r.clusters).filter(move |c| seen.insert(&c.name))
+    }
+
+    /// Whether `ring` goes back when `origin` does by that scope, if the release is out there.
+    pub fn goes_back_with(&self, origin: &RingName, scope: RollbackScope, ring: &RingName) -> bool {
+        let places = |ring: &RingName| {
+            let clusters = self.ring(ring).into_iter().flat_map(|ring| &ring.clusters);
+            clusters.map(|cluster| &cluster.jurisdiction).collect::<BTreeSet<_>>()
+        };
+        ring == origin
+            || match scope {
+                RollbackScope::Ring => false,
+                RollbackScope::Descendants => self.graph.descendants(origin).contains(&ring),
+                RollbackScope::Jurisdiction => !places(origin).is_disjoint(&places(ring)),
+                RollbackScope::Exposed => self.ring(ring).is_some(),
+            }
     }
 
     /// The cluster of that name, in whichever ring it is.

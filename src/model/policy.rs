@@ -76,10 +76,53 @@ impl Concurrency {
 }
 
 /// What happens when a ring fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rollback {
     /// Whether the ring goes back by itself.
     pub automatic: bool,
+    /// Which rings go back with it.
+    #[serde(default)]
+    pub scope: RollbackScope,
+    /// Clusters of the ring that go back at once; all of them where nothing is said.
+    #[serde(default)]
+    pub concurrency: Option<Concurrency>,
+}
+
+/// Which rings go back when one fails: that one, and of those where the release is out, these.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum RollbackScope {
+    /// None.
+    #[default]
+    Ring,
+    /// Those that come after it, however far behind.
+    Descendants,
+    /// Those that share a jurisdiction with it.
+    Jurisdiction,
+    /// All.
+    Exposed,
+}
+
+impl RollbackScope {
+    /// Every scope, the narrowest first.
+    pub const ALL: [RollbackScope; 4] = [
+        RollbackScope::Ring,
+        RollbackScope::Descendants,
+        RollbackScope::Jurisdiction,
+        RollbackScope::Exposed,
+    ];
+
+    /// As people and programs write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RollbackScope::Ring => "ring",
+            RollbackScope::Descendants => "descendants",
+            RollbackScope::Jurisdiction => "jurisdiction",
+            RollbackScope::Exposed => "exposed",
+        }
+    }
 }
 
 /// Who must agree before a ring starts.

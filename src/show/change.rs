@@ -198,6 +198,13 @@ impl<'a> About<'a> {
             Fact::RollbackStarted { release, ring, .. } => {
                 Self::ring("rollbackStarted", release, ring)
             }
+            Fact::RollbackQueued { release, ring, .. } => {
+                Self::ring("rollbackQueued", release, ring)
+            }
+            Fact::RollbackHastened { release, ring, by, .. } => {
+                Self::ring("rollbackHastened", release, ring).by(by)
+            }
+            Fact::LimitsSet { .. } => Self::new("limitsSet", ChangeKind::Writer),
             Fact::ClusterRestored { release, ring, .. } => {
                 Self::ring("clusterRestored", release, ring)
             }

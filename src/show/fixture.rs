@@ -67,7 +67,7 @@ fn policy(soak: Span) -> Policy {
         concurrency: Concurrency::Clusters(1),
         failure_budget: 0,
         gates: vec![gate("latency-p99", 0.4), gate("saturation", 0.9)],
-        rollback: Rollback { automatic: true },
+        rollback: Rollback { automatic: true, ..Rollback::default() },
         approvals: None,
         calendars: Vec::new(),
         min_dwell: Span::ZERO,

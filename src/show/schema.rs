@@ -26,7 +26,7 @@ use crate::{
     model::{
         graph::Join,
         plan::OnNewer,
-        policy::{OnBreach, OnNoData, Signal},
+        policy::{OnBreach, OnNoData, RollbackScope, Signal},
         residency::Enforcement,
         ring::Artifact,
         time::Span,
@@ -88,6 +88,8 @@ schema! {
     OnBreach: "What a failing measurement does to the soak.", ["reset", "freeze", "fail"];
     OnNoData: "What happens without usable measurements.", ["hold", "fail"];
     Signal: "What kind of signal a gate reads.", ["errors", "latency", "business", "saturation"];
+    RollbackScope: "Which rings go back when one does, of those where the release is out.",
+        RollbackScope::ALL.map(RollbackScope::name);
     Enforcement: "Whether a residency rule can be waived.", ["hard", "waivable"];
 }
 

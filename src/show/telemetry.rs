@@ -243,8 +243,10 @@ impl<'a> Step<'a> {
             Fact::RingPassed { release, ring } => (release, ring, Phase::Passed, ITSELF),
             Fact::RingFailed { release, ring, .. } => (release, ring, Phase::Failed, ITSELF),
             Fact::Rejected { release, ring, .. } => (release, ring, Phase::Failed, OPERATOR),
-            Fact::RollbackStarted { release, ring, by, .. } => {
-                let actor = if by.as_str() == ITSELF { ITSELF } else { OPERATOR };
+            Fact::RollbackStarted { release, ring, by, automatic, .. } => {
+                // A journal of an earlier version says it by the name alone.
+                let itself = *automatic || by.as_str() == ITSELF;
+                let actor = if itself { ITSELF } else { OPERATOR };
                 (release, ring, Phase::RollingBack, actor)
             }
             Fact::RingRolledBack { release, ring } => (release, ring, Phase::RolledBack, ITSELF),
@@ -280,6 +282,9 @@ impl<'a> Step<'a> {
             | Fact::Measured { .. }
             | Fact::MeasureDropped { .. }
             | Fact::BaselineTaken { .. }
+            | Fact::RollbackQueued { .. }
+            | Fact::RollbackHastened { .. }
+            | Fact::LimitsSet { .. }
             | Fact::ClusterRestored { .. }
             | Fact::ClusterStuck { .. }
             | Fact::Aborted { .. }
@@ -488,7 +493,14 @@ mod tests {
         tell(
             &stage,
             &telemetry,
-            &[Fact::RollbackStarted { release, ring: ring.clone(), by, cause }],
+            &[Fact::RollbackStarted {
+                release,
+                ring: ring.clone(),
+                by,
+                cause,
+                automatic: false,
+                scope: None,
+            }],
         );
         stage.clock.advance(Span::seconds(10));
         tell(&stage, &telemetry, &[Fact::RingRolledBack { release: id, ring }]);

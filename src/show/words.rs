@@ -10,7 +10,7 @@ use crate::{
         fact::Debt,
         phase,
         waiting::WaitingOn,
-        world::{DebtRun, Release, Said, Step, World},
+        world::{DebtRun, Release, RollbackLimit, Said, Step, World},
     },
     ids::{ClusterName, RingName, Version},
     model::{
@@ -171,6 +171,13 @@ pub fn of(
             format!("{cluster} is seen healthy at the release"),
             Ender::Progress,
         ),
+        WaitingOn::Turn(first) => words(
+            format!("behind {first}, which goes back first"),
+            format!("{first} is back, or stuck"),
+            Ender::Progress,
+        ),
+        WaitingOn::Decision(failed) => decision(failed, release),
+        WaitingOn::Rollbacks(limit, ahead) => rollbacks(*limit, *ahead, world, release, ring, now),
     }
 }
 
@@ -309,6 +316,72 @@ fn before(
     let separator = if names.iter().any(|name| name.contains(',')) { "; " } else { ", " };
     let message = format!("after {any}{}", names.join(separator));
     Words { message, ended_by: each.into(), ends: None, ender }
+}
+
+fn decision(failed: &RingName, release: &Release) -> Words {
+    let id = &release.id;
+    let went = release.ring(failed).is_some_and(|run| run.back.is_some());
+    let message = match went {
+        true => format!("{failed} failed, and what goes back with it would be this ring too"),
+        false => format!("{failed} failed, and {id} is irreversible: nothing goes back by itself"),
+    };
+    let retry = format!("`ringward retry {id} --ring {failed}`");
+    let ended_by = match went {
+        true => format!("{retry}, or a new release"),
+        false => format!(
+            "{retry}, `ringward rollback {id} --ring {failed} --reason ...`, or a new release"
+        ),
+    };
+    Words { message, ended_by, ends: None, ender: Ender::Person }
+}
+
+/// The most rollbacks that are named.
+const NAMED: usize = 3;
+
+fn rollbacks(
+    limit: RollbackLimit,
+    ahead: usize,
+    world: &World,
+    release: &Release,
+    ring: &RingName,
+    now: Now,
+) -> Words {
+    let by_hand = format!("`ringward rollback {} --ring {ring}` by somebody", release.id);
+    let ahead = match ahead {
+        0 => String::new(),
+        1 => ", and 1 waits before it".into(),
+        n => format!(", and {n} wait before it"),
+    };
+    match limit {
+        RollbackLimit::AtOnce(limit) => {
+            let under_way = &world.shared.rollbacks.under_way;
+            let named = under_way.iter().take(NAMED).map(|(id, ring)| format!("{id} on {ring}"));
+            let named = named.collect::<Vec<_>>().join(", ");
+            let more = match under_way.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            let going = if under_way.len() == 1 { "goes" } else { "go" };
+            Words {
+                message: format!("{named}{more} {going} back, of {limit} at once{ahead}"),
+                ended_by: format!("one of them is over; or {by_hand}"),
+                ends: None,
+                ender: Ender::Progress,
+            }
+        }
+        RollbackLimit::PerHour { limit, free } => {
+            let ends =
+                free.and_then(|at| now.wall.checked_add(at.since(now.mono).to_signed()).ok());
+            let when = ends.map_or_else(|| "later".into(), |at| format!("at {}", utc(at, now)));
+            let began = if limit == 1 { "1 rollback".into() } else { format!("{limit} rollbacks") };
+            Words {
+                message: format!("{began} began within an hour, which is the cap{ahead}"),
+                ended_by: format!("the rate allows it {when}; or {by_hand}"),
+                ends,
+                ender: Ender::Clock,
+            }
+        }
+    }
 }
 
 fn by(said: &Said) -> String {

@@ -258,7 +258,7 @@ fn plan(clusters: &[&str], object: &str) -> Plan {
         concurrency: Concurrency::Clusters(1),
         failure_budget: 0,
         gates: vec![],
-        rollback: Rollback { automatic: true },
+        rollback: Rollback { automatic: true, ..Rollback::default() },
         approvals: None,
         calendars: vec![],
         min_dwell: Span::ZERO,

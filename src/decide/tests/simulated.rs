@@ -7,7 +7,7 @@ fn retry(version: &str) -> Action {
 }
 
 fn rollback(version: &str) -> Action {
-    Action::Rollback { release: id(version), ring: None, reason: None }
+    Action::Rollback { release: id(version), ring: None, scope: None, reason: None }
 }
 
 fn ola() -> Actor {
@@ -151,8 +151,12 @@ fn one_release_goes_back_on_a_ring_at_a_time() {
     bench.release("3");
     bench.crashes("3", 1);
     assert_eq!(bench.phase("3", "a"), RingPhase::Failed);
-    let back =
-        |version| Action::Rollback { release: id(version), ring: Some("a".into()), reason: None };
+    let back = |version| Action::Rollback {
+        release: id(version),
+        ring: Some("a".into()),
+        scope: None,
+        reason: None,
+    };
     bench.ask(ola(), back("2"));
     assert_eq!(bench.refusal(), Some(Refusal::NothingToDo), "version 3 is what is out there");
     bench.ask(ola(), back("3"));

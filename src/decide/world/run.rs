@@ -9,7 +9,10 @@ use crate::{
         fact::{Binding, Debt, Judged, Verdict},
     },
     ids::{ClusterName, GateName, IdempotencyKey},
-    model::time::{Mono, Now, Span},
+    model::{
+        policy::RollbackScope,
+        time::{Mono, Now, Span},
+    },
 };
 
 /// The phases of a ring for a release. Held is no phase of its own here: a ring that has not started
@@ -86,6 +89,19 @@ pub struct RingRun {
     pub aborting: bool,
     /// What the hotfix lane left out in this attempt, and was not made up for yet.
     pub debts: BTreeMap<Debt, DebtRun>,
+    /// The way back of this attempt, once there is one.
+    pub back: Option<Back>,
+}
+
+/// A way back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Back {
+    /// Nobody asked for it: it is held to the limits.
+    pub automatic: bool,
+    /// What goes back with the ring, where it is the one that failed.
+    pub scope: Option<RollbackScope>,
+    /// Whether anything was written for it.
+    pub begun: bool,
 }
 
 /// Somebody's approval and what it agrees to.

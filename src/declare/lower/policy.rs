@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{At, Diagnostic, Doc, Kind, Rule, Units, World, gate, repeats, territory, units};
 use crate::{
-    declare::schema::{self, RollbackScope, scalar, word},
+    declare::schema::{self, scalar},
     ids::GateName,
     model::{
         policy::{Approvals, Concurrency, Gate, Policy, Rollback, Soak},
@@ -150,12 +150,6 @@ fn one<'a>(
     };
 
     let rollback = pick(chain, "rollback", |p| p.rollback.as_ref());
-    let scope = rollback.and_then(|(r, at)| Some((r.scope?, at.field("scope"))));
-    if let Some((scope, at)) = scope.filter(|(scope, _)| *scope != RollbackScope::Ring) {
-        let message = format!("this version does not roll back `{}`", word(&scope));
-        let help = "use `scope: ring`, and `ringward rollback` for other rings";
-        problems.push(at.problem(Rule::Sch008, message).help(help));
-    }
     let approvals = pick(chain, "approvals", |p| p.approvals.as_ref());
     let approvals_at = approvals.map_or(own, |(_, at)| at.key());
     let approvals = approvals.and_then(|(spec, at)| one_approval(world, spec, at, problems));
@@ -178,16 +172,15 @@ fn one<'a>(
             on_breach: on_breach.map(|(b, _)| b.into()).unwrap_or_default(),
         },
         deadline: deadline.map_or(DEADLINE, |(d, _)| d.0),
-        concurrency: match pick(chain, "concurrency", |p| p.concurrency) {
-            None => CONCURRENCY,
-            Some((scalar::Concurrency::Clusters(n), _)) => Concurrency::Clusters(n),
-            Some((scalar::Concurrency::Share(share), _)) => Concurrency::Share(share),
-        },
+        concurrency: pick(chain, "concurrency", |p| p.concurrency)
+            .map_or(CONCURRENCY, |(written, _)| written.into()),
         failure_budget: pick(chain, "failureBudget", |p| p.failure_budget.as_ref()?.clusters)
             .map_or(FAILURE_BUDGET, |(n, _)| n.0),
         gates,
         rollback: Rollback {
             automatic: rollback.and_then(|(r, _)| r.automatic).unwrap_or(ROLLBACK),
+            scope: rollback.and_then(|(r, _)| r.scope).map(Into::into).unwrap_or_default(),
+            concurrency: rollback.and_then(|(r, _)| r.concurrency).map(Into::into),
         },
         approvals,
         calendars,

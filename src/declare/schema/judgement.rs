@@ -65,8 +65,10 @@ pub struct FailureBudget {
 pub struct Rollback {
     /// Whether it goes back by itself (true).
     pub automatic: Option<bool>,
-    /// What goes back (ring).
+    /// Which rings go back with it, of those where the release is out (ring: none but itself).
     pub scope: Option<RollbackScope>,
+    /// Clusters of the ring that go back at once: a number or a percentage (all of them).
+    pub concurrency: Option<Concurrency>,
 }
 
 /// Who must agree before a ring starts.

@@ -10,7 +10,7 @@ use serde::{
 };
 
 use super::Gate;
-use crate::model::time::Span;
+use crate::model::{self, time::Span};
 
 macro_rules! schema {
     ($name:ident, $($json:tt)+) => {
@@ -180,6 +180,15 @@ impl<'de> Deserialize<'de> for Concurrency {
             }
         }
         d.deserialize_any(Expected)
+    }
+}
+
+impl From<Concurrency> for model::policy::Concurrency {
+    fn from(written: Concurrency) -> Self {
+        match written {
+            Concurrency::Clusters(n) => Self::Clusters(n),
+            Concurrency::Share(share) => Self::Share(share),
+        }
     }
 }
 

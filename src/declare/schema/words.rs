@@ -41,7 +41,7 @@ words! {
 }
 words! {
     /// What goes back when a ring fails.
-    RollbackScope "camelCase" { Ring, Descendants, Jurisdiction, Exposed, }
+    RollbackScope "camelCase" => model::policy::RollbackScope { Ring, Descendants, Jurisdiction, Exposed, }
 }
 words! {
     /// What a newer release does to one in motion.

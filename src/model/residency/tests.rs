@@ -45,7 +45,7 @@ fn plan() -> Plan {
         concurrency: Concurrency::Clusters(1),
         failure_budget: 0,
         gates: Vec::new(),
-        rollback: Rollback { automatic: true },
+        rollback: Rollback { automatic: true, ..Rollback::default() },
         approvals: None,
         calendars: Vec::new(),
         min_dwell: Span::ZERO,

@@ -239,7 +239,7 @@ fn what_could_not_be_read_back_is_not_recorded() {
         concurrency: policy::Concurrency::Share(f64::NAN),
         failure_budget: 0,
         gates: vec![],
-        rollback: policy::Rollback { automatic: true },
+        rollback: policy::Rollback { automatic: true, ..Default::default() },
         approvals: None,
         calendars: vec![],
         min_dwell: Span::ZERO,

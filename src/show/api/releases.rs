@@ -25,7 +25,7 @@ use crate::{
         world::Release,
     },
     ids::{IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version},
-    model::ring::Artifact,
+    model::{policy::RollbackScope, ring::Artifact},
     show::{
         auth::{Reach, Verb},
         view::{self, DebtView, ExplainView, Page, ReleaseSummary, ReleaseView},
@@ -81,7 +81,20 @@ pub struct Created {
 pub struct AbortBody {
     /// Leaves rings in motion as they are, instead of taking them back.
     pub hold: bool,
-    /// Why.
+    /// Why; an irreversible release needs it where it is not held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Takes a release back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RollbackBody {
+    /// What goes back with the ring that is named (nothing else), or with each that failed (what its
+    /// policy says).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<RollbackScope>,
+    /// Why; an irreversible release needs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -323,21 +336,44 @@ pub async fn abort(
 ) -> Result<Json<Done>, Problem> {
     let reach = visit.reach(&path.plan, Some(&path.version), None);
     let reason = Reason { reason }.checked()?;
+    visit.may(Verb::Stop, &reach)?;
+    if !hold {
+        unless_irreversible(&visit, &path.id(), reason.as_deref())?;
+    }
     let action = Action::Abort { release: path.id(), hold, reason };
     visit.done(Verb::Stop, reach, action).await
 }
 
-/// Takes a release back from every ring where it is out.
+/// Takes a release back: around the rings that failed and still have it as their policies say, and where
+/// none did from every ring that has it.
 #[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rollback", tag = "releases",
-    params(ReleasePath, ActionHeaders), request_body = Reason, responses(Answers))]
+    params(ReleasePath, ActionHeaders), request_body = RollbackBody, responses(Answers))]
 pub async fn rollback(
     visit: Visit,
     At(path): At<ReleasePath>,
-    Body(body): Body<Reason>,
+    Body(body): Body<RollbackBody>,
 ) -> Result<Json<Done>, Problem> {
     let reach = visit.reach(&path.plan, Some(&path.version), None);
-    let action = Action::Rollback { release: path.id(), ring: None, reason: body.checked()? };
+    let (release, scope) = (path.id(), body.scope);
+    let reason = Reason { reason: body.reason }.checked()?;
+    visit.may(Verb::Go, &reach)?;
+    unless_irreversible(&visit, &release, reason.as_deref())?;
+    let action = Action::Rollback { release, ring: None, scope, reason };
     visit.done(Verb::Go, reach, action).await
+}
+
+/// What cannot be taken back lightly is not taken back without a word of why.
+pub(super) fn unless_irreversible(
+    visit: &Visit,
+    id: &ReleaseId,
+    reason: Option<&str>,
+) -> Result<(), Problem> {
+    let irreversible = visit.look(|world, _| world.release(id).is_some_and(|r| r.irreversible));
+    if !irreversible || reason.is_some() {
+        return Ok(());
+    }
+    let detail = format!("{id} is irreversible: say why it goes back all the same");
+    Err(Problem::invalid(vec![Violation { pointer: "/reason".into(), detail }]))
 }
 
 /// A new attempt on every ring that failed or was rolled back.

@@ -3,13 +3,15 @@
 use axum::Json;
 
 use super::{
-    Answers, Done, Nothing, Reason,
+    Answers, Done, Nothing, Reason, RollbackBody,
     caller::Visit,
     extract::{ActionHeaders, At, Body, ReleaseRingPath},
     problem::Problem,
+    releases::unless_irreversible,
 };
 use crate::{
     decide::event::{Action, Scope},
+    model::policy::RollbackScope,
     show::auth::{Reach, Verb},
 };
 
@@ -107,17 +109,25 @@ pub async fn retry(
     visit.done(Verb::Go, reach, action).await
 }
 
-/// Takes a release back from a ring.
+/// Takes a release back from a ring, and with it from what the scope says.
 #[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/rollback",
-    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Reason,
+    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = RollbackBody,
     responses(Answers))]
 pub async fn rollback(
     visit: Visit,
     At(path): At<ReleaseRingPath>,
-    Body(body): Body<Reason>,
+    Body(RollbackBody { scope, reason }): Body<RollbackBody>,
 ) -> Result<Json<Done>, Problem> {
-    let reach = reach(&visit, &path);
-    let reason = body.checked()?;
-    let action = Action::Rollback { release: path.id(), ring: Some(path.ring), reason };
+    // Who may act on the ring alone may not take others with it.
+    let reach = match scope {
+        None | Some(RollbackScope::Ring) => reach(&visit, &path),
+        Some(RollbackScope::Descendants | RollbackScope::Jurisdiction | RollbackScope::Exposed) => {
+            visit.reach(&path.plan, Some(&path.version), None)
+        }
+    };
+    let reason = Reason { reason }.checked()?;
+    visit.may(Verb::Go, &reach)?;
+    unless_irreversible(&visit, &path.id(), reason.as_deref())?;
+    let action = Action::Rollback { release: path.id(), ring: Some(path.ring), scope, reason };
     visit.done(Verb::Go, reach, action).await
 }

@@ -1,6 +1,9 @@
 //! What operators ask for: to stop, to go on, to go back, to agree.
 
-use clap::{Args, Subcommand};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -13,8 +16,9 @@ use super::{
 };
 use crate::{
     ids::{ReleaseId, RingName},
+    model::policy::RollbackScope,
     show::{
-        api::{AbortBody, Done, Reason, WriteOffBody},
+        api::{AbortBody, Done, Reason, RollbackBody, WriteOffBody},
         exit::Exit,
         view::{ReleaseView, RingView},
     },
@@ -57,13 +61,25 @@ pub enum Act {
     #[command(after_help = "EXAMPLES
   ringward retry checkout@2.14.0 --ring us-east --reason 'the database was down'")]
     Retry(OfRelease),
-    /// Take a release back, from one ring or from everywhere it is out
+    /// Take a release back, from one ring or from more of those where it is out
     ///
-    /// Every cluster goes back to what last soaked through there, the most exposed first.
-    #[command(after_help = "EXAMPLES
+    /// --ring takes that ring alone, or with --scope what goes with it. Without --ring it goes back around every
+    /// ring that failed and still has it, as far as the ring's policy says (`rollback.scope`) or --scope does;
+    /// where none failed, from everywhere. The ring that took it last goes back first, the next once that one is
+    /// back or stuck; every cluster goes to what last soaked through there. It waits for no limit on rollbacks,
+    /// and takes along what waits for one. A release that is irreversible needs --reason.
+    #[command(after_help = "SCOPES
+  ring           the ring alone
+  descendants    and those that come after it, however far behind
+  jurisdiction   and those that share a jurisdiction with it
+  exposed        and all others
+
+EXAMPLES
   ringward rollback checkout@2.14.0 --ring us-east --reason 'orders are down'
-  ringward rollback checkout -y                from everywhere")]
-    Rollback(OfRelease),
+  ringward rollback checkout@2.14.0 --ring beta --scope descendants
+  ringward rollback checkout -y                around what failed, or from everywhere
+  ringward rollback checkout --scope exposed   from everywhere")]
+    Rollback(Rollback),
     /// Let a newer release take a ring, where the plan says `onNewer: manual`
     #[command(after_help = "EXAMPLES
   ringward advance checkout@2.15.0 --ring beta --reason 'supersedes 2.14.0'")]
@@ -128,6 +144,31 @@ pub struct WriteOff {
     /// Why that is good enough, for the audit.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+}
+
+/// A release to be taken back.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// PLAN@VERSION; PLAN is its newest release that is not over, or else its newest.
+    #[arg(value_name = "PLAN[@VERSION]")]
+    which: Which,
+    /// One ring, and what goes with it.
+    #[arg(long, value_name = "NAME")]
+    ring: Option<RingName>,
+    /// Which rings go back with it.
+    #[arg(long, value_name = "SCOPE", value_parser = scope(), hide_possible_values = true)]
+    scope: Option<RollbackScope>,
+    /// Why, for the audit.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Reads the name of a scope, and knows them all.
+fn scope() -> impl TypedValueParser<Value = RollbackScope> {
+    PossibleValuesParser::new(RollbackScope::ALL.map(RollbackScope::name)).map(|name| {
+        let named = RollbackScope::ALL.into_iter().find(|scope| scope.name() == name);
+        named.unwrap_or_default()
+    })
 }
 
 /// A release and a ring.
@@ -195,14 +236,7 @@ pub async fn run(context: &Context, act: &Act) -> Result<Exit, Failure> {
             let words = ("retry", "a new attempt begins");
             of_release(context, &client, &release, ring.as_ref(), reason.as_ref(), words).await
         }
-        Act::Rollback(OfRelease { which, ring, reason }) => {
-            let release = which.release(&client).await?;
-            let from =
-                ring.as_ref().map_or("everywhere it is out".into(), |ring| format!("{ring}"));
-            context.confirm(&format!("Take {release} back from {from}?"))?;
-            let words = ("rollback", "goes back");
-            of_release(context, &client, &release, ring.as_ref(), reason.as_ref(), words).await
-        }
+        Act::Rollback(args) => rollback(context, &client, args).await,
         Act::Advance(OnRing { which, ring, reason }) => {
             let release = which.release(&client).await?;
             let words = ("advance", "may take the ring");
@@ -259,6 +293,31 @@ async fn of_release(
     path.push(verb);
     let answer = client.ask(Method::POST, &path, Some(&because(reason)?), None).await?;
     said(context, &answer, &named(&release.to_string(), ring), done)
+}
+
+async fn rollback(context: &Context, client: &Client, args: &Rollback) -> Result<Exit, Failure> {
+    let Rollback { which, ring, scope, reason } = args;
+    let release = which.release(client).await?;
+    let from = match (ring, scope) {
+        (Some(ring), None | Some(RollbackScope::Ring)) => ring.to_string(),
+        (Some(ring), Some(scope)) => format!("{ring} and its scope `{}`", scope.name()),
+        (None, Some(RollbackScope::Exposed)) => "everywhere it is out".into(),
+        (None, Some(scope)) => {
+            format!("the rings that failed and their scope `{}`", scope.name())
+        }
+        (None, None) => {
+            "the rings that failed and what their policies say, or where none did from \
+                         everywhere it is out"
+                .into()
+        }
+    };
+    context.confirm(&format!("Take {release} back from {from}?"))?;
+    let mut path = path(&release).to_vec();
+    path.extend(ring.iter().flat_map(|ring| ["rings", ring.as_str()]));
+    path.push("rollback");
+    let asked = body(&RollbackBody { scope: *scope, reason: reason.clone() })?;
+    let answer = client.ask(Method::POST, &path, Some(&asked), None).await?;
+    said(context, &answer, &named(&release.to_string(), ring.as_ref()), "goes back")
 }
 
 async fn abort(context: &Context, client: &Client, args: &Abort) -> Result<Exit, Failure> {

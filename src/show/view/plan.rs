@@ -20,7 +20,9 @@ use crate::{
     model::{
         graph::Join,
         plan::{OnNewer, Plan},
-        policy::{Approvals, Baseline, Direction, Gate, Judge, OnBreach, OnNoData, Signal},
+        policy::{
+            Approvals, Baseline, Direction, Gate, Judge, OnBreach, OnNoData, RollbackScope, Signal,
+        },
         residency::{Enforcement, Rule},
         ring::Ring,
         time::{Now, Span},
@@ -89,6 +91,10 @@ pub struct RingSpecView {
     pub failure_budget: u32,
     /// Whether it goes back by itself when it fails.
     pub automatic_rollback: bool,
+    /// Which rings go back with it.
+    pub rollback_scope: RollbackScope,
+    /// How many of its clusters go back at once.
+    pub rollback_concurrency: u32,
     /// Its gates.
     pub gates: Vec<GateName>,
     /// Who must agree before it starts.
@@ -274,7 +280,9 @@ fn ring_specs(plan: &Plan) -> Vec<RingSpecView> {
 
 fn ring_spec(plan: &Plan, ring: &Ring) -> RingSpecView {
     let (after, policy) = (plan.graph.after(&ring.name), &ring.policy);
-    let at_once = policy.concurrency.of(ring.clusters.len());
+    let size = ring.clusters.len();
+    let at_once = policy.concurrency.of(size);
+    let back_at_once = policy.rollback.concurrency.map_or(size, |at_once| at_once.of(size));
     RingSpecView {
         name: ring.name.clone(),
         after: after.rings.clone(),
@@ -288,6 +296,8 @@ fn ring_spec(plan: &Plan, ring: &Ring) -> RingSpecView {
         concurrency: u32::try_from(at_once).unwrap_or(u32::MAX),
         failure_budget: policy.failure_budget,
         automatic_rollback: policy.rollback.automatic,
+        rollback_scope: policy.rollback.scope,
+        rollback_concurrency: u32::try_from(back_at_once.min(size)).unwrap_or(u32::MAX),
         gates: policy.gates.iter().map(|gate| gate.name.clone()).collect(),
         approvals: policy.approvals.as_ref().map(approvals),
         calendars: policy.calendars.iter().map(|calendar| calendar.name.clone()).collect(),

@@ -36,6 +36,7 @@ mod i29_settled;
 mod i30_aborts;
 mod i31_dangling;
 mod i32_progress;
+mod i33_irreversible;
 #[cfg(test)]
 mod tests;
 
@@ -208,6 +209,7 @@ impl Default for Invariants {
                 Box::<i27_secrets::Secrets>::default(),
                 Box::<i28_other_plans::OtherPlans>::default(),
                 Box::<i30_aborts::Aborts>::default(),
+                Box::<i33_irreversible::Irreversible>::default(),
             ],
         }
     }

@@ -1,6 +1,6 @@
 //! Each invariant is broken once: one that nothing can break would say nothing when it holds.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use super::*;
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     declare::{Snapshot, compile},
     ids::{ClusterName, IdempotencyKey},
     model::{
+        limits::{Limits, RollbackLimits},
         plan::Plan,
         policy,
         residency::{Demand, Enforcement, Rule, Territory},
@@ -468,11 +469,16 @@ fn i17_back_from_the_grave() {
     assert_eq!(bench.told(vec![bench.started("first", &["one"])]), Err(17));
 }
 
+fn going_back(release: ReleaseId, ring: RingName) -> Fact {
+    let (by, cause) = ("ola".into(), "bad".into());
+    Fact::RollbackStarted { release, ring, by, cause, automatic: true, scope: None }
+}
+
 #[test]
 fn i18_back_to_what_never_soaked() {
     let mut bench = Bench::soaking();
     let (release, ring) = (bench.id.clone(), "first".into());
-    let back = Fact::RollbackStarted { release, ring, by: "ola".into(), cause: "bad".into() };
+    let back = going_back(release, ring);
     let restore = Command::Restore(bench.write("one", "restore", artifact("7")));
     assert_eq!(bench.step(wake(), vec![back], vec![restore]), Err(18));
 }
@@ -481,9 +487,44 @@ fn i18_back_to_what_never_soaked() {
 fn i19_back_twice() {
     let mut bench = Bench::soaking();
     let (release, ring) = (bench.id.clone(), "first".into());
-    let back = Fact::RollbackStarted { release, ring, by: "ola".into(), cause: "bad".into() };
+    let back = going_back(release, ring);
     assert_eq!(bench.told(vec![back.clone()]), Ok(()));
     assert_eq!(bench.told(vec![back]), Err(19));
+}
+
+#[test]
+fn i19_more_at_once_than_may() {
+    let twice_in_an_hour = |per_hour| {
+        let mut bench = Bench::soaking();
+        let (release, ring) = (bench.id.clone(), RingName::from("first"));
+        let limits = Limits { rollbacks: RollbackLimits { at_once: None, per_hour } };
+        let back = || vec![going_back(release.clone(), ring.clone())];
+        bench.step(wake(), vec![Fact::LimitsSet { limits }], Vec::new()).unwrap();
+        let restore = bench.write("one", "restore", artifact("1"));
+        bench.step(wake(), back(), vec![Command::Restore(restore.clone())]).unwrap();
+        let stuck = Fact::ClusterStuck {
+            release: release.clone(),
+            ring: ring.clone(),
+            cluster: "one".into(),
+            cause: "crash loop".into(),
+        };
+        let (id, at) = (release.clone(), ring.clone());
+        let failed = Fact::RingFailed { release: id, ring: at, cause: "stuck".into() };
+        bench.step(wake(), vec![stuck, failed], Vec::new()).unwrap();
+        let again = Write { key: key("another"), attempt: 2, ..restore };
+        bench.step(wake(), back(), vec![Command::Restore(again)])
+    };
+    assert_eq!(twice_in_an_hour(NonZeroU32::new(2)), Ok(()));
+    assert_eq!(twice_in_an_hour(NonZeroU32::new(1)), Err(19));
+}
+
+#[test]
+fn i33_back_though_nobody_asked() {
+    let mut bench = Bench::soaking();
+    let state = Arc::make_mut(bench.world.plans.get_mut(&bench.plan).unwrap());
+    Arc::make_mut(state.releases.get_mut(&bench.id.version).unwrap()).irreversible = true;
+    let (release, ring) = (bench.id.clone(), "first".into());
+    assert_eq!(bench.told(vec![going_back(release, ring)]), Err(33));
 }
 
 #[test]

@@ -175,6 +175,16 @@ impl History {
                 self.reach(release, ring, RingPhase::RollingBack);
                 self.line(at, Some(release), format!("{ring} goes back, says {by}"));
             }
+            Fact::RollbackQueued { release, ring, queued } => {
+                let waits = if *queued { "waits" } else { "waits no more" };
+                self.line(at, Some(release), format!("{ring} {waits} for its place to go back"));
+            }
+            Fact::LimitsSet { limits } => {
+                self.line(at, None, format!("the settings limit {:?}", limits.rollbacks));
+            }
+            Fact::RollbackHastened { release, ring, by, .. } => {
+                self.line(at, Some(release), format!("{ring} goes back now, says {}", who(by)));
+            }
             Fact::RingRolledBack { release, ring } => {
                 self.reach(release, ring, RingPhase::RolledBack);
             }

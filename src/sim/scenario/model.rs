@@ -16,7 +16,7 @@ use crate::{
         ClusterName, GateName, IdempotencyKey, Jurisdiction, PlanName, Principal, ReleaseId,
         RingName, Version,
     },
-    model::time::Span,
+    model::{limits::Limits, time::Span},
     sim::fleet::{Series, Stretch},
 };
 
@@ -35,6 +35,8 @@ pub struct Scenario {
     pub known: BTreeMap<PlanName, Version>,
     /// Whether the fleet does nothing by itself: only what steps say reaches ringward.
     pub scripted: bool,
+    /// What the server's settings limit.
+    pub limits: Limits,
     /// What the metric sources answer, and the line of each.
     pub series: Vec<(Series, usize)>,
     /// Clusters that behave otherwise than usual.

@@ -90,6 +90,7 @@ impl Reader<'_> {
             start: spec.start,
             known: spec.known,
             scripted: spec.fleet == wire::Fleet::Scripted,
+            limits: spec.limits,
             series,
             sites,
             steps,
@@ -139,7 +140,12 @@ impl Reader<'_> {
             Some(ask(
                 it.by,
                 it.roles,
-                Action::Rollback { release: it.release, ring: it.ring, reason: it.reason },
+                Action::Rollback {
+                    release: it.release,
+                    ring: it.ring,
+                    scope: it.scope,
+                    reason: it.reason,
+                },
             ))
         }));
         found.extend(advance.map(|advance| self.advance(i, advance)));

@@ -337,6 +337,7 @@ impl<'s> Run<'s> {
     /// ringward starts, for the first time or again.
     fn take_over(&mut self) -> Result<(), Broken> {
         self.feed(Event::TookOver)?;
+        self.feed(Event::Limits(self.scenario.limits))?;
         self.declare()?;
         let targets: Vec<_> = self.fleet.targets().cloned().collect();
         for (plan, cluster) in targets {
@@ -573,7 +574,7 @@ fn brief(problem: &Diagnostic) -> Problem {
 
 fn plan_of(event: &Event) -> Option<&PlanName> {
     match event {
-        Event::TookOver | Event::Source { .. } => None,
+        Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
         | Event::Outcome { plan, .. }
@@ -587,6 +588,7 @@ fn plan_of(event: &Event) -> Option<&PlanName> {
 fn name_of(event: &Event) -> String {
     match event {
         Event::TookOver => "the take-over".into(),
+        Event::Limits(_) => "the settings' limits".into(),
         Event::Source { commit, .. } => format!("the source at {commit}"),
         Event::Declared { plan, .. } => format!("the declaration of {plan}"),
         Event::Observed { plan, cluster, state } => {

@@ -20,7 +20,7 @@ use crate::{
         ClusterName, FreezeId, GateName, IdempotencyKey, Jurisdiction, PlanName, Principal,
         ReleaseId, RingName, Version,
     },
-    model::time::Span,
+    model::{limits::Limits, policy::RollbackScope, time::Span},
     sim::notation::Values,
 };
 
@@ -69,6 +69,9 @@ pub struct Spec {
     /// What runs everywhere, fully soaked.
     #[serde(default)]
     pub known: BTreeMap<PlanName, Version>,
+    /// What the server's settings limit.
+    #[serde(default)]
+    pub limits: Limits,
     #[serde(default)]
     pub fleet: Fleet,
     #[serde(default)]
@@ -141,7 +144,7 @@ pub struct Step {
     pub reject: Option<Approve>,
     pub abort: Option<Abort>,
     pub retry: Option<Override>,
-    pub rollback: Option<Override>,
+    pub rollback: Option<Rollback>,
     pub advance: Option<Override>,
     pub freeze: Option<Freeze>,
     pub lift: Option<Lift>,
@@ -232,6 +235,18 @@ pub struct Abort {
     pub release: ReleaseId,
     #[serde(default)]
     pub hold: bool,
+    pub by: Option<Principal>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollback {
+    pub release: ReleaseId,
+    pub ring: Option<RingName>,
+    pub scope: Option<RollbackScope>,
     pub by: Option<Principal>,
     #[serde(default)]
     pub roles: Vec<String>,

@@ -454,6 +454,7 @@ impl Courier {
             // The courier tells how a write ended, once its answer has come through.
             Event::Outcome { .. } => {}
             Event::TookOver
+            | Event::Limits(_)
             | Event::Source { .. }
             | Event::Declared { .. }
             | Event::Operator(_)

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -19,10 +20,11 @@ use crate::{
         check,
         graph::{After, Join, RingGraph},
         lane::{Hotfix, Lanes, Shortened},
+        limits::{Limits, RollbackLimits},
         plan::{OnNewer, Plan},
         policy::{
             Approvals, Baseline, Concurrency, Direction, Gate, Judge, OnBreach, OnNoData, Policy,
-            Rollback, Signal, Soak,
+            Rollback, RollbackScope, Signal, Soak,
         },
         residency::{Demand, Enforcement, Rule, Territory},
         ring::{Artifact, Cluster, MetricSource, ProviderKind, Ring, Target, TargetKind},
@@ -59,6 +61,8 @@ pub(super) struct Landscape {
     pub(super) series: Vec<Series>,
     /// What its controller gives up in a cluster, instead of trying for ever.
     pub(super) given_up: BTreeSet<(ClusterName, Artifact)>,
+    /// What the settings limit.
+    pub(super) limits: Limits,
     /// Targets that do not exist, though a plan names them.
     pub(super) missing: BTreeSet<(PlanName, ClusterName)>,
 }
@@ -106,7 +110,8 @@ impl Landscape {
                 }
             }
         }
-        Self { start, plans, sites, series: series(), given_up, missing }
+        let limits = limits(chance);
+        Self { start, plans, sites, series: series(), given_up, limits, missing }
     }
 }
 
@@ -134,6 +139,15 @@ pub(super) fn by_hand(n: u64) -> Version {
 /// What a version deploys; the version `before` is what ran before ringward came.
 pub(super) fn artifact(plan: &PlanName, version: &Version) -> Artifact {
     scenario::artifact(plan, version)
+}
+
+/// Now and then few enough that rollbacks wait, and never so few that they wait for days.
+fn limits(chance: &mut Chance) -> Limits {
+    let mut few = |least, most| {
+        let n = chance.between(least, most) as u32;
+        NonZeroU32::new(n).filter(|_| chance.percent(50))
+    };
+    Limits { rollbacks: RollbackLimits { at_once: few(1, 2), per_hour: few(2, 6) } }
 }
 
 fn outages(chance: &mut Chance, percent: u64) -> Vec<Stretch> {
@@ -373,7 +387,17 @@ fn policy(chance: &mut Chance, size: usize, start: Timestamp) -> Policy {
         },
         failure_budget: if chance.percent(30) { chance.below(size as u64) as u32 } else { 0 },
         gates: gates.into_iter().map(|name| gate(chance, name)).collect(),
-        rollback: Rollback { automatic: chance.percent(70) },
+        rollback: Rollback {
+            automatic: chance.percent(70),
+            scope: chance.one([
+                RollbackScope::Ring,
+                RollbackScope::Ring,
+                RollbackScope::Descendants,
+                RollbackScope::Jurisdiction,
+                RollbackScope::Exposed,
+            ]),
+            concurrency: chance.percent(40).then_some(Concurrency::Clusters(1)),
+        },
         approvals: chance.percent(30).then(|| approvals(chance)),
         calendars: if chance.percent(20) { vec![calendar(chance, start)] } else { Vec::new() },
         min_dwell: if chance.percent(30) { chance.seconds(1, 120) } else { Span::ZERO },

@@ -19,6 +19,7 @@ use crate::{
     ids::{ClusterName, FreezeId, PlanName, ReleaseId, RingName, Version},
     model::{
         plan::Plan,
+        policy::RollbackScope,
         ring::Artifact,
         time::{Now, Span},
     },
@@ -142,7 +143,8 @@ impl Operators {
             74..79 => {
                 let (release, ring) = self.somewhere(state)?;
                 let ring = self.chance.percent(60).then_some(ring);
-                Some(Action::Rollback { release, ring, reason: None })
+                let scope = self.chance.percent(40).then(|| self.chance.one(RollbackScope::ALL));
+                Some(Action::Rollback { release, ring, scope, reason: None })
             }
             79..86 => {
                 let (release, ring) = self.somewhere(state)?;
@@ -318,6 +320,9 @@ impl Operators {
                         ));
                     }
                     WaitingOn::Prerequisite(_)
+                    | WaitingOn::Turn(_)
+                    | WaitingOn::Decision(_)
+                    | WaitingOn::Rollbacks(..)
                     | WaitingOn::Before(_)
                     | WaitingOn::Queue(_)
                     | WaitingOn::Pause(..)

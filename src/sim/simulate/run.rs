@@ -30,7 +30,10 @@ use crate::{
         world::{Illegal, World},
     },
     ids::{ClusterName, PlanName},
-    model::time::{Mono, Now, Span},
+    model::{
+        limits::Limits,
+        time::{Mono, Now, Span},
+    },
     record::{Draft, Memory, Store, StoreError, memory::Fault},
     sim::invariants::{
         self, Acknowledged, Epochs, Invariants, Journal, Repeats, Step, Violation, broken_journal,
@@ -108,6 +111,8 @@ pub(super) struct Run<'m> {
     meddle: &'m mut dyn Meddle,
     chance: Chance,
     clock: Clock,
+    /// What the settings limit.
+    limits: Limits,
     at: Span,
     steps: u64,
     crashes: u64,
@@ -175,6 +180,7 @@ impl<'m> Run<'m> {
             meddle,
             chance,
             clock,
+            limits: landscape.limits,
             at: Span::ZERO,
             steps: 0,
             crashes: 0,
@@ -301,7 +307,7 @@ impl<'m> Run<'m> {
         self.down = false;
         self.clock.since = (self.at, self.world.reached);
         let epoch = self.world.epoch;
-        self.feed(vec![Event::TookOver])?;
+        self.feed(vec![Event::TookOver, Event::Limits(self.limits)])?;
         if self.down {
             return Ok(());
         }
@@ -592,7 +598,7 @@ impl<'m> Run<'m> {
             shared |= Parts::changed(&before.shared, &after.shared);
             match event {
                 // Whoever takes over wakes every plan at once.
-                Event::TookOver | Event::Source { .. } => {}
+                Event::TookOver | Event::Limits(_) | Event::Source { .. } => {}
                 Event::Declared { plan, .. }
                 | Event::Observed { plan, .. }
                 | Event::Outcome { plan, .. }

@@ -72,6 +72,7 @@ impl Tale {
 pub(super) fn event_in_words(event: &Event) -> String {
     match event {
         Event::TookOver => "ringward starts".into(),
+        Event::Limits(limits) => format!("the settings limit {limits:?}"),
         Event::Source { commit, .. } => format!("the source is at {commit}"),
         Event::Declared { plan, declared } => {
             let what = match declared {

@@ -334,7 +334,7 @@ impl Meddle for Meddler {
         } else if let (Planted::WallClock, Event::Wake { plan }) = (self.planted, event) {
             let before = self.looked.insert(plan.clone(), now);
             if before.is_some_and(|before| before.mono == now.mono && before.wall != now.wall) {
-                decision.facts.extend(deploying(world, plan));
+                decision.facts.extend(late(world, plan));
             }
         }
     }
@@ -595,6 +595,30 @@ const FAULTS: &[Fault] = &[
         }),
     },
     Fault {
+        what: "the limits on rollbacks are forgotten",
+        breaks: &[19],
+        planted: Planted::View(|world, _| {
+            let mut world = world.clone();
+            Arc::make_mut(&mut world.shared).rollbacks.limits = Default::default();
+            Some(world)
+        }),
+    },
+    Fault {
+        what: "an irreversible release goes back by itself",
+        breaks: &[33],
+        planted: Planted::View(|world, event| {
+            let (Event::Observed { plan, .. } | Event::Measured { plan, .. }) = event else {
+                return None;
+            };
+            let mut world = world.clone();
+            let state = Arc::make_mut(world.plans.get_mut(plan)?);
+            for release in state.releases.values_mut() {
+                Arc::make_mut(release).irreversible = false;
+            }
+            Some(world)
+        }),
+    },
+    Fault {
         what: "a release is judged by a later policy",
         breaks: &[20],
         planted: Planted::Folded(|world| {
@@ -830,11 +854,11 @@ fn covers_plan(scope: &Scope, plan: &PlanName) -> bool {
     }
 }
 
-fn deploying(world: &World, plan: &PlanName) -> Option<Fact> {
+fn late(world: &World, plan: &PlanName) -> Option<Fact> {
     each_run(world, plan).find_map(|(release, ring, run)| {
-        let mut clusters = run.clusters.iter().filter(|_| run.phase.in_motion());
-        let (cluster, _) =
-            clusters.find(|(_, c)| matches!(c.step, Step::Deploying | Step::Ready))?;
+        // One that soaks is looked at again by itself: nothing else is wrong about it.
+        let mut clusters = run.clusters.iter().filter(|_| run.phase == Phase::Soaking);
+        let (cluster, _) = clusters.find(|(_, c)| c.step == Step::Ready)?;
         Some(Fact::ClusterFailed {
             release: release.id.clone(),
             ring: ring.name.clone(),

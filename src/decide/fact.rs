@@ -114,7 +114,9 @@ pub enum Fact {
     },
     /// The ring soaked through: what it runs is the known good of each of its healthy clusters.
     RingPassed { release: ReleaseId, ring: RingName },
-    /// The ring failed.
+    /// The ring that passed is measured no more: its time is over, or something newer is there.
+    WatchEnded { release: ReleaseId, ring: RingName },
+    /// The ring failed; where it had passed, its pass counts no more.
     RingFailed { release: ReleaseId, ring: RingName, cause: String },
     /// The clusters that took the release go back.
     RollbackStarted {

@@ -186,9 +186,8 @@ pub fn of_release(world: &World, release: &Release) -> ReleasePhase {
 /// over without having passed.
 pub fn is_settled(release: &Release) -> bool {
     release.rings.iter().all(|(ring, run)| match run.phase {
-        Phase::Passed | Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded => {
-            true
-        }
+        Phase::Passed => !run.watched,
+        Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded => true,
         Phase::Waiting => {
             release.aborted.is_some() || !super::waiting::may_still_reach(release, ring)
         }

@@ -61,14 +61,10 @@ impl Draft {
             Some(Phase::Deploying) => self.deploy(id, ring),
             Some(Phase::Soaking) => self.soak(id, ring),
             Some(Phase::RollingBack) => self.go_back(id, ring),
-            Some(
-                Phase::Passed
-                | Phase::Failed
-                | Phase::RolledBack
-                | Phase::Aborted
-                | Phase::Superseded,
-            )
-            | None => Ok(()),
+            Some(Phase::Passed) => self.watch(id, ring),
+            Some(Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded) | None => {
+                Ok(())
+            }
         }
     }
 

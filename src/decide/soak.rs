@@ -9,6 +9,7 @@ use super::{
         judge,
         query::{Vars, render},
     },
+    rollback::newer_on,
     waiting::waiting_on,
     world::{ClusterRun, GateRun, Illegal, Phase, Release, RingRun, Step},
 };
@@ -45,7 +46,7 @@ impl Draft {
         let current = run.attempt == asked.attempt
             && match run.phase {
                 Phase::Soaking => true,
-                Phase::Passed => self.is_owed(&release, run, asked),
+                Phase::Passed => run.watched || self.is_owed(&release, run, asked),
                 Phase::Waiting
                 | Phase::Deploying
                 | Phase::Failed
@@ -115,6 +116,8 @@ impl Draft {
             return self.fail(release, &ring.name, cause);
         }
         match ring.policy.soak.on_breach {
+            // The soak of a ring that passed is over: only what fails the ring concerns it.
+            OnBreach::Reset | OnBreach::Freeze if run.watched => Ok(()),
             OnBreach::Fail => self.fail(release, &ring.name, what),
             OnBreach::Reset if credited > Span::ZERO => self.reset(release, ring, what),
             OnBreach::Reset | OnBreach::Freeze => Ok(()),
@@ -193,6 +196,25 @@ impl Draft {
             self.measure_what_is_due(&release, declared, |_| true)?;
         }
         Ok(())
+    }
+
+    /// A ring that passed is measured on: a breach takes its pass away, as if it had failed before.
+    pub(super) fn watch(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        let (Some(state), Some(release)) = (self.state(), self.release(id)) else { return Ok(()) };
+        let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
+            return Ok(());
+        };
+        if !run.watched {
+            return Ok(());
+        }
+        let over = watch_ends(declared, run) <= self.now.mono;
+        if over || newer_on(state, &release, ring).is_some() {
+            return self.fact(Fact::WatchEnded { release: id.clone(), ring: ring.clone() });
+        }
+        match no_data_for_too_long(declared, run, self.now.mono) {
+            Some(cause) => self.fail(&release, ring, cause),
+            None => self.measure_what_is_due(&release, declared, |_| true),
+        }
     }
 
     /// Clusters that were ready and are lost: given up by their controller, or not ready for as long
@@ -335,6 +357,11 @@ pub(super) fn no_data_deadlines(ring: &Ring, run: &RingRun) -> Vec<(Mono, String
             })
         })
         .collect()
+}
+
+/// When a ring that passed is measured no more.
+pub fn watch_ends(ring: &Ring, run: &RingRun) -> Mono {
+    run.entered.mono + ring.policy.after_watch
 }
 
 fn no_data_for_too_long(ring: &Ring, run: &RingRun, now: Mono) -> Option<String> {

@@ -67,6 +67,7 @@ fn policy() -> Policy {
         approvals: None,
         calendars: Vec::new(),
         min_dwell: Span::ZERO,
+        after_watch: Span::ZERO,
     }
 }
 

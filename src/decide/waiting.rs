@@ -121,6 +121,17 @@ pub enum WaitingOn {
     },
     /// A cluster cannot be reached, or its target is not healthy: the soak stands still.
     Target(ClusterName, String),
+    /// A ring before it passed and is watched still, and a gate there does not pass now.
+    Watch {
+        /// That ring.
+        ring: RingName,
+        /// Where.
+        cluster: ClusterName,
+        /// Which gate.
+        gate: GateName,
+        /// What it said last, if it was measured since ringward started.
+        verdict: Option<Verdict>,
+    },
     /// Another ring goes back first. No hold.
     Turn(RingName),
     /// That ring failed, and what follows from it is an operator's to say.
@@ -186,7 +197,9 @@ impl WaitingOn {
             WaitingOn::Skew { .. } => Some(HoldKind::Skew),
             WaitingOn::Prerequisite(_) => Some(HoldKind::Prerequisite),
             WaitingOn::Policy(..) => Some(HoldKind::Policy),
-            WaitingOn::Data { .. } | WaitingOn::Samples { .. } => Some(HoldKind::Data),
+            WaitingOn::Data { .. } | WaitingOn::Samples { .. } | WaitingOn::Watch { .. } => {
+                Some(HoldKind::Data)
+            }
             WaitingOn::Target(..) => Some(HoldKind::Target),
         }
     }
@@ -384,6 +397,7 @@ impl Look<'_> {
         found.extend(self.prerequisite());
         found.extend(self.skew());
         found.extend(self.residency());
+        found.extend(self.watched());
         found.extend(caps::in_the_way(self.world, self.release, self.ring));
         found
     }
@@ -623,6 +637,23 @@ impl Look<'_> {
         Some(WaitingOn::Skew { ring: behind.clone(), limit })
     }
 
+    /// Rings before it that are watched still, and where that does not go well: only Pass advances. Where
+    /// any of several will do, one that is well is enough.
+    fn watched(&self) -> Vec<WaitingOn> {
+        let after = self.release.plan.graph.after(&self.ring.name);
+        let mut passed = Vec::new();
+        for name in &after.rings {
+            let known = self.release.plan.ring(name).zip(self.release.ring(name));
+            if let Some((ring, run)) = known.filter(|(_, run)| run.phase == Phase::Passed) {
+                passed.push(unwell(ring, run));
+            }
+        }
+        if after.join == Join::Any && passed.iter().any(Vec::is_empty) {
+            return Vec::new();
+        }
+        passed.into_iter().flatten().collect()
+    }
+
     fn residency(&self) -> Vec<WaitingOn> {
         let breaches = crate::model::residency::breaches(&self.release.plan, Some(&self.ring.name));
         breaches
@@ -791,6 +822,26 @@ fn is_back(here: &ClusterRun) -> bool {
         Step::Failed(_) => here.intent.is_none(),
         Step::Deploying | Step::Ready | Step::Restoring => false,
     }
+}
+
+/// The gates of a watched ring that do not pass now.
+fn unwell(ring: &Ring, run: &RingRun) -> Vec<WaitingOn> {
+    let required = ring.policy.gates.iter().filter(|gate| gate.required && run.watched);
+    let ready = || run.clusters.iter().filter(|(_, here)| here.step == Step::Ready);
+    let places = required.flat_map(|gate| ready().map(move |(cluster, _)| (cluster, gate)));
+    places
+        .filter_map(|(cluster, gate)| {
+            let latest = run.gates.get(&(cluster.clone(), gate.name.clone()));
+            let latest = latest.filter(|gate| gate.fresh).and_then(|gate| gate.latest.as_ref());
+            let verdict = latest.map(|(judged, _)| judged.verdict);
+            (verdict != Some(Verdict::Pass)).then(|| WaitingOn::Watch {
+                ring: ring.name.clone(),
+                cluster: cluster.clone(),
+                gate: gate.name.clone(),
+                verdict,
+            })
+        })
+        .collect()
 }
 
 /// Whether a cluster is being changed or watched.

@@ -8,7 +8,7 @@ use super::{
     fact::Debt,
     lane,
     phase::is_settled,
-    soak::{TICK, no_data_deadlines},
+    soak::{TICK, no_data_deadlines, watch_ends},
     waiting::{HoldKind, WaitingOn, dwells_until, waiting_on},
     world::{Phase, Release, RingRun, RollbackLimit, Shared, Step, World},
 };
@@ -123,7 +123,13 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
                     held(&mut wake, world, release, ring, now);
                     soaking(&mut wake, ring, run);
                 }
-                Phase::Passed => owing(&mut wake, run),
+                Phase::Passed => {
+                    owing(&mut wake, run);
+                    if run.watched {
+                        soaking(&mut wake, ring, run);
+                        wake.at(watch_ends(ring, run));
+                    }
+                }
                 Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded => {}
             }
         }
@@ -150,6 +156,7 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
             }
             WaitingOn::Turn(_)
             | WaitingOn::Decision(_)
+            | WaitingOn::Watch { .. }
             | WaitingOn::Before(_)
             | WaitingOn::Queue(_)
             | WaitingOn::Pause(..)

@@ -28,7 +28,7 @@ use crate::{
     model::{
         policy::Gate,
         residency::{Demand, Territory},
-        ring::Ring,
+        ring::{Artifact, Ring},
         time::{Mono, Now, Span},
     },
 };
@@ -385,11 +385,14 @@ impl World {
                     Some(*value);
             }
             Fact::RingPassed { release, ring } => self.pass(release, ring, at)?,
+            Fact::WatchEnded { release, ring } => self.run_mut(release, ring)?.watched = false,
             Fact::RingFailed { release, ring, cause } => {
+                self.unlearn(release, ring)?;
                 self.enter(release, ring, Phase::Failed, at)?;
                 self.run_mut(release, ring)?.cause = Some(cause.clone());
             }
             Fact::RollbackStarted { release, ring, cause, automatic, scope, .. } => {
+                self.unlearn(release, ring)?;
                 self.enter(release, ring, Phase::RollingBack, at)?;
                 let aborting = self.release_mut(release)?.aborted.is_some();
                 let run = self.run_mut(release, ring)?;
@@ -434,6 +437,9 @@ impl World {
                 let said = Said { by: by.clone(), at, reason: reason.clone() };
                 let release = self.release_mut(release)?;
                 release.aborted = Some(said);
+                for run in release.rings.values_mut().filter(|run| run.watched) {
+                    Arc::make_mut(run).watched = false;
+                }
                 for run in release.rings.values_mut() {
                     if run.phase == Phase::RollingBack {
                         Arc::make_mut(run).aborting = true;
@@ -483,7 +489,9 @@ impl World {
                 target.state = None;
             }
             for release in plan.releases.values_mut() {
-                let measured = |run: &RingRun| run.phase.in_motion() || !run.debts.is_empty();
+                let measured = |run: &RingRun| {
+                    run.phase.in_motion() || run.watched || !run.debts.is_empty()
+                };
                 if !release.rings.values().any(|run| measured(run)) {
                     continue;
                 }
@@ -544,6 +552,7 @@ impl World {
                 cause: None,
                 aborting: false,
                 debts: BTreeMap::new(),
+                watched: false,
                 back: None,
             })
         };
@@ -653,8 +662,13 @@ impl World {
 
     fn pass(&mut self, release: &ReleaseId, ring: &RingName, at: Now) -> Result<(), Illegal> {
         self.enter(release, ring, Phase::Passed, at)?;
+        let watched = self.ring(release, ring)?.policy.after_watch > Span::ZERO;
         let artifact = self.release_mut(release)?.artifact.clone();
         let run = self.run_mut(release, ring)?;
+        run.watched = watched;
+        if watched {
+            run.gates.values_mut().for_each(GateRun::forgive);
+        }
         let ready = run.clusters.iter().filter(|(_, c)| c.step == Step::Ready);
         let ready: Vec<ClusterName> = ready.map(|(name, _)| name.clone()).collect();
         let plan = self.plan_mut(&release.plan);
@@ -678,12 +692,18 @@ impl World {
             .entry(ring.clone())
             .or_default()
             .insert(release.version.clone(), artifact.clone());
-        // What had to be taken back is no place to go back to, even if it once soaked here.
-        for cluster in clusters.keys() {
-            if let Some(target) = plan.targets.get_mut(cluster) {
-                target.known_good.retain(|good| !good.artifact.same_as(&artifact));
-            }
+        forget(plan, clusters.keys(), &artifact);
+        Ok(())
+    }
+
+    /// A pass that counts no more makes nothing known to be good.
+    fn unlearn(&mut self, release: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        if self.run(release, ring).is_none_or(|run| run.phase != Phase::Passed) {
+            return Ok(());
         }
+        let artifact = self.release_mut(release)?.artifact.clone();
+        let clusters = self.run_mut(release, ring)?.clusters.clone();
+        forget(self.plan_mut(&release.plan), clusters.keys(), &artifact);
         Ok(())
     }
 
@@ -702,6 +722,7 @@ impl World {
         let was = std::mem::replace(&mut run.phase, next);
         run.entered = at;
         run.soak.healthy_at = None;
+        run.watched = false;
         if was == Phase::RollingBack {
             Arc::make_mut(&mut self.shared).rollbacks.end(release, ring);
         }
@@ -771,6 +792,19 @@ impl World {
     fn ring(&self, id: &ReleaseId, ring: &RingName) -> Result<&Ring, Illegal> {
         let declared = self.release(id).and_then(|r| r.plan.ring(ring));
         declared.ok_or_else(|| Illegal { what: format!("something about {id} on {ring}") })
+    }
+}
+
+/// What had to be taken back is no place to go back to, even if it once soaked there.
+fn forget<'a>(
+    plan: &mut PlanState,
+    clusters: impl Iterator<Item = &'a ClusterName>,
+    artifact: &Artifact,
+) {
+    for cluster in clusters {
+        if let Some(target) = plan.targets.get_mut(cluster) {
+            target.known_good.retain(|good| !good.artifact.same_as(artifact));
+        }
     }
 }
 

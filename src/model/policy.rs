@@ -30,6 +30,9 @@ pub struct Policy {
     pub calendars: Vec<Calendar>,
     /// How long a release in motion is safe from being replaced by a newer one.
     pub min_dwell: Span,
+    /// How long a ring that passed is still measured: a breach takes its pass away.
+    #[serde(default)]
+    pub after_watch: Span,
 }
 
 /// The soak of a ring.

@@ -71,6 +71,7 @@ fn policy(soak: Span) -> Policy {
         approvals: None,
         calendars: Vec::new(),
         min_dwell: Span::ZERO,
+        after_watch: Span::ZERO,
     }
 }
 

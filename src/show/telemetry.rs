@@ -24,7 +24,7 @@ use crate::{
         fact::{Fact, Verdict},
         phase::{self, RingPhase},
         waiting::waiting_on,
-        world::{Phase, PlanState, Release, RingRun, World},
+        world::{Phase, PlanState, Release, RingRun, Step as ClusterStep, World},
     },
     ids::{IdempotencyKey, PlanName, ReleaseId, RingName},
     model::{
@@ -149,6 +149,9 @@ impl Telemetry {
             if let Some(step) = Step::of(fact) {
                 self.moved(&step, at);
             }
+            if let Fact::RingFailed { release, ring, cause } = fact {
+                self.alert(release, ring, cause);
+            }
         }
     }
 
@@ -167,6 +170,17 @@ impl Telemetry {
         if let Some(started) = started.filter(|_| over) {
             let took = at.mono.since(started).as_seconds();
             self.ring_duration.record(took, &[KeyValue::new("phase", name(step.to))]);
+        }
+    }
+
+    /// Somebody is told of a ring that nothing will be done about without them.
+    fn alert(&self, id: &ReleaseId, ring: &RingName, cause: &str) {
+        let stranded = self.desk.read(|world, _| {
+            let known = world.release(id).and_then(|release| Some((release, release.ring(ring)?)));
+            known.is_some_and(|(release, run)| is_stranded(release, run))
+        });
+        if stranded {
+            tracing::error!(release = %id, %ring, cause, "a ring failed and does not go back by itself");
         }
     }
 
@@ -282,6 +296,7 @@ impl<'a> Step<'a> {
             | Fact::Measured { .. }
             | Fact::MeasureDropped { .. }
             | Fact::BaselineTaken { .. }
+            | Fact::WatchEnded { .. }
             | Fact::RollbackQueued { .. }
             | Fact::RollbackHastened { .. }
             | Fact::LimitsSet { .. }
@@ -297,6 +312,22 @@ impl<'a> Step<'a> {
         };
         Some(Self { release, ring, to, actor })
     }
+}
+
+/// Whether a ring failed that does not go back by itself: its release is irreversible or its policy says
+/// so, or a target of it is stuck.
+fn is_stranded(release: &Release, run: &RingRun) -> bool {
+    let has_it = || {
+        run.clusters.values().any(|here| match here.step {
+            ClusterStep::Planned | ClusterStep::Restored => false,
+            ClusterStep::Deploying
+            | ClusterStep::Ready
+            | ClusterStep::Failed(_)
+            | ClusterStep::Restoring
+            | ClusterStep::Stuck(_) => here.intent.is_some(),
+        })
+    };
+    run.phase == Phase::Failed && release.aborted.is_none() && has_it()
 }
 
 fn name(phase: Phase) -> &'static str {
@@ -356,6 +387,15 @@ fn watch(meter: &Meter, desk: &Arc<Desk>) {
             }
         }
     });
+    gauge(
+        "ringward_ring_stranded",
+        "1 where a ring failed and does not go back by itself: somebody must say what follows",
+        |world, _, tell| {
+            for place in places(world).filter(|place| is_stranded(place.release, place.run)) {
+                tell(1.0, &place.labels([]));
+            }
+        },
+    );
     gauge(
         "ringward_human_wait_seconds",
         "How long a ring has waited for a person",
@@ -517,6 +557,23 @@ mod tests {
         has(&text, "ringward_ring_duration_seconds_sum{phase=\"RolledBack\"} 100");
         let value = "ringward_gate_value{cluster=\"internal-1\",gate=\"latency-p99\"";
         has(&text, &format!("{value},plan=\"checkout\",ring=\"internal\"}} 0.412"));
+    }
+
+    #[test]
+    fn a_ring_that_nobody_takes_back_is_told_of() {
+        let stage = Stage::new();
+        let id = stage.submit("2.14.0");
+        stage.start(&id, "internal");
+        let telemetry = Telemetry::new(&stage.desk);
+        let told = || telemetry.render().unwrap().contains("ringward_ring_stranded{");
+        assert!(!told());
+        let (release, ring) = (id.clone(), RingName::from("internal"));
+        tell(&stage, &telemetry, &[Fact::RingFailed { release, ring, cause: "bad".into() }]);
+        let line = "ringward_ring_stranded{plan=\"checkout\",ring=\"internal\"} 1";
+        has(&telemetry.render().unwrap(), line);
+        let (release, ring, by) = (id, "internal".into(), actor("ola"));
+        tell(&stage, &telemetry, &[Fact::Retried { release, ring, by, reason: None }]);
+        assert!(!told());
     }
 
     #[test]

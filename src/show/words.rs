@@ -171,6 +171,17 @@ pub fn of(
             format!("{cluster} is seen healthy at the release"),
             Ender::Progress,
         ),
+        WaitingOn::Watch { ring: before, cluster, gate, verdict } => {
+            let says = verdict.map_or_else(
+                || "was not measured since ringward started".into(),
+                |verdict| format!("is {verdict}"),
+            );
+            words(
+                format!("{before} is watched still, and {gate} on {cluster} {says}"),
+                format!("{gate} passes on {cluster}, or the watch over {before} ends"),
+                Ender::Progress,
+            )
+        }
         WaitingOn::Turn(first) => words(
             format!("behind {first}, which goes back first"),
             format!("{first} is back, or stuck"),

@@ -262,6 +262,7 @@ fn plan(clusters: &[&str], object: &str) -> Plan {
         approvals: None,
         calendars: vec![],
         min_dwell: Span::ZERO,
+        after_watch: Span::ZERO,
     };
     let clusters = clusters.iter().map(cluster).collect();
     Plan {

@@ -53,7 +53,7 @@ impl Phase {
             Waiting => matches!(next, Deploying | Failed | Aborted | Superseded),
             Deploying => matches!(next, Soaking | Failed | RollingBack | Aborted | Superseded),
             Soaking => matches!(next, Passed | Failed | RollingBack | Aborted | Superseded),
-            Passed => matches!(next, RollingBack | Aborted),
+            Passed => matches!(next, Failed | RollingBack | Aborted),
             Failed => matches!(next, RollingBack | Waiting | Aborted | Superseded),
             RollingBack => matches!(next, RolledBack | Failed | Aborted),
             RolledBack => matches!(next, Waiting),
@@ -89,6 +89,8 @@ pub struct RingRun {
     pub aborting: bool,
     /// What the hotfix lane left out in this attempt, and was not made up for yet.
     pub debts: BTreeMap<Debt, DebtRun>,
+    /// It has passed, and is measured still.
+    pub watched: bool,
     /// The way back of this attempt, once there is one.
     pub back: Option<Back>,
 }
@@ -219,6 +221,12 @@ pub struct GateRun {
 }
 
 impl GateRun {
+    /// What failed in the soak is settled by the pass: a watch counts for itself.
+    pub(super) fn forgive(&mut self) {
+        (self.failures, self.failures_in_a_row, self.errors_in_a_row) = (0, 0, 0);
+        self.no_data_since = None;
+    }
+
     /// The counters of gates.md: each separate; a success resets only those of things in a row.
     pub(super) fn count(&mut self, verdict: Verdict, since: Mono) {
         match verdict {

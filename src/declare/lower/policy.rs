@@ -149,6 +149,13 @@ fn one<'a>(
         Some((scalar::Gates::None, _)) | None => Default::default(),
     };
 
+    let after_watch =
+        pick(chain, "afterWatch", |p| p.after_watch).filter(|(d, _)| d.0 > Span::ZERO);
+    if let (Some((_, at)), Some((scalar::Gates::None, _))) = (after_watch, declared) {
+        let message = "a watch over a ring without gates: nothing would be measured";
+        let help = "declare the gates that are watched, or take `afterWatch` out";
+        problems.push(at.key().problem(Rule::Gat010, message).help(help));
+    }
     let rollback = pick(chain, "rollback", |p| p.rollback.as_ref());
     let approvals = pick(chain, "approvals", |p| p.approvals.as_ref());
     let approvals_at = approvals.map_or(own, |(_, at)| at.key());
@@ -184,6 +191,7 @@ fn one<'a>(
         },
         approvals,
         calendars,
+        after_watch: after_watch.map_or(Span::ZERO, |(d, _)| d.0),
         min_dwell: pick(chain, "minDwell", |p| p.min_dwell).map_or(MIN_DWELL, |(d, _)| d.0),
     };
     Some(Placed { policy, soak: soak_at, gates: gates_at, gate, approvals: approvals_at })
@@ -191,11 +199,6 @@ fn one<'a>(
 
 /// Fields that are recognised, and that nothing is done about.
 fn not_done(chain: &[Link<'_>], problems: &mut Vec<Diagnostic>) {
-    if let Some((_, at)) = pick(chain, "afterWatch", |p| p.after_watch) {
-        let message = "this version does not watch a ring after it has passed";
-        let help = "take `afterWatch` out, and lengthen the soak instead";
-        problems.push(at.key().problem(Rule::Sch008, message).help(help));
-    }
     if let Some((true, at)) = pick(chain, "backfill", |p| p.backfill) {
         let message = "this version does not measure from history: time away is credited nothing";
         let help = "take `backfill` out; the soak goes on from where it stood";

@@ -35,7 +35,7 @@ pub struct RingPolicy {
     pub approvals: Option<Approvals>,
     /// How long a release in motion is safe from being replaced.
     pub min_dwell: Option<Duration>,
-    /// How long a ring that passed is still watched; not done by this version.
+    /// How long a ring that passed is still measured: a breach takes its pass away (0s).
     pub after_watch: Option<Duration>,
     /// Whether time away is measured from history; not done by this version.
     pub backfill: Option<bool>,

@@ -49,6 +49,7 @@ fn plan() -> Plan {
         approvals: None,
         calendars: Vec::new(),
         min_dwell: Span::ZERO,
+        after_watch: Span::ZERO,
     };
     let ring = |name: &str, clusters: Vec<Cluster>| Ring {
         name: name.into(),

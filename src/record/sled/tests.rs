@@ -243,6 +243,7 @@ fn what_could_not_be_read_back_is_not_recorded() {
         approvals: None,
         calendars: vec![],
         min_dwell: Span::ZERO,
+        after_watch: Span::ZERO,
     };
     let crate::decide::command::Command::Deploy(write) = draft(1).commands.remove(0) else {
         unreachable!()

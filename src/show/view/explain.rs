@@ -28,11 +28,11 @@ pub struct ExplainView {
     pub phase: ReleasePhase,
     /// Whether nothing more will happen to it by itself.
     pub settled: bool,
-    /// Every ring that it has not passed, each behind those that it comes after.
+    /// Every ring that it has not passed, or that is watched still, each behind those that it comes after.
     pub rings: Vec<RingReasons>,
 }
 
-/// Why a release has not passed a ring.
+/// Why a release has not passed a ring, or may lose its pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RingReasons {
@@ -78,7 +78,7 @@ pub fn explain(world: &World, release: &Release, only: Option<&RingName>, now: N
 fn reasons(world: &World, release: &Release, name: &RingName, now: Now) -> Option<RingReasons> {
     let view = ring(world, release, name, now)?;
     let waits = match view.phase {
-        RingPhase::Passed if view.debts.is_empty() => return None,
+        RingPhase::Passed if view.debts.is_empty() && !is_watched(release, name) => return None,
         RingPhase::Passed => Vec::new(),
         RingPhase::Waiting
         | RingPhase::Held
@@ -104,6 +104,10 @@ fn reasons(world: &World, release: &Release, name: &RingName, now: Now) -> Optio
     Some(RingReasons { name: view.name, phase: view.phase, doing, holds: view.holds, waits, owes })
 }
 
+fn is_watched(release: &Release, ring: &RingName) -> bool {
+    release.ring(ring).is_some_and(|run| run.watched)
+}
+
 fn waiting(world: &World, release: &Release, name: &RingName, now: Now) -> Vec<WaitView> {
     let all = waiting_on(world, release, name, now);
     let waits = all.iter().filter(|waiting| waiting.hold().is_none());
@@ -117,9 +121,14 @@ fn waiting(world: &World, release: &Release, name: &RingName, now: Now) -> Vec<W
 fn over(release: &Release, view: &RingView) -> WaitView {
     let (id, name) = (&release.id, &view.name);
     let info = if view.info.is_empty() { view.phase.name().to_owned() } else { view.info.clone() };
+    let retry = format!("a new attempt: `ringward retry {id} --ring {name}`");
+    let stays = release.irreversible && view.phase == RingPhase::Failed;
     WaitView {
-        message: info,
-        ended_by: format!("a new attempt: `ringward retry {id} --ring {name}`"),
+        message: if stays { format!("{info}; {id} is irreversible, and stays") } else { info },
+        ended_by: match stays {
+            true => format!("{retry}, or `ringward rollback {id} --ring {name} --reason ...`"),
+            false => retry,
+        },
         ender: Ender::Person,
     }
 }
@@ -154,9 +163,9 @@ fn doing(release: &Release, view: &RingView) -> String {
             format!("{how}, {left} to go{gates}{info}")
         }
         RingPhase::RollingBack => of_all("restored"),
+        RingPhase::Passed => view.info.clone(),
         RingPhase::Waiting
         | RingPhase::Held
-        | RingPhase::Passed
         | RingPhase::Failed
         | RingPhase::RolledBack
         | RingPhase::Aborted

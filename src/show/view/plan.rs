@@ -103,6 +103,8 @@ pub struct RingSpecView {
     pub calendars: Vec<CalendarName>,
     /// How long a release in motion is safe from a newer one.
     pub min_dwell: Span,
+    /// How long it is measured still after it has passed.
+    pub after_watch: Span,
 }
 
 /// Who must agree before a ring starts.
@@ -302,6 +304,7 @@ fn ring_spec(plan: &Plan, ring: &Ring) -> RingSpecView {
         approvals: policy.approvals.as_ref().map(approvals),
         calendars: policy.calendars.iter().map(|calendar| calendar.name.clone()).collect(),
         min_dwell: policy.min_dwell,
+        after_watch: policy.after_watch,
     }
 }
 

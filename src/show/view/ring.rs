@@ -373,8 +373,20 @@ impl Look<'_> {
                 None => String::new(),
             },
             RingPhase::Superseded => "a newer release took its place".into(),
+            RingPhase::Passed if self.run.watched => self.watched(measurements),
             RingPhase::Passed => String::new(),
         }
+    }
+
+    /// Until when it is watched: later by as long as ringward was away meanwhile.
+    fn watched(&self, measurements: &[GateView]) -> String {
+        let ends = self.run.entered.wall.saturating_add(self.ring.policy.after_watch.to_signed());
+        let until = ends
+            .map_or_else(|_| String::new(), |at| format!(" until {}", words::utc(at, self.now)));
+        let required = measurements.iter().filter(|m| m.required && m.verdict != Verdict::Pass);
+        let worst = required.min_by_key(|m| m.verdict);
+        let worst = worst.map(|m| format!("; {} on {} is {}", m.gate, m.cluster, m.verdict));
+        format!("watched{until}{}", worst.unwrap_or_default())
     }
 
     fn deploying(&self) -> String {

@@ -17,6 +17,7 @@ pub(super) struct Order {
     credited: BTreeMap<(ReleaseId, RingName), Span>,
     /// What was owed on a ring since its attempt began, whatever became of it.
     owed: BTreeMap<(ReleaseId, RingName), BTreeSet<Debt>>,
+    passed: BTreeSet<(ReleaseId, RingName)>,
 }
 
 impl Invariant for Order {
@@ -49,6 +50,11 @@ impl Invariant for Order {
         for fact in &step.decision.facts {
             if let Fact::RingPassed { release, ring } = fact {
                 self.soaked(step, release, ring)?;
+                self.passed.insert((release.clone(), ring.clone()));
+            } else if let Fact::RingFailed { release, ring, .. }
+            | Fact::RollbackStarted { release, ring, .. } = fact
+            {
+                self.passed.remove(&(release.clone(), ring.clone()));
             } else if let Fact::RingStarted { release, ring, .. } = fact {
                 self.may_start(step, release, ring)?;
             }
@@ -62,7 +68,11 @@ impl Order {
         let release = step.on(id, ring)?.release;
         self.ran_ahead(step, release, ring)?;
         let after = release.plan.graph.after(ring);
-        let mut each = after.rings.iter().map(|before| self.soaked(step, id, before));
+        // What a ring that passed measures since then does not undo that: only a revoked pass does.
+        let mut each = after.rings.iter().map(|before| {
+            let passed = self.passed.contains(&(id.clone(), before.clone()));
+            if passed { Ok(()) } else { Err(format!("{id} has not passed {before}")) }
+        });
         match after.join {
             Join::All => each.collect(),
             Join::Any if after.rings.is_empty() => Ok(()),

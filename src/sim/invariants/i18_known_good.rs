@@ -2,8 +2,12 @@ use std::collections::BTreeMap;
 
 use super::{Invariant, Step};
 use crate::{
-    decide::{command::Command, fact::Fact, world::Step as ClusterStep},
-    ids::{ClusterName, PlanName},
+    decide::{
+        command::Command,
+        fact::Fact,
+        world::{Phase, Step as ClusterStep},
+    },
+    ids::{ClusterName, PlanName, ReleaseId, RingName},
     model::ring::Artifact,
 };
 
@@ -11,6 +15,18 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct KnownGoods {
     good: BTreeMap<(PlanName, ClusterName), Vec<Artifact>>,
+}
+
+/// Where a fact says that what runs there is no good: it goes back, or its pass is revoked.
+fn taken_back<'a>(step: &Step<'_>, fact: &'a Fact) -> Option<(&'a ReleaseId, &'a RingName)> {
+    if let Fact::RingRolledBack { release, ring } | Fact::RollbackStarted { release, ring, .. } =
+        fact
+    {
+        return Some((release, ring));
+    }
+    let Fact::RingFailed { release, ring, .. } = fact else { return None };
+    let before = step.before.run(release, ring);
+    before.is_some_and(|run| run.phase == Phase::Passed).then_some((release, ring))
 }
 
 impl Invariant for KnownGoods {
@@ -34,7 +50,7 @@ impl Invariant for KnownGoods {
                         good.or_default().push(on.release.artifact.clone());
                     }
                 }
-            } else if let Fact::RingRolledBack { release, ring } = fact {
+            } else if let Some((release, ring)) = taken_back(step, fact) {
                 let on = step.on(release, ring)?;
                 for cluster in on.run.clusters.keys() {
                     let good = self.good.entry((release.plan.clone(), cluster.clone()));

@@ -39,7 +39,8 @@ pub fn progress(world: &World, plan: &PlanName, woken: bool, now: Now) -> Result
         }
     }
     for release in state.in_order().filter(|release| !phase::is_settled(release)) {
-        for (ring, run) in release.rings.iter().filter(|(_, run)| is_open(run.phase)) {
+        for (ring, run) in release.rings.iter().filter(|(_, run)| is_open(run.phase) || run.watched)
+        {
             let sent = state.in_flight.keys();
             let prefix = format!("{}/{ring}/", release.id);
             let in_flight = sent.into_iter().any(|key| key.as_str().starts_with(&prefix));

@@ -182,6 +182,9 @@ impl History {
             Fact::LimitsSet { limits } => {
                 self.line(at, None, format!("the settings limit {:?}", limits.rollbacks));
             }
+            Fact::WatchEnded { release, ring } => {
+                self.line(at, Some(release), format!("{ring} is watched no more"));
+            }
             Fact::RollbackHastened { release, ring, by, .. } => {
                 self.line(at, Some(release), format!("{ring} goes back now, says {}", who(by)));
             }

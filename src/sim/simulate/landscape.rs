@@ -400,6 +400,10 @@ fn policy(chance: &mut Chance, size: usize, start: Timestamp) -> Policy {
         },
         approvals: chance.percent(30).then(|| approvals(chance)),
         calendars: if chance.percent(20) { vec![calendar(chance, start)] } else { Vec::new() },
+        after_watch: match required && chance.percent(40) {
+            true => chance.seconds(30, 600),
+            false => Span::ZERO,
+        },
         min_dwell: if chance.percent(30) { chance.seconds(1, 120) } else { Span::ZERO },
     };
     soak_over_gates(&mut policy);

@@ -321,6 +321,7 @@ impl Operators {
                     }
                     WaitingOn::Prerequisite(_)
                     | WaitingOn::Turn(_)
+                    | WaitingOn::Watch { .. }
                     | WaitingOn::Decision(_)
                     | WaitingOn::Rollbacks(..)
                     | WaitingOn::Before(_)

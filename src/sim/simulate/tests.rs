@@ -21,7 +21,7 @@ use crate::{
         command::{Command, Write},
         event::{Action, Actor, Declared, Event, Scope},
         fact::{Fact, Refusal, Reply, Verdict},
-        world::{Phase, Release, RingRun, Step, World},
+        world::{KnownGood, Phase, Release, RingRun, Step, World},
     },
     ids::{PlanName, ReleaseId},
     model::{plan::Plan, residency::breaches, ring::Ring, time::Now},
@@ -591,6 +591,29 @@ const FAULTS: &[Fault] = &[
                 decision.facts.truncate(at + 1);
                 decision.commands.clear();
                 decision.facts.extend(twice);
+            }
+        }),
+    },
+    Fault {
+        what: "a pass that was revoked is known good still",
+        breaks: &[18],
+        planted: Planted::Folded(|world| {
+            for plan in world.plans.values_mut() {
+                let state = Arc::make_mut(plan);
+                for release in state.releases.values() {
+                    let failed = release.rings.values().filter(|run| run.phase == Phase::Failed);
+                    for (cluster, here) in failed.flat_map(|run| &run.clusters) {
+                        let good = KnownGood {
+                            version: Some(release.id.version.clone()),
+                            artifact: release.artifact.clone(),
+                        };
+                        let target = state.targets.entry(cluster.clone()).or_default();
+                        let known = target.known_good.contains(&good);
+                        if here.step == Step::Ready && !known {
+                            target.known_good.push(good);
+                        }
+                    }
+                }
             }
         }),
     },

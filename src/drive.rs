@@ -321,6 +321,7 @@ fn plan_of(event: &Event) -> Option<PlanName> {
         Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
+        | Event::Found { plan, .. }
         | Event::Outcome { plan, .. }
         | Event::Measured { plan, .. }
         | Event::Wake { plan } => Some(plan.clone()),

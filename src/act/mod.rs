@@ -34,11 +34,15 @@ pub trait Deployer: Send + Sync {
     /// Makes one attempt to write; a repeat of what the target already carries changes nothing.
     ///
     /// `epoch` says which writer decided it: a target that carries a higher one refuses.
-    fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<(), WriteError>>;
+    fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<Found, WriteError>>;
 
     /// The target's states, each as it changes; Unknown while the cluster cannot be seen. Never ends.
     fn watch(&self, plan: &PlanName, target: &Target) -> BoxStream<'static, TargetState>;
 }
+
+/// What ran in a target, healthy and under no intent of ringward's, before the write that was made or
+/// repeated; nothing where something else was there, or nobody knows any more.
+pub type Found = Option<TargetState>;
 
 /// Why a write did not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -44,6 +44,16 @@ pub enum Event {
         /// What was seen.
         state: TargetState,
     },
+    /// What ran in a target, healthy and under no intent, before the first write to it; a writer says so
+    /// that wrote where nobody had looked.
+    Found {
+        /// The plan whose target it is.
+        plan: PlanName,
+        /// Where.
+        cluster: ClusterName,
+        /// What was there.
+        state: TargetState,
+    },
     /// How an effect ended; it comes once a command, unless ringward was killed in between.
     Outcome {
         /// The plan that the command was for.

@@ -87,6 +87,11 @@ pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illega
             draft.observed(cluster, state)?;
             draft.settle()
         }
+        Event::Found { plan, cluster, state } => {
+            let mut draft = Draft::new(world, plan, now);
+            draft.adopt(cluster, state)?;
+            draft.settle()
+        }
         Event::Outcome { plan, key, outcome } => {
             let mut draft = Draft::new(world, plan, now);
             draft.ended(key, outcome)?;
@@ -175,21 +180,26 @@ impl Draft {
         if known.and_then(|t| t.state.as_ref()) == Some(seen) {
             return Ok(());
         }
-        // What runs healthily under nobody's intent before the first release is what its owner put
-        // there and consented to hand over: the only thing that a first rollback can go back to.
-        let first = known.is_none_or(|t| t.known_good.is_empty());
         let untouched = !state.in_flight.values().any(|c| c.cluster() == cluster);
-        let adopted = match (&seen.status, &seen.image, &seen.intent) {
-            (Status::Succeeded, Some(image), None) if first && untouched => Some(image.clone()),
-            _ => None,
+        let (plan, at) = (self.plan.clone(), cluster.clone());
+        self.fact(Fact::TargetSeen { plan, cluster: at, state: seen.clone() })?;
+        if untouched { self.adopt(cluster, seen) } else { Ok(()) }
+    }
+
+    /// What runs healthily under nobody's intent before the first release is what its owner put there and
+    /// consented to hand over: the only thing that a first rollback can go back to.
+    fn adopt(&mut self, cluster: &ClusterName, seen: &TargetState) -> Result<(), Illegal> {
+        let Some(state) = self.state() else { return Ok(()) };
+        let first = state.targets.get(cluster).is_none_or(|t| t.known_good.is_empty());
+        let (Status::Succeeded, Some(artifact), None) = (&seen.status, &seen.image, &seen.intent)
+        else {
+            return Ok(());
         };
-        let plan = self.plan.clone();
-        let (at, state) = (cluster.clone(), seen.clone());
-        self.fact(Fact::TargetSeen { plan: plan.clone(), cluster: at.clone(), state })?;
-        if let Some(artifact) = adopted {
-            self.fact(Fact::Adopted { plan, cluster: at, version: None, artifact })?;
+        if !first {
+            return Ok(());
         }
-        Ok(())
+        let (plan, cluster, artifact) = (self.plan.clone(), cluster.clone(), artifact.clone());
+        self.fact(Fact::Adopted { plan, cluster, version: None, artifact })
     }
 
     fn ended(&mut self, key: &IdempotencyKey, outcome: &Outcome) -> Result<(), Illegal> {

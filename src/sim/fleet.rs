@@ -114,6 +114,8 @@ struct Target {
     /// What its specification names.
     image: Artifact,
     intent: Option<IdempotencyKey>,
+    /// What ran before the first write, if it ran well; it stays with that write.
+    found: Option<(IdempotencyKey, Artifact)>,
     /// Whether its replicas run the specification.
     rolled_out: bool,
     /// Grows with every change of the specification, so that what an earlier one set off is ignored.
@@ -157,6 +159,7 @@ impl Fleet {
             running: artifact.clone(),
             image: artifact.clone(),
             intent: None,
+            found: None,
             rolled_out: true,
             generation: 0,
             accepted: BTreeSet::new(),
@@ -241,18 +244,29 @@ impl Fleet {
             self.schedule(end, Due::Retry(write.clone()));
             return;
         }
+        let shaky = self.site(&cluster, |site| site.unready.iter().any(|s| s.covers(now)));
+        let mut found = None;
         let accepted = match self.targets.get_mut(&(plan.clone(), cluster.clone())) {
             Some(target) => {
                 let new = target.accepted.insert(write.key.clone());
                 if new {
+                    let first = target.intent.is_none() && target.rolled_out && !shaky;
+                    target.found = first.then(|| (write.key.clone(), target.image.clone()));
                     target.intent = Some(write.key.clone());
                 }
+                found = target.found.clone().filter(|(key, _)| *key == write.key);
                 Ok(new)
             }
             None => {
                 Err(format!("{cluster} has no {}/{}", write.target.namespace, write.target.name))
             }
         };
+        if let Some((_, image)) = found {
+            let status = Status::Succeeded;
+            let state = TargetState { status, image: Some(image), intent: None, revision: None };
+            let (plan, cluster) = (plan.clone(), cluster.clone());
+            self.schedule(now, Due::Say(Event::Found { plan, cluster, state }));
+        }
         let outcome = match &accepted {
             Ok(_) => Outcome::Done,
             Err(why) => Outcome::Refused(why.clone()),

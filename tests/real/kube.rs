@@ -7,7 +7,7 @@ use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::apps::v1::Deployment;
 use ringward::{
     act::{
-        Connections, Deployer, Measurer, WriteError,
+        Connections, Deployer, Found, Measurer, WriteError,
         cluster::{Connection, Kubeconfigs},
         dispatch::{Dispatch, Limits},
     },
@@ -64,7 +64,7 @@ fn write(cluster: &Cluster, namespace: &Namespace, key: &str, image: &str) -> Wr
     }
 }
 
-fn refused(result: Result<(), WriteError>) -> String {
+fn refused(result: Result<Found, WriteError>) -> String {
     match result {
         Err(WriteError::Refused(why)) => {
             assert!(!why.contains(ADMIN_TOKEN), "a secret in: {why}");

@@ -20,9 +20,12 @@ use super::{
     status,
 };
 use crate::{
-    act::WriteError,
-    decide::{command::Write, event::TargetState},
-    model::ring::Target,
+    act::{Found, WriteError},
+    decide::{
+        command::Write,
+        event::{Status, TargetState},
+    },
+    model::ring::{Artifact, Target},
 };
 
 /// How often an object that changes under us is read again within one attempt.
@@ -33,7 +36,7 @@ const PODS: Duration = Duration::from_secs(10);
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Makes one attempt to write.
-pub(super) async fn write(link: &Link, write: &Write, epoch: u64) -> Result<(), WriteError> {
+pub(super) async fn write(link: &Link, write: &Write, epoch: u64) -> Result<Found, WriteError> {
     let target = &write.target;
     let resource = format!("deployments.apps in namespace {}", target.namespace);
     let client = link.client().await.map_err(WriteError::Unreachable)?;
@@ -45,8 +48,10 @@ pub(super) async fn write(link: &Link, write: &Write, epoch: u64) -> Result<(), 
         };
         let request = Request { write, epoch, context: link.context() };
         let Some(before) = read else { return Err(request.refuse("does not exist".into())) };
-        if !request.is_needed(&before)? {
-            return Ok(());
+        let needed = request.is_needed(&before)?;
+        let found = baseline(link, &before, target).await;
+        if !needed {
+            return Ok(found);
         }
         tracing::info!(
             key = %write.key,
@@ -55,8 +60,8 @@ pub(super) async fn write(link: &Link, write: &Write, epoch: u64) -> Result<(), 
             to = %write.artifact,
             "writing"
         );
-        match request.apply(&api, &before).await {
-            Ok(()) => return Ok(()),
+        match request.apply(&api, &before, found.as_ref()).await {
+            Ok(()) => return Ok(found),
             Err(Error::Api(answer)) if failure::is_race(&answer) => {}
             Err(Error::Api(answer)) if answer.code == 409 => {
                 return Err(request.owned_by_others(&answer));
@@ -66,6 +71,22 @@ pub(super) async fn write(link: &Link, write: &Write, epoch: u64) -> Result<(), 
     }
     let name = &target.name;
     Err(WriteError::Unreachable(format!("{name} was changed by others {RACES} times in a row")))
+}
+
+/// What ran there, healthy and put there by its owner: read now where ringward never wrote, and otherwise
+/// as the write that is there has noted it.
+async fn baseline(link: &Link, before: &Deployment, target: &Target) -> Found {
+    if before.annotations().contains_key(annotation::INTENT) {
+        let image = Artifact(before.annotations().get(annotation::BEFORE)?.clone());
+        let status = Status::Succeeded;
+        return Some(TargetState { status, image: Some(image), intent: None, revision: None });
+    }
+    let pods = match status::asks_pods(before) {
+        true => pods(link, &target.namespace, before).await.ok()?,
+        false => Vec::new(),
+    };
+    let state = status::read(before, &target.container, &pods);
+    (state.status == Status::Succeeded).then_some(state)
 }
 
 async fn fail(link: &Link, error: &Error, verb: &str, resource: &str) -> WriteError {
@@ -116,8 +137,10 @@ impl Request<'_> {
             if theirs > self.epoch {
                 return Err(self.refuse(format!(
                     "was written by a newer writer: it carries epoch {theirs}, this writer's is {}; \
-                     stop this process, or the newer one",
-                    self.epoch
+                     stop this process, or the newer one. If that one's data directory is lost, hand \
+                     what runs there over as known good: {}",
+                    self.epoch,
+                    self.hand_over()
                 )));
             }
         }
@@ -136,12 +159,17 @@ impl Request<'_> {
     }
 
     /// Applies our fields; never by force, unless the object's owner has let us take the image once.
-    async fn apply(&self, api: &Api<Deployment>, before: &Deployment) -> kube::Result<()> {
+    async fn apply(
+        &self,
+        api: &Api<Deployment>,
+        before: &Deployment,
+        found: Option<&TargetState>,
+    ) -> kube::Result<()> {
         let name = &self.write.target.name;
-        let patch = Patch::Apply(self.fields(before, false));
+        let patch = Patch::Apply(self.fields(before, found, false));
         match api.patch(name, &PatchParams::apply(MANAGER), &patch).await {
             Err(Error::Api(answer)) if lets_take_over(before) && only_image(&answer) => {
-                let patch = Patch::Apply(self.fields(before, true));
+                let patch = Patch::Apply(self.fields(before, found, true));
                 api.patch(name, &PatchParams::apply(MANAGER).force(), &patch).await.map(drop)
             }
             answer => answer.map(drop),
@@ -150,7 +178,12 @@ impl Request<'_> {
 
     /// The fields that we own. With the version that was read: what changed since then is a conflict,
     /// and what was deleted since then is not created anew.
-    fn fields(&self, before: &Deployment, take_over: bool) -> serde_json::Value {
+    fn fields(
+        &self,
+        before: &Deployment,
+        found: Option<&TargetState>,
+        take_over: bool,
+    ) -> serde_json::Value {
         let Write { key, release, target, artifact, .. } = self.write;
         let mut annotations = BTreeMap::from([
             (annotation::RELEASE, release.to_string()),
@@ -159,6 +192,12 @@ impl Request<'_> {
         ]);
         if let Some(digest) = artifact.digest() {
             annotations.insert(annotation::DIGEST, digest.into());
+        }
+        let earlier = before.annotations().get(annotation::INTENT);
+        if let Some(image) = found.and_then(|found| found.image.as_ref())
+            && earlier.is_none_or(|earlier| earlier == key.as_str())
+        {
+            annotations.insert(annotation::BEFORE, image.to_string());
         }
         if take_over {
             // Ours from now on, and no longer a permission: what takes the image from us again is a
@@ -196,6 +235,18 @@ impl Request<'_> {
             "cannot be applied: {what}; take the image out of what that manager applies, and let \
              ringward take the field over once: {cure}"
         ))
+    }
+
+    /// What makes a target that carries another ringward's marks one that ringward never wrote to.
+    fn hand_over(&self) -> String {
+        let Target { namespace, name, .. } = &self.write.target;
+        format!(
+            "kubectl --context {} --namespace {namespace} annotate deployment/{name} {}- {}- {}-",
+            self.context,
+            annotation::INTENT,
+            annotation::EPOCH,
+            annotation::BEFORE
+        )
     }
 
     fn annotate(&self, option: &str, annotation: &str, value: &str) -> String {

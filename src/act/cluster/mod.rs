@@ -16,7 +16,7 @@ use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 
 use self::connection::Link;
 pub use self::connection::{Connection, Kubeconfigs};
-use super::{Deployer, WriteError};
+use super::{Deployer, Found, WriteError};
 use crate::{
     decide::{command::Write, event::TargetState},
     ids::PlanName,
@@ -38,6 +38,9 @@ mod annotation {
     pub(super) const INTENT: &str = "ringward.dev/intent";
     /// The writer's epoch.
     pub(super) const EPOCH: &str = "ringward.dev/epoch";
+    /// The image that ran before the first write; with the write itself, so that a crash between the
+    /// write and its record does not lose what there is to go back to. The next write drops it.
+    pub(super) const BEFORE: &str = "ringward.dev/before";
     /// The digest, where the artifact is pinned by one.
     pub(super) const DIGEST: &str = "ringward.dev/digest";
 }
@@ -49,7 +52,7 @@ struct Cluster {
 }
 
 impl Deployer for Cluster {
-    fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<(), WriteError>> {
+    fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<Found, WriteError>> {
         let write = write.clone();
         async move {
             match write.target.kind {

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    act::{Deployer, WriteError},
+    act::{Deployer, Found, WriteError},
     decide::{
         command::{Measure, Write},
         event::{Answer, Outcome, Reading, Status},
@@ -97,9 +97,16 @@ impl Fleet {
 struct Door(Arc<Fleet>, String);
 
 impl Deployer for Door {
-    fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<(), WriteError>> {
+    fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<Found, WriteError>> {
         let key = write.key.clone();
-        async move { self.0.attempt(&key, epoch).await }.boxed()
+        // A key says what is found under it, if anything is.
+        let found = key.as_str().strip_prefix("over ").map(|image| TargetState {
+            status: Status::Succeeded,
+            image: Some(Artifact(image.into())),
+            intent: None,
+            revision: None,
+        });
+        async move { self.0.attempt(&key, epoch).await.map(|()| found) }.boxed()
     }
 
     fn watch(&self, _: &PlanName, _: &Target) -> BoxStream<'static, TargetState> {
@@ -517,4 +524,17 @@ async fn a_dropped_dispatcher_stops() {
     // The channel closes once no task holds its sender.
     let closed = async { while events.recv().await.is_some() {} };
     timeout(Duration::from_secs(5), closed).await.expect("every task ends");
+}
+
+#[tokio::test]
+async fn what_a_write_found_is_told_before_how_it_ended() {
+    let mut bench = Bench::new(quick());
+    bench.dispatch.dispatch(1, vec![deploy("eu", "checkout", "over registry.test/app:1")]);
+    let event = bench.event().await;
+    let Event::Found { cluster, state, .. } = event else {
+        panic!("expected what was found, got {event:?}")
+    };
+    assert_eq!((cluster.as_str(), state.intent), ("eu", None));
+    assert_eq!(state.image, Some(Artifact("registry.test/app:1".into())));
+    assert_eq!(bench.outcome().await.1, Outcome::Done);
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::{Limits, lock, watches::Watches};
 use crate::{
-    act::{Connections, WriteError},
+    act::{Connections, Found, WriteError},
     decide::{
         command::Write,
         event::{Event, Outcome},
@@ -121,10 +121,14 @@ impl Writes {
         loop {
             let write = &job.write;
             self.watches.follow(write);
-            let outcome = self.carry_out(&job, &permits).await;
+            let ended = self.carry_out(&job, &permits).await;
             self.watches.outage(&write.release.plan, &write.cluster, None);
-            if let Some(outcome) = outcome {
+            if let Some((outcome, found)) = ended {
                 let (plan, key) = (write.release.plan.clone(), write.key.clone());
+                if let Some(state) = found {
+                    let (plan, cluster) = (plan.clone(), write.cluster.clone());
+                    let _ = self.events.send(Event::Found { plan, cluster, state }).await;
+                }
                 // Nobody listens any more only when ringward is stopping.
                 let _ = self.events.send(Event::Outcome { plan, key, outcome }).await;
             }
@@ -153,8 +157,9 @@ impl Writes {
         }
     }
 
-    /// Tries until the write has ended; none where it was overtaken or cancelled before.
-    async fn carry_out(&self, job: &Job, permits: &Semaphore) -> Option<Outcome> {
+    /// Tries until the write has ended, and says what it found; none where it was overtaken or cancelled
+    /// before.
+    async fn carry_out(&self, job: &Job, permits: &Semaphore) -> Option<(Outcome, Found)> {
         let write = &job.write;
         let mut pause = self.limits.first_pause;
         loop {
@@ -167,8 +172,8 @@ impl Writes {
                 self.attempt(job).await
             };
             let why = match attempt {
-                Ok(()) => return Some(Outcome::Done),
-                Err(WriteError::Refused(why)) => return Some(Outcome::Refused(why)),
+                Ok(found) => return Some((Outcome::Done, found)),
+                Err(WriteError::Refused(why)) => return Some((Outcome::Refused(why), None)),
                 Err(WriteError::Unreachable(why)) => why,
             };
             tracing::warn!(key = %write.key, cluster = %write.cluster, why, "a write did not get through");
@@ -182,7 +187,7 @@ impl Writes {
         }
     }
 
-    async fn attempt(&self, job: &Job) -> Result<(), WriteError> {
+    async fn attempt(&self, job: &Job) -> Result<Found, WriteError> {
         // A connection that is not there may be put into the settings later: that is no refusal.
         let deployer =
             self.connections.deployer(&job.write.connection).map_err(WriteError::Unreachable)?;

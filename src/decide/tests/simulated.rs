@@ -261,3 +261,28 @@ fn what_a_lost_cluster_measured_last_holds_nobody() {
     bench.wake();
     assert_eq!(bench.measure("search@2/a/one/1/ok/2", 1.0), ["measured", "soakCredited"]);
 }
+
+#[test]
+fn what_a_blind_write_found_is_what_the_way_back_goes_to() {
+    let mut bench = Bench::new(plan());
+    let name = crate::ids::PlanName::from("search");
+    let state = Arc::make_mut(bench.world.plans.get_mut(&name).expect("a plan"));
+    state.targets.clear();
+    bench.see("one", Status::Unknown("no route".into()), None, None);
+    bench.release("2");
+    let found = |bench: &mut Bench, version: &str, intent: Option<&str>| {
+        let state = TargetState {
+            status: Status::Succeeded,
+            image: Some(artifact(version)),
+            intent: intent.map(Into::into),
+            revision: None,
+        };
+        bench.tell(Event::Found { plan: "search".into(), cluster: "one".into(), state })
+    };
+    assert_eq!(found(&mut bench, "7", Some("another's")), Vec::<String>::new(), "not its owner's");
+    assert_eq!(found(&mut bench, "1", None), ["adopted"]);
+    assert_eq!(found(&mut bench, "5", None), Vec::<String>::new(), "the first is the first");
+    bench.crashes("2", 1);
+    bench.see("one", Status::Succeeded, Some("1"), Some("search@2/a/one/1/restore"));
+    assert_eq!(bench.phase("2", "a"), RingPhase::RolledBack);
+}

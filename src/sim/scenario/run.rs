@@ -577,6 +577,7 @@ fn plan_of(event: &Event) -> Option<&PlanName> {
         Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
+        | Event::Found { plan, .. }
         | Event::Outcome { plan, .. }
         | Event::Measured { plan, .. }
         | Event::Wake { plan } => Some(plan),
@@ -593,6 +594,9 @@ fn name_of(event: &Event) -> String {
         Event::Declared { plan, .. } => format!("the declaration of {plan}"),
         Event::Observed { plan, cluster, state } => {
             format!("{plan} on {cluster} was seen {:?}", state.status)
+        }
+        Event::Found { plan, cluster, state } => {
+            format!("{plan} on {cluster} was found at {:?}", state.image)
         }
         Event::Outcome { key, outcome, .. } => format!("{key} ended: {outcome:?}"),
         Event::Measured { key, answer, .. } => format!("{key} answered {:?}", answer.value),

@@ -451,6 +451,7 @@ impl Courier {
                 let late = self.lateness(10);
                 self.post(now + late, Parcel::Say(event));
             }
+            found @ Event::Found { .. } => delivered.events.push(found),
             // The courier tells how a write ended, once its answer has come through.
             Event::Outcome { .. } => {}
             Event::TookOver

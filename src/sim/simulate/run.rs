@@ -601,6 +601,7 @@ impl<'m> Run<'m> {
                 Event::TookOver | Event::Limits(_) | Event::Source { .. } => {}
                 Event::Declared { plan, .. }
                 | Event::Observed { plan, .. }
+                | Event::Found { plan, .. }
                 | Event::Outcome { plan, .. }
                 | Event::Measured { plan, .. }
                 | Event::Wake { plan } => {

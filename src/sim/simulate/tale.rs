@@ -88,6 +88,7 @@ pub(super) fn event_in_words(event: &Event) -> String {
             let intent = intent.as_ref().map_or("nobody", |intent| intent.as_str());
             format!("{plan} on {cluster} is seen {status:?} at …{image} by {intent}")
         }
+        Event::Found { plan, cluster, .. } => format!("{plan} on {cluster} was found as it was"),
         Event::Outcome { key, outcome, .. } => format!("{key} ended: {outcome:?}"),
         Event::Measured { key, answer, .. } => format!("{key} answered {:?}", answer.value),
         Event::Operator(request) => {

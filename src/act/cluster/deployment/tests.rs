@@ -1,10 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{
-    ids::ReleaseId,
-    model::ring::{Artifact, TargetKind},
-};
+use crate::{ids::ReleaseId, model::ring::TargetKind};
 
 const IMAGE: &str = "registry.test/checkout@sha256:1111111111111111111111111111111111111111111111111111111111111111";
 
@@ -88,7 +85,7 @@ fn the_cure_is_a_command_that_can_be_run_as_it_stands() {
 fn only_our_fields_are_applied_and_only_to_what_was_read() {
     let write = a_write();
     let request = Request { write: &write, epoch: 3, context: "prod-eu" };
-    let fields = request.fields(&deployment(json!({})), false);
+    let fields = request.fields(&deployment(json!({})), None, false);
     assert_eq!(fields["metadata"]["resourceVersion"], "17");
     assert_eq!(fields["metadata"]["uid"], "u-1");
     assert_eq!(
@@ -102,6 +99,34 @@ fn only_our_fields_are_applied_and_only_to_what_was_read() {
     );
     let spec = json!({"template": {"spec": {"containers": [{"name": "app", "image": IMAGE}]}}});
     assert_eq!(fields["spec"], spec);
+}
+
+#[test]
+fn the_first_write_notes_what_it_found_and_the_next_drops_it() {
+    let write = a_write();
+    let request = Request { write: &write, epoch: 3, context: "prod-eu" };
+    let image = Artifact("registry.test/checkout:1".into());
+    let found =
+        TargetState { status: Status::Succeeded, image: Some(image), intent: None, revision: None };
+    let noted = |annotations: Value| {
+        let fields = request.fields(&deployment(annotations), Some(&found), false);
+        fields["metadata"]["annotations"]["ringward.dev/before"].clone()
+    };
+    assert_eq!(noted(json!({})), "registry.test/checkout:1");
+    assert_eq!(
+        noted(json!({"ringward.dev/intent": write.key.as_str()})),
+        "registry.test/checkout:1"
+    );
+    assert_eq!(noted(json!({"ringward.dev/intent": "checkout@1/beta/eu/1/deploy"})), Value::Null);
+}
+
+#[test]
+fn a_newer_writers_marks_are_handed_over_by_a_command() {
+    let newer = json!({"ringward.dev/managed-by": "checkout", "ringward.dev/epoch": "9"});
+    let why = judged(newer, 1).unwrap_err();
+    let command = "kubectl --context prod-eu --namespace shop annotate deployment/checkout \
+                   ringward.dev/intent- ringward.dev/epoch- ringward.dev/before-";
+    assert!(why.ends_with(command), "{why}");
 }
 
 #[test]

@@ -243,9 +243,10 @@ fn artifact(plan: &PlanName, version: &str) -> Artifact {
 
 fn plan_of(event: &Event) -> Option<PlanName> {
     match event {
-        Event::TookOver | Event::Source { .. } => None,
+        Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
+        | Event::Found { plan, .. }
         | Event::Outcome { plan, .. }
         | Event::Measured { plan, .. }
         | Event::Wake { plan } => Some(plan.clone()),
@@ -256,9 +257,11 @@ fn plan_of(event: &Event) -> Option<PlanName> {
 fn kind(event: &Event) -> &'static str {
     match event {
         Event::TookOver => "took over",
+        Event::Limits(_) => "limits",
         Event::Source { .. } => "source",
         Event::Declared { .. } => "declared",
         Event::Observed { .. } => "observed",
+        Event::Found { .. } => "found",
         Event::Outcome { .. } => "outcome",
         Event::Measured { .. } => "measured",
         Event::Operator(_) => "operator",

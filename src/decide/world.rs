@@ -489,9 +489,8 @@ impl World {
                 target.state = None;
             }
             for release in plan.releases.values_mut() {
-                let measured = |run: &RingRun| {
-                    run.phase.in_motion() || run.watched || !run.debts.is_empty()
-                };
+                let measured =
+                    |run: &RingRun| run.phase.in_motion() || run.watched || !run.debts.is_empty();
                 if !release.rings.values().any(|run| measured(run)) {
                     continue;
                 }

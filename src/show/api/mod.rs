@@ -23,9 +23,7 @@ mod service;
 mod tests;
 
 pub use line::{FreezeBody, Frozen};
-pub use releases::{
-    AbortBody, ArtifactBody, Created, RollbackBody, SubmitBody, WriteOffBody,
-};
+pub use releases::{AbortBody, ArtifactBody, Created, RollbackBody, SubmitBody, WriteOffBody};
 
 use std::sync::{Arc, Mutex, OnceLock};
 

@@ -132,9 +132,10 @@ fn names_the_stuck(id: &ReleaseId, ring: &RingName, run: &RingRun) -> Result<(),
 
 fn about(event: &Event) -> Option<&PlanName> {
     match event {
-        Event::TookOver | Event::Source { .. } => None,
+        Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
+        | Event::Found { plan, .. }
         | Event::Outcome { plan, .. }
         | Event::Measured { plan, .. }
         | Event::Wake { plan } => Some(plan),

@@ -614,7 +614,7 @@ fn i30_an_abort_that_does_not_end() {
         };
         let stops =
             Fact::Aborted { release: release.clone(), by: ola(), reason: None, hold: false };
-        let back = Fact::RollbackStarted { release, ring, by: "ola".into(), cause: "bad".into() };
+        let back = going_back(release, ring);
         let restore = Command::Restore(bench.write("one", "restore", artifact("1")));
         bench.step(wake(), vec![adopted, stops, back], vec![restore]).unwrap();
         bench

@@ -16,7 +16,7 @@ use crate::{
         diagnostic::Rule,
         text::{Content, Document, File, Node},
     },
-    ids::{IdempotencyKey, Jurisdiction, PlanName, Principal, ReleaseId, RingName},
+    ids::{ClusterName, IdempotencyKey, Jurisdiction, PlanName, Principal, ReleaseId, RingName},
     model::time::Span,
     sim::{
         fleet::{Series, Stretch},
@@ -284,16 +284,23 @@ impl Reader<'_> {
 
     /// `instant` is what the wall clock says then, unless it was set in between.
     fn hear(&mut self, i: usize, hear: wire::Hear, instant: Timestamp) -> Option<What> {
-        let event = match (hear.target, hear.write, hear.measure) {
-            (Some(target), None, None) => heard_target(target),
-            (None, Some(write), None) => {
+        let event = match (hear.target, hear.found, hear.write, hear.measure) {
+            (Some(target), None, None, None) => {
+                let (plan, cluster, state) = heard_target(target);
+                Event::Observed { plan, cluster, state }
+            }
+            (None, Some(found), None, None) => {
+                let (plan, cluster, state) = heard_target(found);
+                Event::Found { plan, cluster, state }
+            }
+            (None, None, Some(write), None) => {
                 let outcome = match write.outcome {
                     wire::OutcomeWord::Done => Outcome::Done,
                     wire::OutcomeWord::Refused => Outcome::Refused(write.why),
                 };
                 Event::Outcome { plan: plan_of(&write.key), key: write.key, outcome }
             }
-            (None, None, Some(measure)) => {
+            (None, None, None, Some(measure)) => {
                 let wire::HearMeasure { key, value, samples, baseline } = measure;
                 let reading = |told: wire::Told| match told {
                     wire::Told::Value { value, at } => {
@@ -310,7 +317,7 @@ impl Reader<'_> {
                 Event::Measured { plan: plan_of(&key), key, answer }
             }
             _ => {
-                let help = "one of {target: {..}}, {write: {..}}, {measure: {..}}";
+                let help = "one of {target: {..}}, {found: {..}}, {write: {..}}, {measure: {..}}";
                 self.step_problem(
                     i,
                     "hear",
@@ -475,7 +482,7 @@ fn abort(abort: wire::Abort) -> What {
     ask(by, roles, Action::Abort { release, hold, reason })
 }
 
-fn heard_target(target: wire::HearTarget) -> Event {
+fn heard_target(target: wire::HearTarget) -> (PlanName, ClusterName, TargetState) {
     let wire::HearTarget { plan, cluster, status, why, running, intent, revision } = target;
     let status = match status {
         wire::StatusWord::Pending => Status::Pending,
@@ -486,7 +493,7 @@ fn heard_target(target: wire::HearTarget) -> Event {
         wire::StatusWord::Unknown => Status::Unknown(why),
     };
     let image = running.map(|version| artifact(&plan, &version));
-    Event::Observed { plan, cluster, state: TargetState { status, image, intent, revision } }
+    (plan, cluster, TargetState { status, image, intent, revision })
 }
 
 /// A key begins with the plan that it is of.

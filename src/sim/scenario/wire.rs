@@ -343,6 +343,8 @@ pub struct Drift {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Hear {
     pub target: Option<HearTarget>,
+    /// What a writer found before the first write.
+    pub found: Option<HearTarget>,
     pub write: Option<HearWrite>,
     pub measure: Option<HearMeasure>,
 }

@@ -141,7 +141,11 @@ impl Operators {
                 Some(Action::Abort { release, hold, reason: None })
             }
             74..79 => {
-                let (release, ring) = self.somewhere(state)?;
+                let waits = world.shared.rollbacks.waiting.iter();
+                let waits: Vec<_> = waits.filter(|(id, _)| id.plan == plan).cloned().collect();
+                // Who sees one wait for its place may want it at once.
+                let at_once = self.chance.pick(&waits).filter(|_| self.chance.percent(60)).cloned();
+                let (release, ring) = at_once.or_else(|| self.somewhere(state))?;
                 let ring = self.chance.percent(60).then_some(ring);
                 let scope = self.chance.percent(40).then(|| self.chance.one(RollbackScope::ALL));
                 Some(Action::Rollback { release, ring, scope, reason: None })

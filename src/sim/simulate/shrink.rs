@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{meddle::Meddle, run::Run, trace::file_of, write::scenario_text, written::identity};
 use crate::{
-    model::time::Span,
+    model::{limits::Limits, time::Span},
     sim::scenario::{
         model::{Expect, Scenario, Step, What},
         run::{Symptom, run_with},
@@ -61,7 +61,7 @@ pub(super) fn shrink(
     let mut run = Run::new(seed, meddler.as_mut());
     run.record();
     let (start, trace) = run.told(steps)?;
-    let mut shrinker = Shrinker { meddle, start, tries: 0 };
+    let mut shrinker = Shrinker { meddle, start, limits: trace.limits, tries: 0 };
     let whole = Candidate::new(trace.base, trace.steps);
     let (symptom, at) = shrinker.look(&whole)?;
     let small = shrinker.smallest(until(whole, at), &symptom);
@@ -136,6 +136,7 @@ fn until(mut candidate: Candidate, at: Span) -> Candidate {
 struct Shrinker<'m> {
     meddle: &'m mut dyn FnMut() -> Box<dyn Meddle>,
     start: jiff::Timestamp,
+    limits: Limits,
     tries: usize,
 }
 
@@ -147,6 +148,7 @@ impl Shrinker<'_> {
             source: "base".into(),
             start: self.start,
             known: BTreeMap::new(),
+            limits: self.limits,
             scripted: true,
             series: Vec::new(),
             sites: Vec::new(),

@@ -13,7 +13,7 @@ use super::written::{documents, identity, in_error, partners};
 use crate::{
     decide::event::{Action, Declared, Event, Request, Scope},
     ids::PlanName,
-    model::{plan::Plan, time::Span},
+    model::{limits::Limits, plan::Plan, time::Span},
     sim::scenario::model::{Asking, Step, What},
 };
 
@@ -23,6 +23,8 @@ pub(super) struct Trace {
     /// The declarations at the beginning.
     pub(super) base: Vec<Value>,
     pub(super) steps: Vec<Step>,
+    /// What the settings limit.
+    pub(super) limits: Limits,
     /// What the source says by now.
     source: BTreeMap<(String, String), Value>,
     off: SignedDuration,
@@ -43,9 +45,13 @@ impl Trace {
     /// An event that the core has answered, and that is durable.
     pub(super) fn event(&mut self, at: Span, event: &Event) {
         match event {
-            Event::Observed { .. } | Event::Outcome { .. } | Event::Measured { .. } => {
+            Event::Observed { .. }
+            | Event::Found { .. }
+            | Event::Outcome { .. }
+            | Event::Measured { .. } => {
                 self.step(at, What::Hear(event.clone()));
             }
+            Event::Limits(limits) => self.limits = *limits,
             Event::Operator(request) => {
                 self.steps.extend(ask(request).map(|asking| step(at, What::Ask(asking))));
             }

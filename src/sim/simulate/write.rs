@@ -12,7 +12,7 @@ use crate::{
     },
     declare::schema::API_VERSION,
     ids::{IdempotencyKey, PlanName, ReleaseId},
-    model::ring::Artifact,
+    model::{limits::Limits, ring::Artifact},
     sim::scenario::{
         artifact,
         model::{Asking, Scenario, Step, What},
@@ -28,11 +28,14 @@ pub(super) fn scenario_text(scenario: &Scenario) -> String {
         "kind": "Scenario",
         "metadata": {"name": scenario.name},
     });
-    let spec = json!({
+    let mut spec = json!({
         "source": scenario.source,
         "start": scenario.start,
         "fleet": "scripted",
     });
+    if scenario.limits != Limits::default() {
+        spec["limits"] = json!(scenario.limits);
+    }
     let block = |value: &Value| serde_yaml::to_string(value).unwrap_or_default();
     let spec = block(&spec).lines().map(|line| format!("  {line}\n")).collect::<String>();
     let steps: String = steps.iter().map(|step| format!("    - {}\n", flow(step))).collect();
@@ -118,8 +121,10 @@ fn ask(names: &mut Names, asking: &Asking, fields: &mut Map<String, Value>) {
         Action::Retry { release, ring, reason } => {
             ("retry", with_reason(on(release, ring.as_ref()), reason))
         }
-        Action::Rollback { release, ring, reason } => {
-            ("rollback", with_reason(on(release, ring.as_ref()), reason))
+        Action::Rollback { release, ring, scope, reason } => {
+            let mut what = with_reason(on(release, ring.as_ref()), reason);
+            what["scope"] = json!(scope);
+            ("rollback", what)
         }
         Action::Advance { release, ring, reason } => {
             ("advance", with_reason(on(release, Some(ring)), reason))
@@ -167,7 +172,7 @@ fn with_reason(mut what: Value, reason: &Option<String>) -> Value {
 
 fn hear(names: &mut Names, event: &Event) -> Value {
     match event {
-        Event::Observed { plan, cluster, state } => {
+        Event::Observed { plan, cluster, state } | Event::Found { plan, cluster, state } => {
             let TargetState { status, image, intent, revision } = state;
             let (status, why) = match status {
                 Status::Pending => ("Pending", None),
@@ -178,10 +183,12 @@ fn hear(names: &mut Names, event: &Event) -> Value {
                 Status::Unknown(why) => ("Unknown", Some(why)),
             };
             let running = image.as_ref().map(|image| names.of(plan, image));
-            json!({"target": {
+            let heard = json!({
                 "plan": plan, "cluster": cluster, "status": status, "why": why, "running": running,
                 "intent": intent, "revision": revision,
-            }})
+            });
+            let found = matches!(event, Event::Found { .. });
+            if found { json!({ "found": heard }) } else { json!({ "target": heard }) }
         }
         Event::Outcome { key, outcome, .. } => {
             let (outcome, why) = match outcome {
@@ -192,6 +199,7 @@ fn hear(names: &mut Names, event: &Event) -> Value {
         }
         Event::Measured { key, answer, .. } => measured(key, answer),
         Event::TookOver
+        | Event::Limits(_)
         | Event::Source { .. }
         | Event::Declared { .. }
         | Event::Operator(_)

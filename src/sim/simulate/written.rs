@@ -119,22 +119,29 @@ fn policy(plan: &Plan, ring: &Ring) -> Map<String, Value> {
     let policy = &ring.policy;
     let mut spec = written(policy);
     let budget = json!({ "clusters": policy.failure_budget });
-    let concurrency = match policy.concurrency {
-        Concurrency::Clusters(n) => json!(n),
-        Concurrency::Share(share) => json!(format!("{}%", share * 100.0)),
-    };
+    let at_once = concurrency(policy.concurrency);
+    if let Some(back) = policy.rollback.concurrency {
+        spec["rollback"]["concurrency"] = concurrency(back);
+    }
     let gates: Value = match policy.gates.is_empty() {
         true => json!("none"),
         false => policy.gates.iter().map(gate).collect(),
     };
     spec.insert("failureBudget".into(), budget);
-    spec.insert("concurrency".into(), concurrency);
+    spec.insert("concurrency".into(), at_once);
     spec.insert("gates".into(), gates);
     let calendars = policy.calendars.iter();
     let calendars: Value =
         calendars.map(|calendar| part_of(plan, ring, calendar.name.as_str())).collect();
     spec.insert("calendars".into(), calendars);
     spec
+}
+
+fn concurrency(concurrency: Concurrency) -> Value {
+    match concurrency {
+        Concurrency::Clusters(n) => json!(n),
+        Concurrency::Share(share) => json!(format!("{}%", share * 100.0)),
+    }
 }
 
 fn gate(gate: &Gate) -> Value {

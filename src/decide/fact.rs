@@ -50,6 +50,9 @@ pub enum Fact {
         requires: Option<Version>,
         policy: Hash,
     },
+    /// A release in motion took what is tighter in a later plan, for the rings that it had still to
+    /// start: its policy snapshot from now on.
+    SnapshotTightened { release: ReleaseId, snapshot: Arc<Plan>, changes: Vec<String> },
     /// A request was refused.
     Refused { by: Actor, asked: String, kind: Refusal, detail: String },
     /// A request with an idempotency key was answered.

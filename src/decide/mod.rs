@@ -14,6 +14,7 @@ mod rollout;
 mod soak;
 #[cfg(test)]
 mod tests;
+pub mod tighten;
 pub mod waiting;
 pub mod wake;
 pub mod world;
@@ -157,6 +158,7 @@ impl Draft {
                 let same = in_force.is_some_and(|known| known.hash == plan.hash);
                 if !same || !problems.is_empty() || withdrawn {
                     self.fact(Fact::PlanDeclared { plan: plan.clone() })?;
+                    self.tighten_all()?;
                 }
             }
             Declared::Invalid(found) => {

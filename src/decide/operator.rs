@@ -82,12 +82,13 @@ impl Draft {
                 let asked = AskedFor::new(state, &known, ring.as_ref(), *scope);
                 self.take_back(release, &asked, by, reason.as_deref())
             }
+            // The new attempt starts under what is asked now, where that is tighter.
+            Action::Retry { release, .. } => self.tighten(release),
             Action::Submit { .. }
             | Action::Pause { .. }
             | Action::Resume { .. }
             | Action::Approve { .. }
             | Action::Reject { .. }
-            | Action::Retry { .. }
             | Action::Advance { .. }
             | Action::Freeze { .. }
             | Action::Lift { .. }

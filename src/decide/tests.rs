@@ -112,6 +112,7 @@ fn plan() -> Plan {
         },
         data_classes: Vec::new(),
         on_newer: OnNewer::QueueLatest,
+        on_policy_change: Default::default(),
         max_skew: None,
         lanes: Default::default(),
         graph: RingGraph::new(vec![("a".into(), after(&[])), ("b".into(), after(&["a"]))])

@@ -26,6 +26,7 @@ use crate::{
         ReleaseId, RingName,
     },
     model::{
+        plan::Plan,
         policy::Gate,
         residency::{Demand, Territory},
         ring::{Artifact, Ring},
@@ -280,6 +281,7 @@ impl World {
             }
             Fact::PlanWithdrawn { plan, .. } => self.plan_mut(plan).withdrawn = true,
             Fact::Submitted { .. } => self.submit(fact, at)?,
+            Fact::SnapshotTightened { release, snapshot, .. } => self.tighten(release, snapshot)?,
             Fact::Refused { .. } => {}
             Fact::Answered { key, fingerprint, answer } => {
                 let answers = Arc::make_mut(&mut self.answers);
@@ -725,21 +727,40 @@ impl World {
         if was == Phase::RollingBack {
             Arc::make_mut(&mut self.shared).rollbacks.end(release, ring);
         }
-        // Another release may be in motion on the ring that this one only waited for.
-        let moving = self.plans.get(&release.plan).and_then(|plan| plan.in_motion(ring));
+        self.note_motion(&release.plan, ring);
+        Ok(())
+    }
+
+    /// What moves on a ring, for other plans to see. It may be another release than the one that
+    /// changed there.
+    fn note_motion(&mut self, plan: &PlanName, ring: &RingName) {
+        let moving = self.plans.get(plan).and_then(|plan| plan.in_motion(ring));
         let moving = moving.and_then(|moving| {
             let clusters = moving.plan.ring(ring)?.clusters.iter();
             let clusters = clusters.map(|c| (c.name.clone(), c.jurisdiction.clone())).collect();
             let demands = moving.plan.residency.iter().map(|rule| &rule.demand);
             Some(Moving { clusters, caps: demands.filter(|d| d.is_cap()).cloned().collect() })
         });
-        let key = (release.plan.clone(), ring.clone());
+        let key = (plan.clone(), ring.clone());
         if self.shared.motion.get(&key) != moving.as_ref() {
             let motion = &mut Arc::make_mut(&mut self.shared).motion;
             match moving {
                 Some(moving) => motion.insert(key, moving),
                 None => motion.remove(&key),
             };
+        }
+    }
+
+    /// The rings and their order stay as the release was admitted to them.
+    fn tighten(&mut self, id: &ReleaseId, snapshot: &Arc<Plan>) -> Result<(), Illegal> {
+        let release = self.release_mut(id)?;
+        let names = |plan: &Plan| plan.rings.iter().map(|r| r.name.clone()).collect::<Vec<_>>();
+        if snapshot.name != id.plan || names(snapshot) != names(&release.plan) {
+            return Err(Illegal { what: format!("a tightened snapshot of {id}") });
+        }
+        release.plan = snapshot.clone();
+        for ring in names(snapshot) {
+            self.note_motion(&id.plan, &ring);
         }
         Ok(())
     }

@@ -11,4 +11,5 @@ pub mod plan;
 pub mod policy;
 pub mod residency;
 pub mod ring;
+pub mod tighten;
 pub mod time;

@@ -1,8 +1,9 @@
 //! A plan as compiled: everything that a release needs to know, in one value that stands alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{
     graph::RingGraph,
@@ -30,6 +31,10 @@ pub struct Plan {
     pub data_classes: Vec<DataClass>,
     /// What a newer release does to one in motion.
     pub on_newer: OnNewer,
+    /// What a change of policy does to releases in motion. Left out where it is the default, so that a
+    /// plan that never said it keeps its hash.
+    #[serde(default, skip_serializing_if = "OnPolicyChange::is_default")]
+    pub on_policy_change: OnPolicyChange,
     /// The most distinct versions between a ring and the ones it comes after.
     pub max_skew: Option<u32>,
     /// Other rules for releases that cannot wait. Left out where there are none, so that such a plan keeps
@@ -48,6 +53,23 @@ impl Plan {
     /// The ring of that name.
     pub fn ring(&self, name: &RingName) -> Option<&Ring> {
         self.rings.iter().find(|r| &r.name == name)
+    }
+
+    /// The hash of the plan as it is meant: without the commit, and without the lines that its rules
+    /// stand in, so that an edit elsewhere in a file voids no approval.
+    pub fn fingerprint(&self) -> Hash {
+        let mut meant = self.clone();
+        meant.commit = "".into();
+        meant.hash = "".into();
+        for rule in &mut meant.residency {
+            rule.declared_at.clear();
+        }
+        let mut text = String::new();
+        // A plan is made of maps with text keys and finite numbers: nothing that JSON cannot hold.
+        let value = serde_json::to_value(&meant).unwrap_or_default();
+        canonical(&value, &mut text);
+        let digest = Sha256::digest(text.as_bytes());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
     }
 
     /// Every cluster of every ring, each once.
@@ -77,6 +99,23 @@ impl Plan {
     }
 }
 
+/// What a change of policy does to releases that are in motion. A looser policy never applies to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnPolicyChange {
+    /// They keep what they started under.
+    #[default]
+    Keep,
+    /// They take what is tighter, on rings that they have not started.
+    Tighten,
+}
+
+impl OnPolicyChange {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What a newer release does to one in motion on the same ring.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,4 +129,33 @@ pub enum OnNewer {
     ReplaceIfUnhealthy,
     /// An operator decides.
     Manual,
+}
+
+/// JSON with its keys in order, whatever order serde_json was built to keep.
+fn canonical(value: &serde_json::Value, text: &mut String) {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<_, _> = map.iter().collect();
+            text.push('{');
+            for (key, value) in sorted {
+                text.push_str(&Value::String(key.clone()).to_string());
+                text.push(':');
+                canonical(value, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                canonical(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            text.push_str(&value.to_string());
+        }
+    }
 }

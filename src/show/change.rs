@@ -162,6 +162,7 @@ impl<'a> About<'a> {
             Fact::PlanInError { plan, .. } => Self::plan("planInError", plan),
             Fact::PlanWithdrawn { plan, .. } => Self::plan("planWithdrawn", plan),
             Fact::Submitted { release, by, .. } => Self::release("submitted", release).by(by),
+            Fact::SnapshotTightened { release, .. } => Self::release("snapshotTightened", release),
             Fact::Refused { by, .. } => Self::new("refused", ChangeKind::Refusal).by(by),
             Fact::Answered { .. } => Self::new("answered", ChangeKind::Release).quiet(),
             Fact::Paused { scope, by, .. } => Self::line("paused", scope).by(by),

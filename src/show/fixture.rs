@@ -135,6 +135,7 @@ pub(super) fn plan() -> Plan {
         },
         data_classes: Vec::new(),
         on_newer: OnNewer::QueueLatest,
+        on_policy_change: Default::default(),
         max_skew: None,
         lanes: Default::default(),
         graph: RingGraph::new(vec![

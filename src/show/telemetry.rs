@@ -276,6 +276,7 @@ impl<'a> Step<'a> {
             | Fact::PlanInError { .. }
             | Fact::PlanWithdrawn { .. }
             | Fact::Submitted { .. }
+            | Fact::SnapshotTightened { .. }
             | Fact::Refused { .. }
             | Fact::Answered { .. }
             | Fact::Paused { .. }

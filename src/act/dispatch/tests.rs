@@ -279,6 +279,7 @@ fn plan(clusters: &[&str], object: &str) -> Plan {
         target: target(object),
         data_classes: vec![],
         on_newer: OnNewer::QueueLatest,
+        on_policy_change: Default::default(),
         max_skew: None,
         lanes: Default::default(),
         graph: RingGraph::new(vec![("beta".into(), After::default())]).unwrap(),

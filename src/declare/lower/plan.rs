@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sha2::{Digest, Sha256};
-
 use super::{At, Diagnostic, Doc, Kind, Rule, Unit, Units, World, dag, lane, ring, typed, units};
 use crate::{
     declare::schema::{self, TargetKind, word},
@@ -138,13 +136,14 @@ fn one(
         target: target?,
         data_classes: typed(&spec.data_classes),
         on_newer: spec.on_newer.map(Into::into).unwrap_or_default(),
+        on_policy_change: spec.on_policy_change.map(Into::into).unwrap_or_default(),
         max_skew: spec.max_skew.map(|n| n.0),
         lanes,
         graph: graph.clone(),
         rings,
         residency: residency.into_iter().map(|placed| placed.rule.clone()).collect(),
     };
-    plan.hash = hash(&plan).into();
+    plan.hash = plan.fingerprint();
     Some(plan)
 }
 
@@ -170,49 +169,4 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
     let name = text(&spec.name, "name");
     let container = text(&spec.container, "container");
     Some(Target { kind, namespace: namespace?, name: name?, container: container? })
-}
-
-/// Of the plan as it is meant: without the commit, and without the lines that its rules stand in, so
-/// that an edit elsewhere in a file voids no approval.
-fn hash(plan: &Plan) -> String {
-    let mut meant = plan.clone();
-    meant.commit = "".into();
-    meant.hash = "".into();
-    for rule in &mut meant.residency {
-        rule.declared_at.clear();
-    }
-    let mut text = String::new();
-    // A plan is made of maps with text keys and finite numbers: nothing that JSON cannot hold.
-    let value = serde_json::to_value(&meant).unwrap_or_default();
-    canonical(&value, &mut text);
-    Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// JSON with its keys in order, whatever order serde_json was built to keep.
-fn canonical(value: &serde_json::Value, text: &mut String) {
-    use serde_json::Value;
-    match value {
-        Value::Object(map) => {
-            let sorted: BTreeMap<_, _> = map.iter().collect();
-            text.push('{');
-            for (key, value) in sorted {
-                text.push_str(&Value::String(key.clone()).to_string());
-                text.push(':');
-                canonical(value, text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        Value::Array(items) => {
-            text.push('[');
-            for item in items {
-                canonical(item, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            text.push_str(&value.to_string());
-        }
-    }
 }

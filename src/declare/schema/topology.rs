@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{
     judgement::Approvals,
     scalar::{Count, Duration, Share, Text},
-    words::{OnNewer, Provider, TargetKind},
+    words::{OnNewer, OnPolicyChange, Provider, TargetKind},
 };
 
 /// One Kubernetes cluster.
@@ -97,6 +97,9 @@ pub struct RingPlan {
     pub policy: Option<Text>,
     /// What a newer release does to one in motion.
     pub on_newer: Option<OnNewer>,
+    /// What a change of policy does to releases in motion: they keep what they started under, or take
+    /// what is tighter on rings that they have not started. What is looser never applies to them.
+    pub on_policy_change: Option<OnPolicyChange>,
     /// The most distinct versions between a ring and the ones it comes after.
     pub max_skew: Option<Count>,
     /// The rings.

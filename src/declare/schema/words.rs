@@ -48,6 +48,10 @@ words! {
     OnNewer "camelCase" => model::plan::OnNewer { QueueLatest, FinishThen, ReplaceIfUnhealthy, Manual, }
 }
 words! {
+    /// What a change of policy does to releases in motion.
+    OnPolicyChange "camelCase" => model::plan::OnPolicyChange { Keep, Tighten, }
+}
+words! {
     /// What a failing measurement within its limit does to the soak.
     OnBreach "camelCase" => model::policy::OnBreach { Reset, Freeze, Fail, }
 }

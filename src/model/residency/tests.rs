@@ -70,6 +70,7 @@ fn plan() -> Plan {
         },
         data_classes: vec!["customer-personal".into()],
         on_newer: OnNewer::QueueLatest,
+        on_policy_change: Default::default(),
         max_skew: None,
         lanes: Default::default(),
         graph: RingGraph::new(Vec::new()).expect("no ring"),

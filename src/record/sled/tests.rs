@@ -255,6 +255,7 @@ fn what_could_not_be_read_back_is_not_recorded() {
         target: write.target,
         data_classes: vec![],
         on_newer: plan::OnNewer::QueueLatest,
+        on_policy_change: Default::default(),
         max_skew: None,
         lanes: Default::default(),
         graph: crate::model::graph::RingGraph::new(vec![]).unwrap(),

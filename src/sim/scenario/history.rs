@@ -133,6 +133,13 @@ impl History {
             Fact::Submitted { release, author, .. } => {
                 self.line(at, Some(release), format!("released by {author}"));
             }
+            Fact::SnapshotTightened { release, changes, .. } => {
+                self.line(
+                    at,
+                    Some(release),
+                    format!("its policy tightens: {}", changes.join("; ")),
+                );
+            }
             Fact::Refused { by, kind, detail, .. } => {
                 let text = format!("{} is refused: {}, {detail}", who(by), kind.name());
                 self.line(at, None, text);

@@ -21,7 +21,7 @@ use crate::{
         graph::{After, Join, RingGraph},
         lane::{Hotfix, Lanes, Shortened},
         limits::{Limits, RollbackLimits},
-        plan::{OnNewer, Plan},
+        plan::{OnNewer, OnPolicyChange, Plan},
         policy::{
             Approvals, Baseline, Concurrency, Direction, Gate, Judge, OnBreach, OnNoData, Policy,
             Rollback, RollbackScope, Signal, Soak,
@@ -255,6 +255,7 @@ fn plan(chance: &mut Chance, name: &str, clusters: &[Cluster], start: Timestamp)
         },
         data_classes: Vec::new(),
         on_newer,
+        on_policy_change: on_policy_change(chance),
         max_skew: chance.percent(25).then(|| chance.between(1, 3) as u32),
         lanes: Lanes { hotfix: chance.percent(50).then(|| hotfix(chance, &rings)) },
         graph,
@@ -293,6 +294,10 @@ fn hotfix(chance: &mut Chance, rings: &[Ring]) -> Hotfix {
         approvals: chance.percent(20).then(|| approvals(chance)),
         time_to_live: Span::minutes(chance.between(1, 40)),
     }
+}
+
+fn on_policy_change(chance: &mut Chance) -> OnPolicyChange {
+    if chance.percent(60) { OnPolicyChange::Tighten } else { OnPolicyChange::Keep }
 }
 
 /// A chain, a branch or a join: any of the rings declared so far.
@@ -493,7 +498,7 @@ fn calendar(chance: &mut Chance, start: Timestamp) -> Calendar {
 }
 
 /// The plan as somebody edits it: under another hash, and as valid as before.
-pub(super) fn edited(chance: &mut Chance, plan: &Plan, edition: u64) -> Plan {
+pub(super) fn edited(chance: &mut Chance, plan: &Plan, edition: u64, now: Timestamp) -> Plan {
     let mut plan = plan.clone();
     plan.hash = format!("{}-{edition}", plan.name).into();
     plan.commit = format!("{edition}").into();
@@ -503,7 +508,7 @@ pub(super) fn edited(chance: &mut Chance, plan: &Plan, edition: u64) -> Plan {
         moved.failover_pair.as_ref().is_some_and(|partner| ring.cluster(partner).is_some())
     };
     let ring = &mut plan.rings[at];
-    match chance.below(5) {
+    match chance.below(9) {
         0 => ring.policy.soak.duration = chance.seconds(30, 300),
         1 | 2 if ring.clusters.len() > 1 => {
             // It leaves the plan, or joins another ring.
@@ -513,10 +518,28 @@ pub(super) fn edited(chance: &mut Chance, plan: &Plan, edition: u64) -> Plan {
                 plan.rings[next].clusters.push(moved);
             }
         }
-        1..=3 => ring.policy.approvals = Some(approvals(chance)),
-        _ => {
+        1..=3 => ring.policy.approvals = chance.percent(80).then(|| approvals(chance)),
+        4 => {
             ring.policy.gates.retain(|gate| gate.name.as_str() != "latency");
             ring.policy.gates.push(gate(chance, "latency"));
+        }
+        5 => {
+            // The whole policy, tighter here and looser there.
+            let (size, gates) = (ring.clusters.len(), ring.policy.gates.clone());
+            ring.policy = policy(chance, size, now);
+            if chance.percent(50) {
+                ring.policy.gates = gates;
+            }
+        }
+        6 => {
+            plan.max_skew = chance.percent(70).then(|| chance.between(1, 4) as u32);
+        }
+        7 => plan.on_policy_change = on_policy_change(chance),
+        _ => {
+            let rules = residency(chance, &plan.rings);
+            plan.residency.retain(|_| chance.percent(70));
+            plan.residency.extend(rules.into_iter().filter(|rule| rule.demand.is_cap()));
+            plan.residency.dedup_by(|a, b| a.id == b.id);
         }
     }
     soak_over_gates(&mut plan.rings[at].policy);

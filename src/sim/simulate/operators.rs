@@ -165,7 +165,7 @@ impl Operators {
                 Some(Action::WriteOff { release, ring: None, reason: "looked at by hand".into() })
             }
             90..92 => return self.repeat(),
-            92..95 => return Some(self.edit(&plan)),
+            92..95 => return Some(self.edit(&plan, now.wall)),
             95..98 => {
                 let by = SignedDuration::from_secs(self.chance.below(10_800) as i64);
                 let back = self.chance.percent(50);
@@ -267,7 +267,7 @@ impl Operators {
         Some(Deed::Ask(request))
     }
 
-    fn edit(&mut self, plan: &PlanName) -> Deed {
+    fn edit(&mut self, plan: &PlanName, now: Timestamp) -> Deed {
         let in_error = !matches!(self.declared.get(plan), Some(Declared::Valid(_)));
         let problem = Problem {
             rule: "DAG001".into(),
@@ -280,7 +280,8 @@ impl Operators {
             2 => Declared::Withdrawn,
             _ => {
                 self.editions += 1;
-                let edited = landscape::edited(&mut self.chance, &self.valid[plan], self.editions);
+                let (chance, valid) = (&mut self.chance, &self.valid[plan]);
+                let edited = landscape::edited(chance, valid, self.editions, now);
                 self.valid.insert(plan.clone(), Arc::new(edited));
                 Declared::Valid(self.valid[plan].clone())
             }
@@ -323,6 +324,11 @@ impl Operators {
                             Action::Abort { release: id, hold: false, reason: None },
                         ));
                     }
+                    // A rule that came when it was on its way: nothing but a new release keeps it.
+                    WaitingOn::Residency { .. } => {
+                        let action = Action::Abort { release: id, hold: false, reason: None };
+                        asks.push(ask(dana, action));
+                    }
                     WaitingOn::Prerequisite(_)
                     | WaitingOn::Turn(_)
                     | WaitingOn::Watch { .. }
@@ -335,7 +341,6 @@ impl Operators {
                     | WaitingOn::Freeze { .. }
                     | WaitingOn::Cap { .. }
                     | WaitingOn::Pair { .. }
-                    | WaitingOn::Residency { .. }
                     | WaitingOn::Skew { .. }
                     | WaitingOn::Policy(..)
                     | WaitingOn::Data { .. }

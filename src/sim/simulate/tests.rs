@@ -24,7 +24,12 @@ use crate::{
         world::{KnownGood, Phase, Release, RingRun, Step, World},
     },
     ids::{PlanName, ReleaseId},
-    model::{plan::Plan, residency::breaches, ring::Ring, time::Now},
+    model::{
+        plan::Plan,
+        residency::breaches,
+        ring::Ring,
+        time::{Now, Span},
+    },
     sim::scenario::{
         read::read,
         run::{Symptom, run_with},
@@ -191,7 +196,7 @@ names! {
 }
 names! {
     fact_name FACTS Fact:
-    TookOver SourceAccepted SourceRefused PlanDeclared PlanInError PlanWithdrawn Submitted Refused
+    TookOver SourceAccepted SourceRefused PlanDeclared PlanInError PlanWithdrawn Submitted SnapshotTightened Refused
     Answered Paused Resumed Frozen Lifted Approved Rejected Advanced Adopted TargetSeen EffectSettled
     EffectSuperseded RingStarted ClusterReady ClusterFailed SoakStarted SoakRunning SoakCredited
     SoakReset Measured MeasureDropped BaselineTaken RingPassed RingFailed RollbackStarted
@@ -660,6 +665,42 @@ const FAULTS: &[Fault] = &[
                     let snapshot = Plan { hash: hash.clone(), ..(*release.plan).clone() };
                     Arc::make_mut(release).plan = Arc::new(snapshot);
                 }
+            }
+        }),
+    },
+    Fault {
+        what: "a looser policy reaches a release in motion",
+        breaks: &[20],
+        planted: Planted::Decided(|_, event, decision| {
+            let Event::Declared { declared: Declared::Valid(plan), .. } = event else { return };
+            for fact in &mut decision.facts {
+                let Fact::SnapshotTightened { snapshot, .. } = fact else { continue };
+                let mut loosened = (**snapshot).clone();
+                // What the core takes ring by ring is taken as it is declared, tighter or not.
+                for ring in &mut loosened.rings {
+                    if let Some(now) = plan.ring(&ring.name) {
+                        ring.policy = now.policy.clone();
+                    }
+                }
+                *snapshot = Arc::new(loosened);
+            }
+        }),
+    },
+    Fault {
+        what: "a ring in motion takes another policy",
+        breaks: &[20],
+        planted: Planted::Decided(|world, event, decision| {
+            let Event::Declared { plan, .. } = event else { return };
+            for fact in &mut decision.facts {
+                let Fact::SnapshotTightened { release, snapshot, .. } = fact else { continue };
+                let moving = each_run(world, plan)
+                    .find(|(r, _, run)| r.id == *release && run.phase.in_motion());
+                let Some((_, moving, _)) = moving else { continue };
+                let mut edited = (**snapshot).clone();
+                for ring in edited.rings.iter_mut().filter(|ring| ring.name == moving.name) {
+                    ring.policy.soak.duration = ring.policy.soak.duration + Span::minutes(1);
+                }
+                *snapshot = Arc::new(edited);
             }
         }),
     },

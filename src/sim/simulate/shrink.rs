@@ -94,6 +94,12 @@ impl Shrunk {
             files.insert(format!("base/{}", file_of(&identity(document))), text);
         }
         files.insert("scenario.yaml".into(), scenario_text(&self.scenario));
+        // What an earlier run left there is not what this one rests on; and a failure may need no plan.
+        let base = folder.join("base");
+        if base.exists() {
+            fs::remove_dir_all(&base)?;
+        }
+        fs::create_dir_all(base.join("rings"))?;
         let mut bytes = 0;
         for (name, text) in &files {
             let path = folder.join(name);

@@ -122,12 +122,17 @@ fn shrunk(fault: &Fault) -> Result<Written, String> {
             Ok([scenario]) => scenario.clone(),
             other => panic!("{}: {other:?}\n{text}", fault.what),
         };
-        let source = Arc::new(Source::read(&scenario.source).unwrap());
+        let source = Arc::new(Source::read(&scenario.source)?);
         let with = run_with(&scenario, &source, meddler().as_mut());
         let symptom = with.broken.map(|(symptom, _)| symptom);
-        assert_eq!(symptom.as_ref(), Some(shrunk.symptom()), "{}\n{text}", fault.what);
+        if symptom.as_ref() != Some(shrunk.symptom()) {
+            return Err(format!("{}: the file shows {symptom:?}\n{text}", fault.what));
+        }
         let outcomes = crate::sim::scenario::run(&written.file).unwrap();
-        assert!(outcomes[0].passed, "{}: {}\n{text}", fault.what, outcomes[0].failure);
+        if !outcomes[0].passed {
+            let failure = &outcomes[0].failure;
+            return Err(format!("{}: without the fault: {failure}\n{text}", fault.what));
+        }
         if std::env::var_os("RINGWARD_SHOW").is_some() {
             println!("--- {}: {written}\n{text}", fault.what);
         }

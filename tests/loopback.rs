@@ -623,17 +623,18 @@ mod adapters {
             attempt: 1,
             cluster: "corp".into(),
             gate: "success-rate".into(),
-            source: MetricSource {
+            source: Some(MetricSource {
                 name: "prometheus".into(),
                 kind: ProviderKind::Prometheus,
                 url: world.fleet.metrics()[DECLARED].clone(),
                 jurisdiction: None,
-            },
+            }),
             query: query.into(),
             samples: Some(SAMPLES.into()),
             baseline_at: Some(world.clock.now().wall),
             due: Mono(0),
             timeout: Span::seconds(10),
+            parts: Vec::new(),
         };
         let answer = metrics.measure(&measure(SUCCESS)).await;
         for reading in [&answer.value, answer.baseline.as_ref().unwrap()] {

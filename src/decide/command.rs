@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::part::Part;
 use crate::{
     ids::{ClusterName, GateName, IdempotencyKey, PlanName, ReleaseId, RingName},
     model::{
@@ -97,9 +98,9 @@ pub struct Measure {
     pub cluster: ClusterName,
     /// The gate.
     pub gate: GateName,
-    /// Whom to ask.
-    pub source: MetricSource,
-    /// The query, complete.
+    /// Whom to ask for the gate's own number; nobody, where its judge reads none.
+    pub source: Option<MetricSource>,
+    /// The query, complete; empty where its judge reads no number of its own.
     pub query: String,
     /// The samples query, complete.
     pub samples: Option<String>,
@@ -109,4 +110,9 @@ pub struct Measure {
     pub due: Mono,
     /// The longest an answer may take.
     pub timeout: Span,
+    /// What its judge needs to know beyond that, each answered in its place of [`Answer::parts`].
+    ///
+    /// [`Answer::parts`]: super::event::Answer::parts
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::command::Lane;
+use super::{command::Lane, part::Told};
 use crate::{
     ids::{
         ClusterName, Commit, FreezeId, IdempotencyKey, Jurisdiction, PlanName, Principal,
@@ -177,6 +177,9 @@ pub struct Answer {
     pub samples: Option<Reading>,
     /// The gate's query at the instant of the deploy, where it was asked for.
     pub baseline: Option<Reading>,
+    /// What was told of the measurement's parts, each in its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Told>,
 }
 
 /// One answer, read by the rules of gates.md.

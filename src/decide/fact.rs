@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     command::Lane,
     event::{Actor, Outcome, Problem, Scope, TargetState, figure},
+    gate::sequential::Interval,
 };
 use crate::{
     ids::{
@@ -115,6 +116,14 @@ pub enum Fact {
         #[serde(with = "figure")]
         value: f64,
     },
+    /// What a statistical gate compares with, or takes for granted of the stable population.
+    HistoryTaken {
+        release: ReleaseId,
+        ring: RingName,
+        cluster: ClusterName,
+        gate: GateName,
+        taken: Taken,
+    },
     /// The ring soaked through: what it runs is the known good of each of its healthy clusters.
     RingPassed { release: ReleaseId, ring: RingName },
     /// The ring that passed is measured no more: its time is over, or something newer is there.
@@ -208,6 +217,73 @@ pub struct Judged {
     pub against: Option<f64>,
     /// One sentence with the figures, such as `0.412 > 0.4`.
     pub detail: String,
+    /// The figures on the way to the verdict, each under its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<Figure>,
+    /// What later measurements are judged with, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+impl Judged {
+    /// A verdict without a figure.
+    pub fn new(verdict: Verdict, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let (value, samples, against) = (None, None, None);
+        Self { verdict, value, samples, against, detail, figures: Vec::new(), kept: None }
+    }
+
+    /// The verdict alone, for where figures must not go; in these words.
+    pub fn without_figures(&self, detail: impl Into<String>) -> Self {
+        Self::new(self.verdict, detail)
+    }
+}
+
+/// A figure that a verdict rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// What it is, such as `logE`.
+    pub name: String,
+    /// The number.
+    #[serde(with = "figure")]
+    pub value: f64,
+}
+
+/// What one measurement leaves to the judgement of later ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kept {
+    /// A sample of the release, and the control's of the same instant where it is measured beside it.
+    Sample {
+        /// The release's.
+        #[serde(with = "figure")]
+        experiment: f64,
+        /// The control's.
+        #[serde(with = "figure::option", default)]
+        control: Option<f64>,
+    },
+    /// What was counted since the measurement before.
+    Counted(Interval),
+}
+
+/// What is asked once, and judged with from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Taken {
+    /// The control's samples from before the deploy.
+    Control(Vec<f64>),
+    /// The overdispersion of the stable population's errors.
+    Phi(f64),
+}
+
+impl Taken {
+    /// What kind of thing it is, without its figures.
+    pub fn without_figures(&self) -> Self {
+        match self {
+            Taken::Control(_) => Taken::Control(Vec::new()),
+            Taken::Phi(_) => Taken::Phi(f64::NAN),
+        }
+    }
 }
 
 /// What a gate says. Only Pass advances.

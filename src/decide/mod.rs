@@ -8,6 +8,7 @@ pub mod fact;
 pub mod gate;
 pub mod lane;
 mod operator;
+pub mod part;
 pub mod phase;
 mod rollback;
 mod rollout;

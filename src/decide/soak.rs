@@ -6,8 +6,10 @@ use super::{
     event::{Answer, Reading, Status, TargetState},
     fact::{Fact, Verdict},
     gate::{
-        judge,
+        About, Given, judge,
         query::{Vars, render},
+        rule_of,
+        sequential::tests_of,
     },
     rollback::newer_on,
     waiting::waiting_on,
@@ -18,7 +20,7 @@ use crate::{
     model::{
         policy::{Baseline, Gate, Judge, OnBreach, OnNoData},
         ring::{Artifact, Cluster, Ring},
-        time::{Mono, Span},
+        time::{Mono, Now, Span},
     },
 };
 
@@ -61,9 +63,26 @@ impl Draft {
             return self.fact(Fact::MeasureDropped { plan: self.plan.clone(), key });
         };
         let place = (asked.cluster.clone(), asked.gate.clone());
-        let known = run.gates.get(&place).and_then(|gate| gate.baseline);
+        let unknown = GateRun::default();
+        let state = run.gates.get(&place).unwrap_or(&unknown);
+        let known = state.baseline;
+        let given = Given {
+            baseline: known,
+            parts: &asked.parts,
+            tests: tests_of(declared),
+            ..Given::new(gate, &state.history, deployed.wall, self.now.wall)
+        };
+        let (judged, taken) = judge(&given, answer);
         let (cluster, name) = place;
-        let judged = judge(gate, answer, known, deployed.wall, self.now.wall);
+        if let Some(taken) = taken {
+            self.fact(Fact::HistoryTaken {
+                release: id.clone(),
+                ring: ring.clone(),
+                cluster: cluster.clone(),
+                gate: name.clone(),
+                taken,
+            })?;
+        }
         if let (None, Some(Reading::Value { value, .. })) = (known, &answer.baseline) {
             self.fact(Fact::BaselineTaken {
                 release: id.clone(),
@@ -307,15 +326,9 @@ impl Draft {
                 let place = (cluster.name.clone(), gate.name.clone());
                 let Some(state) = run.gates.get(&place) else { continue };
                 if state.asked.is_none() && state.due <= self.now.mono {
-                    let deployed = here.deployed.map(|at| at.wall);
-                    due.extend(measure(release, run, ring, cluster, gate, state).map(|measure| {
-                        let relative = matches!(
-                            gate.judge,
-                            Judge::Relative { baseline: Baseline::Before, .. }
-                        );
-                        let baseline_at = deployed.filter(|_| relative && state.baseline.is_none());
-                        Measure { baseline_at, ..measure }
-                    }));
+                    let Some(deployed) = here.deployed else { continue };
+                    let asking = Asking { release, run, ring, cluster, gate, state, deployed };
+                    due.extend(asking.measure(self.now));
                 }
             }
         }
@@ -369,18 +382,9 @@ fn no_data_for_too_long(ring: &Ring, run: &RingRun, now: Mono) -> Option<String>
     over.map(|(_, cause)| cause)
 }
 
-/// The measurement of `gate` on `cluster` that is due; nothing where the cluster has no such source,
-/// which `check` refuses: the ring then never passes.
-fn measure(
-    release: &Release,
-    run: &RingRun,
-    ring: &Ring,
-    cluster: &Cluster,
-    gate: &Gate,
-    state: &GateRun,
-) -> Option<Measure> {
-    let source = cluster.metrics.iter().find(|source| source.name == gate.provider)?;
-    let vars = Vars {
+/// What a query's placeholders stand for; `interval` is the length of time that it looks back over.
+fn vars(release: &Release, ring: &Ring, cluster: &Cluster, interval: Span) -> Vars {
+    Vars {
         plan: release.id.plan.clone(),
         ring: ring.name.clone(),
         cluster: cluster.name.clone(),
@@ -390,23 +394,79 @@ fn measure(
         digest: release.artifact.digest().unwrap_or_default().into(),
         namespace: release.plan.target.namespace.clone(),
         target: release.plan.target.name.clone(),
-        interval: gate.interval,
-    };
-    let language = source.kind.language();
-    let (attempt, n) = (run.attempt, state.asks + 1);
-    let place = format!("{}/{}/{}/{attempt}", release.id, ring.name, cluster.name);
-    Some(Measure {
-        key: format!("{place}/{}/{n}", gate.name).into(),
-        release: release.id.clone(),
-        ring: ring.name.clone(),
-        attempt,
-        cluster: cluster.name.clone(),
-        gate: gate.name.clone(),
-        source: source.clone(),
-        query: render(&gate.query, language, &vars),
-        samples: gate.samples.as_ref().map(|samples| render(samples, language, &vars)),
-        baseline_at: None,
-        due: state.due,
-        timeout: TIMEOUT,
-    })
+        interval,
+    }
+}
+
+/// A gate that is due on a cluster.
+struct Asking<'a> {
+    release: &'a Release,
+    run: &'a RingRun,
+    ring: &'a Ring,
+    cluster: &'a Cluster,
+    gate: &'a Gate,
+    state: &'a GateRun,
+    deployed: Now,
+}
+
+impl Asking<'_> {
+    /// The measurement; nothing where the cluster has no such source, which `check` refuses: the ring
+    /// then never passes.
+    fn measure(&self, now: Now) -> Option<Measure> {
+        let Self { release, run, ring, cluster, gate, state, deployed } = *self;
+        let source = cluster.metrics.iter().find(|source| source.name == gate.provider);
+        if source.is_none() && gate.judge.reads_source() {
+            return None;
+        }
+        let over = self.since_last(now);
+        let vars = vars(release, ring, cluster, over);
+        let about = About {
+            plan: &release.plan,
+            ring,
+            cluster,
+            gate,
+            source,
+            vars: &vars,
+            over,
+            history: &state.history,
+            deployed: deployed.wall,
+            now: now.wall,
+        };
+        let before = matches!(gate.judge, Judge::Relative { baseline: Baseline::Before, .. });
+        let (attempt, n) = (run.attempt, state.asks + 1);
+        let place = format!("{}/{}/{}/{attempt}", release.id, ring.name, cluster.name);
+        let samples = gate.samples.as_ref().filter(|_| source.is_some());
+        Some(Measure {
+            key: format!("{place}/{}/{n}", gate.name).into(),
+            release: release.id.clone(),
+            ring: ring.name.clone(),
+            attempt,
+            cluster: cluster.name.clone(),
+            gate: gate.name.clone(),
+            source: source.filter(|_| gate.judge.reads_value() || samples.is_some()).cloned(),
+            query: source.filter(|_| gate.judge.reads_value()).map_or_else(String::new, |source| {
+                render(&gate.query, source.kind.language(), &vars)
+            }),
+            samples: source
+                .zip(samples)
+                .map(|(source, samples)| render(samples, source.kind.language(), &vars)),
+            baseline_at: (before && state.baseline.is_none()).then_some(deployed.wall),
+            due: state.due,
+            timeout: TIMEOUT,
+            parts: rule_of(&gate.judge).asks(&about),
+        })
+    }
+
+    /// The time since the measurement that counted last, so that nothing is counted twice; an interval
+    /// for the first. What lies further back than two intervals was not observed, and is not counted.
+    fn since_last(&self, now: Now) -> Span {
+        let interval = self.gate.interval;
+        let Some(last) = self.state.counted else { return interval };
+        let passed = now.mono.since(last).min(interval * 2 + LATE);
+        // Whole seconds: the same question at the same time is then the same text.
+        match passed.0 < 10_000 {
+            true => passed,
+            false => Span::seconds((passed.0 + 500) / 1_000),
+        }
+    }
 }

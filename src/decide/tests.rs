@@ -52,6 +52,7 @@ fn gate() -> Gate {
         max_age: Span::minutes(3),
         required: true,
         unit: None,
+        traffic: None,
     }
 }
 
@@ -211,7 +212,7 @@ impl Bench {
     }
 
     fn answer(&mut self, key: &str, value: Reading) -> Vec<String> {
-        let answer = Answer { value, samples: None, baseline: None };
+        let answer = Answer { value, samples: None, baseline: None, parts: Vec::new() };
         self.tell(Event::Measured { plan: "search".into(), key: key.into(), answer })
     }
 

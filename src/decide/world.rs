@@ -18,6 +18,7 @@ use super::{
     command::{Command, Measure, Write},
     event::{Actor, Scope, TargetState},
     fact::{Debt, Fact, Judged, Reply, Verdict},
+    gate::{history::History, sequential},
     soak::LATE,
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     },
     model::{
         plan::Plan,
-        policy::Gate,
+        policy::{Gate, Judge},
         residency::{Demand, Territory},
         ring::{Artifact, Ring},
         time::{Mono, Now, Span},
@@ -197,7 +198,7 @@ impl World {
             }
             Command::Measure(measure) => self.quietly(command.plan(), |world| {
                 intended(world);
-                world.intend_measure(measure)
+                world.intend_measure(measure, at)
             }),
         }
     }
@@ -239,11 +240,12 @@ impl World {
         Ok(())
     }
 
-    fn intend_measure(&mut self, measure: &Measure) -> Result<(), Illegal> {
+    fn intend_measure(&mut self, measure: &Measure, at: Now) -> Result<(), Illegal> {
         let run = self.run_mut(&measure.release, &measure.ring)?;
         let gate = run.gates.entry((measure.cluster.clone(), measure.gate.clone())).or_default();
         gate.asked = Some(measure.key.clone());
         gate.asks += 1;
+        gate.asked_at = at.mono;
         Ok(())
     }
 
@@ -375,7 +377,14 @@ impl World {
                 for (cluster, here) in &mut run.clusters {
                     let target = plan.as_ref().and_then(|plan| plan.targets.get(cluster));
                     let seen = target.and_then(|t| t.state.as_ref()?.revision.clone());
-                    here.revision = seen.or_else(|| here.revision.take());
+                    let Some(seen) = seen else { continue };
+                    // What was measured says nothing of what runs now; of the same, it says as much
+                    // as before: a reset forgives no evidence.
+                    if here.revision.as_ref().is_some_and(|before| *before != seen) {
+                        let gates = run.gates.iter_mut().filter(|((c, _), _)| c == cluster);
+                        gates.for_each(|(_, gate)| gate.history = History::default());
+                    }
+                    here.revision = Some(seen);
                 }
             }
             Fact::Measured { release, ring, cluster, gate, key, judged } => {
@@ -385,6 +394,11 @@ impl World {
                 let run = self.run_mut(release, ring)?;
                 run.gates.entry((cluster.clone(), gate.clone())).or_default().baseline =
                     Some(*value);
+            }
+            Fact::HistoryTaken { release, ring, cluster, gate, taken } => {
+                let run = self.run_mut(release, ring)?;
+                let gate = run.gates.entry((cluster.clone(), gate.clone())).or_default();
+                gate.history.take(taken);
             }
             Fact::RingPassed { release, ring } => self.pass(release, ring, at)?,
             Fact::WatchEnded { release, ring } => self.run_mut(release, ring)?.watched = false,
@@ -633,8 +647,9 @@ impl World {
         at: Now,
     ) -> Result<(), Illegal> {
         let asked = self.plan_mut(&release.plan).in_flight.remove(key);
-        let gates = &self.ring(release, ring)?.policy.gates;
-        let gate = gates.iter().find(|g| g.name == *name).cloned();
+        let declared = self.ring(release, ring)?;
+        let tests = sequential::tests_of(declared);
+        let gate = declared.policy.gates.iter().find(|g| g.name == *name).cloned();
         let gate = gate.ok_or_else(|| Illegal { what: format!("a measurement of {name}") })?;
         let due = match asked.as_deref() {
             Some(Command::Measure(measure)) => measure.due,
@@ -654,6 +669,24 @@ impl World {
         };
         state.count(judged.verdict, due.min(at.mono));
         state.total_samples += judged.samples.unwrap_or(0.0);
+        if judged.samples.is_some() || judged.kept.is_some() {
+            state.counted = Some(state.asked_at);
+        }
+        if let Some(kept) = &judged.kept {
+            state.history.keep(kept, |history| match &gate.judge {
+                Judge::Sequential(declared) => {
+                    let phi = declared.phi.or(history.phi)?;
+                    Some(sequential::rules(declared, phi, tests))
+                }
+                Judge::Threshold { .. }
+                | Judge::Relative { .. }
+                | Judge::MannWhitney(_)
+                | Judge::BurnRate(_)
+                | Judge::Alerts(_)
+                | Judge::Webhook
+                | Judge::Kubernetes(_) => None,
+            });
+        }
         state.latest = Some((judged.clone(), at));
         if let Some(debt) = run.debts.get_mut(&Debt::Gate(name.clone())) {
             debt.see(cluster, judged.verdict, gate.interval * 2 + LATE, at.mono);
@@ -832,6 +865,7 @@ fn forget<'a>(
 fn ticks(fact: &Fact) -> Option<&PlanName> {
     if let Fact::Measured { release, .. }
     | Fact::BaselineTaken { release, .. }
+    | Fact::HistoryTaken { release, .. }
     | Fact::SoakCredited { release, .. } = fact
     {
         Some(&release.plan)

@@ -4,6 +4,7 @@ pub mod blocs;
 pub mod calendar;
 pub mod check;
 pub mod graph;
+pub mod judge;
 pub mod lane;
 pub mod language;
 pub mod limits;

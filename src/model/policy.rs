@@ -4,7 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{calendar::Calendar, residency::Territory, time::Span};
+use super::{
+    calendar::Calendar,
+    judge::{Alerts, BurnRate, Kubernetes, MannWhitney, Sequential, Traffic},
+    residency::Territory,
+    time::Span,
+};
 use crate::ids::{GateName, PolicyName, RingName};
 
 /// A `RingPolicy` with all that it extends folded in.
@@ -152,7 +157,8 @@ pub struct Gate {
     pub signal: Signal,
     /// The metric source of that name on each cluster.
     pub provider: String,
-    /// The query, with the template's arguments put in and the built-in ones still open.
+    /// The query, with the template's arguments put in and the built-in ones still open; empty where
+    /// its judge reads no such number.
     pub query: String,
     /// The query for the number of samples behind one measurement.
     pub samples: Option<String>,
@@ -182,6 +188,9 @@ pub struct Gate {
     pub required: bool,
     /// For display only.
     pub unit: Option<String>,
+    /// The traffic that it may count on in one cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
 }
 
 /// The placeholders of a query that the core fills in when it measures; a template's own arguments are
@@ -246,6 +255,59 @@ pub enum Judge {
         /// Differences up to this, in the unit of the measurement, are ignored.
         floor: f64,
     },
+    /// Samples of the release against samples of a control.
+    MannWhitney(MannWhitney),
+    /// Errors out of requests against the stable population's, at every peek.
+    Sequential(Sequential),
+    /// Burn rates of a service level objective.
+    BurnRate(BurnRate),
+    /// No alert that matches fires.
+    Alerts(Alerts),
+    /// A webhook says so; the gate's provider is its name in the server's settings.
+    Webhook,
+    /// The targets' pods do well.
+    Kubernetes(Kubernetes),
+}
+
+impl Judge {
+    /// Whether it judges the one number that its gate's query gives.
+    pub fn reads_value(&self) -> bool {
+        match self {
+            Judge::Threshold { .. } | Judge::Relative { .. } | Judge::MannWhitney(_) => true,
+            Judge::Sequential(_)
+            | Judge::BurnRate(_)
+            | Judge::Alerts(_)
+            | Judge::Webhook
+            | Judge::Kubernetes(_) => false,
+        }
+    }
+
+    /// Whether it asks a metric source that each cluster must have.
+    pub fn reads_source(&self) -> bool {
+        match self {
+            Judge::Threshold { .. }
+            | Judge::Relative { .. }
+            | Judge::MannWhitney(_)
+            | Judge::Sequential(_)
+            | Judge::BurnRate(_)
+            | Judge::Alerts(_) => true,
+            Judge::Webhook | Judge::Kubernetes(_) => false,
+        }
+    }
+
+    /// Its name in a declaration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Judge::Threshold { .. } => "threshold",
+            Judge::Relative { .. } => "relative",
+            Judge::MannWhitney(_) => "mannWhitney",
+            Judge::Sequential(_) => "sequential",
+            Judge::BurnRate(_) => "burnRate",
+            Judge::Alerts(_) => "alerts",
+            Judge::Webhook => "webhook",
+            Judge::Kubernetes(_) => "kubernetes",
+        }
+    }
 }
 
 /// What a relative gate is compared with.

@@ -400,6 +400,12 @@ fn judged_on(plan: &Plan, ring: &RingName, other: &RingName) -> bool {
     gates.iter().any(|gate| match &gate.judge {
         Judge::Relative { baseline: Baseline::Ring(name), .. } => name == other,
         Judge::Relative { baseline: Baseline::Before | Baseline::Stable(_), .. }
-        | Judge::Threshold { .. } => false,
+        | Judge::Threshold { .. }
+        | Judge::MannWhitney(_)
+        | Judge::Sequential(_)
+        | Judge::BurnRate(_)
+        | Judge::Alerts(_)
+        | Judge::Webhook
+        | Judge::Kubernetes(_) => false,
     })
 }

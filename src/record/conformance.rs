@@ -235,11 +235,9 @@ fn every_figure_survives_to_the_last_bit(place: &dyn Place) {
     config.failure_persistence = None;
     proptest!(config, |(figures in figures)| {
         let judged = |value: &f64| Judged {
-            verdict: Verdict::Pass,
             value: Some(*value),
-            samples: None,
             against: Some(-value),
-            detail: String::new(),
+            ..Judged::new(Verdict::Pass, "")
         };
         let facts = figures.iter().map(judged).map(|judged| Fact::Measured {
             release: ReleaseId::new("checkout", "2.14.0"),

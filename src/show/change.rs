@@ -194,6 +194,7 @@ impl<'a> About<'a> {
             Fact::Measured { release, ring, .. } => Self::ring("measured", release, ring),
             Fact::MeasureDropped { plan, .. } => Self::plan("measureDropped", plan).quiet(),
             Fact::BaselineTaken { release, ring, .. } => Self::ring("baselineTaken", release, ring),
+            Fact::HistoryTaken { release, ring, .. } => Self::ring("historyTaken", release, ring),
             Fact::RingPassed { release, ring } => Self::ring("ringPassed", release, ring),
             Fact::WatchEnded { release, ring } => Self::ring("watchEnded", release, ring),
             Fact::RingFailed { release, ring, .. } => Self::ring("ringFailed", release, ring),

@@ -56,6 +56,7 @@ pub(super) fn gate(name: &str, max: f64) -> Gate {
         max_age: Span::minutes(3),
         required: true,
         unit: Some("s".into()),
+        traffic: None,
     }
 }
 
@@ -172,11 +173,10 @@ pub(super) fn actor(name: &str) -> Actor {
 
 pub(super) fn judged(verdict: Verdict, value: f64, detail: &str) -> Judged {
     Judged {
-        verdict,
         value: Some(value),
         samples: Some(5000.0),
         against: Some(0.4),
-        detail: detail.into(),
+        ..Judged::new(verdict, detail)
     }
 }
 

@@ -301,6 +301,7 @@ impl<'a> Step<'a> {
             | Fact::RollbackQueued { .. }
             | Fact::RollbackHastened { .. }
             | Fact::LimitsSet { .. }
+            | Fact::HistoryTaken { .. }
             | Fact::ClusterRestored { .. }
             | Fact::ClusterStuck { .. }
             | Fact::Aborted { .. }

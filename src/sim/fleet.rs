@@ -13,6 +13,8 @@ use crate::{
     decide::{
         command::{Measure, Write},
         event::{Answer, Event, Outcome, Reading, Status, TargetState},
+        fact::Verdict,
+        part::{Alert, Ask, Part, Role, Sample, Told, Workload},
     },
     ids::{ClusterName, GateName, IdempotencyKey, PlanName},
     model::{ring::Artifact, time::Span},
@@ -77,6 +79,8 @@ pub struct Series {
     pub cluster: Option<ClusterName>,
     /// For which plan; for all where none is named.
     pub plan: Option<PlanName>,
+    /// What it answers of: the gate's own query, or a part of what its judge asks.
+    pub role: Option<Role>,
     /// What the query answers.
     pub values: Values,
     /// What the samples query answers; plenty where nothing is said.
@@ -320,7 +324,7 @@ impl Fleet {
             if unreachable {
                 return Reading::Error(UNREACHABLE.into());
             }
-            let series = self.series_for(plan, gate, cluster, at);
+            let series = self.series_for(plan, gate, None, cluster, at);
             let point = match (series, which) {
                 (Some(series), Which::Value) => series.at(&series.values, at, interval),
                 (None, Which::Value) => Point::Absent,
@@ -329,32 +333,131 @@ impl Fleet {
                     values.map_or(Point::Value(PLENTY), |(s, values)| s.at(values, at, interval))
                 }
             };
-            match point {
-                Point::Value(value) => Reading::Value { value, at: true_of },
-                Point::Absent => Reading::Absent,
-                Point::Error => Reading::Error("the metric source did not answer".into()),
-            }
+            reading(point, true_of)
         };
+        let value = measure.source.as_ref().filter(|_| !measure.query.is_empty());
         let answer = Answer {
-            value: read(now, wall, Which::Value),
+            value: value.map_or(Reading::Absent, |_| read(now, wall, Which::Value)),
             samples: measure.samples.as_ref().map(|_| read(now, wall, Which::Samples)),
             baseline: baseline
                 .zip(measure.baseline_at)
                 .map(|(at, true_of)| read(at, true_of, Which::Value)),
+            parts: measure
+                .parts
+                .iter()
+                .map(|part| match unreachable {
+                    true => Told::Error(UNREACHABLE.into()),
+                    false => self.tell(measure, part, interval, (now, wall)),
+                })
+                .collect(),
         };
         let (plan, key) = (plan.clone(), measure.key.clone());
         self.schedule(now, Due::Say(Event::Measured { plan, key, answer }));
+    }
+
+    /// What is told of a part. Counts are summed over the time that they look back over; a webhook's
+    /// series is 1 for Pass and 0 for Fail, an alerts' series how many fire that match, and one of
+    /// `kubernetes` how often containers restarted.
+    fn tell(
+        &self,
+        measure: &Measure,
+        part: &Part,
+        interval: Span,
+        (now, wall): (Span, Timestamp),
+    ) -> Told {
+        let (plan, gate) = (&measure.release.plan, &measure.gate);
+        let point = |role, cluster: &ClusterName, at: Span| match self
+            .series_for(plan, gate, role, cluster, at)
+        {
+            Some(series) => series.at(&series.values, at, interval),
+            None => Point::Absent,
+        };
+        let here = &measure.cluster;
+        match (&part.ask, part.role) {
+            // Another ring is asked the gate's own query; a stable population one of its own.
+            (Ask::Number { cluster, .. }, Role::Stable) => {
+                let role = (cluster == here).then_some(Role::Stable);
+                Told::Number(reading(point(role, cluster, now), wall))
+            }
+            (Ask::Number { cluster, over, .. }, role) => {
+                let series = self.series_for(plan, gate, Some(role), cluster, now);
+                let every = series.and_then(|s| s.every).unwrap_or(interval).0.max(1);
+                let steps = over.map_or(1, |over| (over.0 / every).max(1));
+                let mut sum = Point::Absent;
+                for step in 0..steps {
+                    let Some(at) = now.0.checked_sub(step * every) else { break };
+                    sum = match (sum, point(Some(role), cluster, Span(at))) {
+                        (Point::Error, _) | (_, Point::Error) => Point::Error,
+                        (Point::Value(sum), Point::Value(value)) => Point::Value(sum + value),
+                        (Point::Absent, other) | (other, Point::Absent) => other,
+                    };
+                }
+                Told::Number(reading(sum, wall))
+            }
+            (Ask::Range { from, to, step, .. }, role) => {
+                let history = role == Role::StableHistory;
+                let role = history.then_some(Role::StableErrors);
+                let mut samples = Vec::new();
+                let mut at = *from;
+                while at <= *to {
+                    let ago = u64::try_from(wall.duration_since(at).as_millis()).unwrap_or(0);
+                    // Before the beginning everything was as it is at the beginning.
+                    let then = now.saturating_sub(Span(ago));
+                    match point(role, here, then) {
+                        Point::Value(value) => samples.push(Sample { at, value }),
+                        Point::Absent => {}
+                        Point::Error => return Told::Error(SILENT.into()),
+                    }
+                    let Ok(next) = at.checked_add(step.to_signed()) else { break };
+                    at = next;
+                }
+                Told::Range(samples)
+            }
+            (Ask::Alerts { matchers, .. }, role) => match point(Some(role), here, now) {
+                Point::Value(firing) => {
+                    let labels = matchers.clone();
+                    Told::Alerts(vec![Alert { labels }; firing.max(0.0) as usize])
+                }
+                Point::Absent => Told::Alerts(Vec::new()),
+                Point::Error => Told::Error(SILENT.into()),
+            },
+            (Ask::Webhook { .. }, role) => match point(Some(role), here, now) {
+                Point::Value(word) => {
+                    let verdict = if word > 0.0 { Verdict::Pass } else { Verdict::Fail };
+                    Told::Ruled { verdict, detail: String::new() }
+                }
+                Point::Absent => {
+                    Told::Ruled { verdict: Verdict::Insufficient, detail: String::new() }
+                }
+                Point::Error => Told::Error(SILENT.into()),
+            },
+            (Ask::Workload { .. }, role) => {
+                let Some(target) = self.targets.get(&(plan.clone(), here.clone())) else {
+                    return Told::Error("it does not exist".into());
+                };
+                let shaky = self.site(here, |site| site.unready.iter().any(|s| s.covers(now)));
+                let restarts = match point(Some(role), here, now) {
+                    Point::Value(restarts) => restarts.max(0.0) as u32,
+                    Point::Absent => 0,
+                    Point::Error => return Told::Error(SILENT.into()),
+                };
+                let ready = if target.rolled_out && !shaky { 2 } else { 1 };
+                Told::Workload(Workload { wanted: 2, ready, restarts, crash_loops: 0 })
+            }
+        }
     }
 
     fn series_for(
         &self,
         plan: &PlanName,
         gate: &GateName,
+        role: Option<Role>,
         cluster: &ClusterName,
         at: Span,
     ) -> Option<&Series> {
         let begun = self.series.iter().filter(|s| {
             s.gate == *gate
+                && s.role == role
                 && s.from <= at
                 && s.cluster.as_ref().is_none_or(|c| c == cluster)
                 && s.plan.as_ref().is_none_or(|p| p == plan)
@@ -397,6 +500,15 @@ impl Fleet {
     }
 }
 
+fn reading(point: Point, at: Timestamp) -> Reading {
+    match point {
+        Point::Value(value) => Reading::Value { value, at },
+        Point::Absent => Reading::Absent,
+        Point::Error => Reading::Error(SILENT.into()),
+    }
+}
+
+const SILENT: &str = "the metric source did not answer";
 const UNREACHABLE: &str = "the cluster cannot be reached";
 
 #[derive(Clone, Copy)]

@@ -21,8 +21,8 @@ use ringward::{
     decide::{
         command::Measure,
         event::{Answer, Reading},
-        fact::Verdict,
-        gate::judge,
+        fact::{Judged, Verdict},
+        gate::{self, Given, history::History},
     },
     ids::ReleaseId,
     model::{
@@ -173,12 +173,13 @@ impl Asker {
             attempt: 1,
             cluster: "c".into(),
             gate: "gate".into(),
-            source: self.source.clone(),
+            source: Some(self.source.clone()),
             query: query.into(),
             samples: samples.map(Into::into),
             baseline_at: at,
             due: Mono(0),
             timeout: Span::seconds(5),
+            parts: Vec::new(),
         };
         self.metrics.measure(&measure).await
     }
@@ -219,6 +220,12 @@ fn at(reading: &Reading) -> Timestamp {
     }
 }
 
+/// One measurement of a gate of which nothing is known.
+fn judge(gate: &Gate, answer: &Answer, deployed: Timestamp, now: Timestamp) -> Judged {
+    let history = History::default();
+    gate::judge(&Given::new(gate, &history, deployed, now), answer).0
+}
+
 fn gate(judge: Judge) -> Gate {
     Gate {
         name: "gate".into(),
@@ -239,6 +246,7 @@ fn gate(judge: Judge) -> Gate {
         max_age: Span::seconds(10),
         required: true,
         unit: None,
+        traffic: None,
     }
 }
 
@@ -310,7 +318,7 @@ async fn prometheus_is_read_as_it_is() {
         direction: Direction::Increase,
         floor: 0.02,
     });
-    let judged = judge(&relative, &answer, None, at(&before), at(&after));
+    let judged = judge(&relative, &answer, at(&before), at(&after));
     assert_eq!(judged.verdict, Verdict::Fail, "{judged:?}");
     assert_eq!(judged.detail, "0.9 against 0.1, worse by 800% > 50%");
 
@@ -318,7 +326,7 @@ async fn prometheus_is_read_as_it_is() {
     let threshold = gate(Judge::Threshold { min: None, max: Some(0.05) });
     let verdict = async || {
         let answer = asker.measure(FAILING, Some(SAMPLES), None).await;
-        judge(&threshold, &answer, None, at(&before), clock.now().wall)
+        judge(&threshold, &answer, at(&before), clock.now().wall)
     };
     asker.until(SAMPLES, |r| matches!(r, Reading::Value { value, .. } if *value > 100.0)).await;
     let healthy = verdict().await;
@@ -331,7 +339,7 @@ async fn prometheus_is_read_as_it_is() {
     // Before the deploy, everything is Absent.
     let later = clock.now().wall + Duration::from_secs(5);
     let answer = asker.measure(FAILING, Some(SAMPLES), None).await;
-    assert_eq!(judge(&threshold, &answer, None, later, later).verdict, Verdict::Absent);
+    assert_eq!(judge(&threshold, &answer, later, later).verdict, Verdict::Absent);
 
     // An exporter that stops leaves no stale numbers behind.
     exporter.stop().await;

@@ -133,7 +133,7 @@ impl Measurer for Fleet {
         async move {
             // A measurement has no epoch, and every end of it but in time is the measurer's to say.
             let _ = self.attempt(&key, 0).await;
-            Answer { value: Reading::Absent, samples: None, baseline: None }
+            Answer { value: Reading::Absent, samples: None, baseline: None, parts: Vec::new() }
         }
         .boxed()
     }
@@ -233,17 +233,18 @@ fn measure(endpoint: &str, key: &str) -> Measure {
         attempt: 1,
         cluster: "eu".into(),
         gate: "errors".into(),
-        source: MetricSource {
+        source: Some(MetricSource {
             name: "main".into(),
             kind: ProviderKind::Prometheus,
             url: endpoint.into(),
             jurisdiction: None,
-        },
+        }),
         query: "up".into(),
         samples: None,
         baseline_at: None,
         due: Mono(0),
         timeout: Span(60_000),
+        parts: Vec::new(),
     }
 }
 

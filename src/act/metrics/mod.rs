@@ -46,6 +46,7 @@ use crate::{
     decide::{
         command::Measure,
         event::{Answer, Reading},
+        part::{self, Ask, Part, Told},
     },
     model::{
         ring::{MetricSource, ProviderKind},
@@ -147,16 +148,52 @@ fn provider(kind: &ProviderKind) -> Box<dyn Provider + '_> {
 impl Measurer for Metrics {
     fn measure(&self, measure: &Measure) -> BoxFuture<'_, Answer> {
         let Measure { source, query, samples, baseline_at, timeout, .. } = measure;
-        let ask = |query: &str, when| self.ask(source, query, when, *timeout);
-        let value = ask(query, When::Now);
-        let samples = samples.as_deref().map(|samples| ask(samples, When::Now));
-        let baseline = baseline_at.map(|at| ask(query, When::At(at)));
+        let ask = |query: &str, when| Some(self.ask(source.as_ref()?, query, when, *timeout));
+        let asked = Some(query).filter(|query| !query.is_empty());
+        let value = asked.and_then(|query| ask(query, When::Now));
+        let samples = samples.as_deref().and_then(|samples| ask(samples, When::Now));
+        let baseline = baseline_at.and_then(|at| ask(query, When::At(at)));
+        let parts: Vec<_> = measure.parts.iter().map(|part| self.part(part, *timeout)).collect();
         async move {
-            let (value, samples, baseline) =
-                futures::join!(value, optional(samples), optional(baseline));
-            Answer { value, samples, baseline }
+            let (value, samples, baseline, parts) = futures::join!(
+                optional(value),
+                optional(samples),
+                optional(baseline),
+                futures::future::join_all(parts)
+            );
+            // Where no number is asked for, none is there.
+            Answer { value: value.unwrap_or(Reading::Absent), samples, baseline, parts }
         }
         .boxed()
+    }
+}
+
+impl Metrics {
+    fn part(&self, part: &Part, timeout: Span) -> BoxFuture<'static, Told> {
+        match &part.ask {
+            Ask::Number { source, query, .. } => {
+                let asked = self.ask(source, query, When::Now, timeout);
+                async move { Told::Number(asked.await) }.boxed()
+            }
+            Ask::Range { source, query, from, to, step } => {
+                let asked = self.range(source, query, (*from, *to, *step), timeout);
+                async move {
+                    match asked.await {
+                        Ok(samples) => Told::Range(
+                            samples
+                                .into_iter()
+                                .map(|Sample { at, value }| part::Sample { at, value })
+                                .collect(),
+                        ),
+                        Err(why) => Told::Error(why),
+                    }
+                }
+                .boxed()
+            }
+            Ask::Alerts { .. } | Ask::Webhook { .. } | Ask::Workload { .. } => {
+                async { Told::Error("it is no question for this kind of source".into()) }.boxed()
+            }
+        }
     }
 }
 

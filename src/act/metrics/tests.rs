@@ -101,17 +101,18 @@ fn measure(url: String, timeout: Span) -> Measure {
         attempt: 1,
         cluster: "c".into(),
         gate: "gate".into(),
-        source: MetricSource {
+        source: Some(MetricSource {
             name: "here".into(),
             kind: ProviderKind::Prometheus,
             url,
             jurisdiction: None,
-        },
+        }),
         query: "up{a=\"b c&d\"}".into(),
         samples: None,
         baseline_at: None,
         due: Mono(0),
         timeout,
+        parts: Vec::new(),
     }
 }
 

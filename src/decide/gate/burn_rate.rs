@@ -4,8 +4,18 @@
 //! exactly at the end of the objective's period. A pair of windows fails when the burn rates over both
 //! are above its limit: the long one shows that it matters, the short one that it still goes on.
 
-use super::{Ruling, figures::Figures};
-use crate::{decide::fact::Verdict, model::time::Span};
+use super::{
+    About, Given, Rule, Ruling, Unusable,
+    figures::{Figures, figure},
+};
+pub use crate::model::judge::{Pair, USUAL_WINDOWS as USUAL};
+use crate::{
+    decide::{
+        fact::Verdict,
+        part::{Part, Role},
+    },
+    model::{judge::BurnRate, time::Span},
+};
 
 /// What is judged.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,23 +27,6 @@ pub struct Rules {
     /// Fewer requests than this in a pair's long window make it Insufficient.
     pub min_samples: f64,
 }
-
-/// Two windows and the burn rate that fails them, when exceeded in both.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pair {
-    /// The burn rate.
-    pub rate: f64,
-    /// The long window.
-    pub long: Span,
-    /// The short window.
-    pub short: Span,
-}
-
-/// For 99.9% over 30 days: 2% of the budget in an hour, 5% in six.
-pub const USUAL: [Pair; 2] = [
-    Pair { rate: 14.4, long: Span::minutes(60), short: Span::minutes(5) },
-    Pair { rate: 6.0, long: Span::minutes(360), short: Span::minutes(30) },
-];
 
 /// What was counted over a stretch of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,13 +69,18 @@ pub struct Outcome {
 /// A window reaches back from the end of the history over as many intervals as lie inside of it as a
 /// whole; one that is longer than the history is judged over what there is.
 pub fn judge(intervals: &[Interval], rules: &Rules) -> Outcome {
+    over(|window| counted(intervals, window), rules)
+}
+
+/// Judges what was counted over each window, which `counted` says: requests, and errors among them.
+fn over(counted: impl Fn(Span) -> (f64, f64), rules: &Rules) -> Outcome {
     let budget = 1.0 - rules.objective;
     let burns: Vec<Burn> = rules
         .pairs
         .iter()
         .map(|pair| {
-            let (requests, errors) = counted(intervals, pair.long);
-            let (recent, recent_errors) = counted(intervals, pair.short);
+            let (requests, errors) = counted(pair.long);
+            let (recent, recent_errors) = counted(pair.short);
             let rate =
                 |errors: f64, requests: f64| (requests > 0.0).then(|| errors / requests / budget);
             let (long, short) = (rate(errors, requests), rate(recent_errors, recent));
@@ -100,16 +98,67 @@ pub fn judge(intervals: &[Interval], rules: &Rules) -> Outcome {
         .into_iter()
         .find_map(|verdict| burns.iter().find(|burn| burn.verdict == verdict));
     let ruling = match decided {
-        Some(burn) => {
-            Ruling { verdict: burn.verdict, against: Some(burn.pair.rate), detail: tell(burn) }
-        }
-        None => Ruling {
-            verdict: Verdict::Error,
-            against: None,
-            detail: "no windows to judge: give at least one pair".into(),
-        },
+        Some(burn) => Ruling::new(burn.verdict, Some(burn.pair.rate), tell(burn)),
+        None => Ruling::new(Verdict::Error, None, "no windows to judge: give at least one pair"),
     };
     Outcome { ruling, burns }
+}
+
+impl Rule for BurnRate {
+    /// Each window once, and none further back than the deploy: what was before says nothing about the
+    /// release, neither for it nor against it.
+    fn asks(&self, about: &About<'_>) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for window in windows(self) {
+            let over = Some(window.min(about.since_deploy().max(about.gate.interval)));
+            let counts =
+                [(Role::Requests, &self.counts.requests), (Role::Errors, &self.counts.errors)];
+            let counts = counts.into_iter();
+            parts.extend(counts.filter_map(|(role, query)| about.number(role, query, over)));
+        }
+        parts
+    }
+
+    fn rule(&self, given: &Given<'_>) -> Result<Ruling, Unusable> {
+        let mut answers = given.numbers(&[Role::Requests, Role::Errors])?.into_iter();
+        let mut counts = Vec::new();
+        for window in windows(self) {
+            let (Some(requests), Some(errors)) = (answers.next(), answers.next()) else {
+                return Err(Unusable::error("a window was not answered"));
+            };
+            counts.push((window, requests, errors));
+        }
+        let counted = |wanted: Span| {
+            let found = counts.iter().find(|(window, ..)| *window == wanted);
+            found.map_or((0.0, 0.0), |(_, requests, errors)| (*requests, *errors))
+        };
+        let rules = Rules {
+            objective: self.objective,
+            pairs: self.windows.clone(),
+            min_samples: given.gate.min_samples.unwrap_or(0.0),
+        };
+        let outcome = over(counted, &rules);
+        let mut ruling = outcome.ruling;
+        for (window, requests, errors) in &counts {
+            ruling.figures.push(figure(&format!("requests{window}"), *requests));
+            ruling.figures.push(figure(&format!("errors{window}"), *errors));
+        }
+        for burn in &outcome.burns {
+            let rates = [(burn.pair.long, burn.long), (burn.pair.short, burn.short)];
+            for (window, rate) in rates {
+                ruling.figures.extend(rate.map(|rate| figure(&format!("burn{window}"), rate)));
+            }
+        }
+        Ok(ruling)
+    }
+}
+
+/// The windows that are asked about, each once, in this order.
+fn windows(declared: &BurnRate) -> Vec<Span> {
+    let mut windows: Vec<Span> = declared.windows.iter().flat_map(|p| [p.long, p.short]).collect();
+    windows.sort_unstable();
+    windows.dedup();
+    windows
 }
 
 /// Requests and errors in the last `window` of the history.

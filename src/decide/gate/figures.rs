@@ -1,4 +1,11 @@
-//! Numbers in the sentences of a verdict.
+//! Numbers in the sentences of a verdict, and those behind it.
+
+use crate::decide::fact::Figure;
+
+/// A figure under its name.
+pub fn figure(name: &str, value: f64) -> Figure {
+    Figure { name: name.into(), value }
+}
 
 /// Writes numbers in a gate's unit.
 #[derive(Debug, Clone, Copy)]

@@ -25,116 +25,27 @@
 //! line can be significant there, and many small ones never; use the sequential judge for those.
 
 use super::{
-    Ruling,
-    figures::Figures,
+    About, Given, Rule, Ruling, Unusable,
+    figures::{Figures, figure},
+    history::{History, MOST},
     normal::{quantile_of_upper_tail, upper_tail},
 };
-use crate::decide::fact::Verdict;
+pub use crate::model::judge::{
+    EffectLimits, EffectSize, MannWhitneyRules as Rules, Nan, Outliers, Worse,
+};
+use crate::{
+    decide::{
+        fact::{Kept, Taken, Verdict},
+        part::{Part, Role, Told},
+    },
+    model::{
+        judge::{Control, MannWhitney},
+        time::Span,
+    },
+};
 
 /// More differences than this are refused: they are held in memory all at once.
 pub const MOST_PAIRS: usize = 10_000_000;
-
-/// How two sides are compared.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rules {
-    /// Which class fails.
-    pub direction: Worse,
-    /// The share of the estimated shift that the whole interval must exceed.
-    pub tolerance: f64,
-    /// The confidence of the interval, between 0 and 1.
-    pub confidence: f64,
-    /// How large the difference must be, however certain it is.
-    pub effect: EffectLimits,
-    /// What becomes of samples that are not a number.
-    pub nan: Nan,
-    /// What becomes of samples far from the others.
-    pub outliers: Outliers,
-    /// Fewer samples than this on either side are Insufficient; never less than one.
-    pub min_samples: usize,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            direction: Worse::Either,
-            tolerance: 0.25,
-            confidence: 0.98,
-            effect: EffectLimits::default(),
-            nan: Nan::Remove,
-            outliers: Outliers::Keep,
-            min_samples: 1,
-        }
-    }
-}
-
-/// Which way of differing from the control is worse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Worse {
-    /// Higher.
-    Increase,
-    /// Lower.
-    Decrease,
-    /// Both.
-    Either,
-}
-
-/// How large an effect must be; each limit is inclusive, and skipped where the effect is undefined.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct EffectLimits {
-    /// How it is measured.
-    pub measure: EffectSize,
-    /// The least that is High; by default that of no effect.
-    pub allowed_increase: Option<f64>,
-    /// The most that is Low; by default that of no effect.
-    pub allowed_decrease: Option<f64>,
-    /// The least that makes a High critical; by default none does.
-    pub critical_increase: Option<f64>,
-    /// The most that makes a Low critical; by default none does.
-    pub critical_decrease: Option<f64>,
-}
-
-/// A measure of the effect.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum EffectSize {
-    /// The experiment's mean over the control's; undefined where either is 0.
-    #[default]
-    MeanRatio,
-    /// The share of pairs in which the experiment is higher, ties counting half
-    /// (common language effect size; Vargha and Delaney 2000).
-    Cles,
-}
-
-impl EffectSize {
-    /// What it is where both sides are the same.
-    fn none(self) -> f64 {
-        match self {
-            EffectSize::MeanRatio => 1.0,
-            EffectSize::Cles => 0.5,
-        }
-    }
-}
-
-/// What becomes of samples that are not a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nan {
-    /// They are left out.
-    Remove,
-    /// They are 0: for counts that have no series while they are 0.
-    Replace,
-}
-
-/// What becomes of samples far from the others.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Outliers {
-    /// They stay.
-    Keep,
-    /// Those outside of both Tukey's fences, `factor` interquartile ranges beyond the quartiles, and
-    /// the 1st to 99th percentiles are left out.
-    Remove {
-        /// 3 is usual.
-        factor: f64,
-    },
-}
 
 /// How the experiment compares with the control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,7 +115,7 @@ pub fn judge(experiment: &[f64], control: &[f64], rules: &Rules) -> Outcome {
     if x.len() < least || y.len() < least {
         let detail = format!("{} samples against {}, fewer than {least}", x.len(), y.len());
         return Outcome {
-            ruling: Ruling { verdict: Verdict::Insufficient, against: None, detail },
+            ruling: Ruling::new(Verdict::Insufficient, None, detail),
             class: Class::Nodata,
             critical: false,
             experiment,
@@ -253,13 +164,89 @@ pub fn judge(experiment: &[f64], control: &[f64], rules: &Rules) -> Outcome {
     let [low, high, band] = Figures::new(None).tell([low, high, band]);
     let detail = format!("shift [{low}, {high}] {word} the tolerance of {band}");
     Outcome {
-        ruling: Ruling { verdict, against: Some(control.mean), detail },
+        ruling: Ruling::new(verdict, Some(control.mean), detail),
         class,
         critical,
         experiment,
         control,
         test: Some(test),
         effect,
+    }
+}
+
+impl Rule for MannWhitney {
+    fn asks(&self, about: &About<'_>) -> Vec<Part> {
+        match &self.control {
+            Control::Stable(query) => about.number(Role::Stable, query, None).into_iter().collect(),
+            Control::Before if about.history.control.is_empty() => {
+                let steps = about.ring.policy.soak.duration.0 / about.gate.interval.0.max(1) + 1;
+                let steps = steps.clamp(self.rules.min_samples as u64, MOST as u64);
+                let length = Span(about.gate.interval.0 * steps.saturating_sub(1));
+                let before = about.range(Role::Before, &about.gate.query, about.deployed, length);
+                before.into_iter().collect()
+            }
+            Control::Before => Vec::new(),
+        }
+    }
+
+    /// The samples of all measurements since the deploy, this one's included, against the control's of
+    /// the same instants or from before the deploy; of each side the newest 500.
+    fn rule(&self, given: &Given<'_>) -> Result<Ruling, Unusable> {
+        let experiment = given.value.filter(|v| v.is_finite());
+        let experiment = experiment.ok_or_else(|| Unusable::error("an infinity has no rank"))?;
+        let mut history = History::clone(given.history);
+        let (mut control, mut taken) = (None, None);
+        match &self.control {
+            Control::Stable(_) => {
+                let beside = given.number(Role::Stable)?;
+                if beside.is_infinite() {
+                    return Err(Unusable::error("stable: an infinity has no rank"));
+                }
+                control = Some(beside);
+            }
+            Control::Before if history.control.is_empty() => {
+                let before: Vec<f64> = match given.part(Role::Before) {
+                    Some(Told::Range(samples)) => {
+                        let values = samples.iter().map(|sample| sample.value);
+                        values.filter(|value| value.is_finite()).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                if before.is_empty() {
+                    return Err(Unusable::insufficient("nothing was measured before the deploy"));
+                }
+                history.take(&Taken::Control(before.clone()));
+                taken = Some(Taken::Control(before));
+            }
+            Control::Before => {}
+        }
+        let kept = Kept::Sample { experiment, control };
+        history.keep_sample(experiment, control);
+        let (x, y) = (history.experiment.make_contiguous(), history.control.make_contiguous());
+        let outcome = judge(x, y, &self.rules);
+        let mut ruling = outcome.ruling;
+        let side = |name: &'static str, side: Side| {
+            [
+                figure(&format!("{name}Samples"), side.count as f64),
+                figure(&format!("{name}Mean"), side.mean),
+            ]
+        };
+        ruling.figures.extend(side("experiment", outcome.experiment));
+        ruling.figures.extend(side("control", outcome.control));
+        if let Some(test) = outcome.test {
+            ruling.figures.extend([
+                figure("low", test.interval.0),
+                figure("high", test.interval.1),
+                figure("estimate", test.estimate),
+                figure("u", test.u),
+                figure("pValue", test.p_value),
+            ]);
+        }
+        ruling.figures.extend(outcome.effect.map(|effect| figure("effect", effect)));
+        ruling.figures.retain(|figure| !figure.value.is_nan());
+        ruling.kept = Some(kept);
+        ruling.taken = taken;
+        Ok(ruling)
     }
 }
 
@@ -290,20 +277,22 @@ pub fn test(x: &[f64], y: &[f64], confidence: f64) -> Test {
     let p_value = if spread > 0.0 { (2.0 * upper_tail(z)).min(1.0) } else { 1.0 };
 
     let mut differences: Vec<f64> = x.iter().flat_map(|x| y.iter().map(move |y| x - y)).collect();
-    differences.sort_by(f64::total_cmp);
     let within = sigma(ties_of(x) + ties_of(y));
     let z_c = quantile_of_upper_tail((1.0 - confidence) / 2.0);
     let last = ((pairs + 1.0) / 2.0).floor();
     // `clamp` leaves a whole number between 1 and the number of pairs, which is far below 2^53.
     let k = (pairs / 2.0 - 0.5 - z_c * within).ceil().clamp(1.0, last) as usize;
     let count = differences.len();
-    let estimate = f64::midpoint(differences[(count - 1) / 2], differences[count / 2]);
+    // Four places of the order are wanted, and to find each takes less than to sort them all.
+    let mut at = |place: usize| *differences.select_nth_unstable_by(place, f64::total_cmp).1;
+    let estimate = f64::midpoint(at((count - 1) / 2), at(count / 2));
+    let interval = (at(k - 1), at(count - k));
     Test {
         u,
         sigma: spread,
         z: if spread > 0.0 { z } else { f64::NAN },
         p_value,
-        interval: (differences[k - 1], differences[count - k]),
+        interval,
         estimate,
     }
 }

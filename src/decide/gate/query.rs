@@ -53,6 +53,26 @@ pub fn render(query: &str, language: Language, vars: &Vars) -> String {
     out
 }
 
+/// `text` with each built-in placeholder replaced, once, and nothing escaped: for what is compared, and
+/// is no query.
+pub fn plain(text: &str, vars: &Vars) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, (written, after))) =
+        rest.split_once("{{").and_then(|(before, open)| Some((before, open.split_once("}}")?)))
+    {
+        out.push_str(before);
+        match value(written.trim(), vars) {
+            Some(Value::Name(name)) => out.push_str(name),
+            Some(Value::Duration(span)) => out.push_str(&span.to_string()),
+            None => out.extend(["{{", written, "}}"]),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
 enum Value<'v> {
     /// A name that somebody chose.
     Name(&'v str),

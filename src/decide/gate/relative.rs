@@ -1,7 +1,55 @@
 //! Not much worse than a baseline.
 
-use super::{Ruling, figures::Figures};
-use crate::{decide::fact::Verdict, model::policy::Direction};
+use super::{
+    About, Given, Rule, Ruling, Unusable,
+    figures::{Figures, figure},
+};
+use crate::{
+    decide::{
+        fact::Verdict,
+        part::{Part, Role},
+    },
+    model::policy::{Baseline, Direction},
+};
+
+/// A comparison, and what with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relative<'a> {
+    /// What it is compared with.
+    pub baseline: &'a Baseline,
+    /// How much worse it may be.
+    pub bounds: Bounds,
+}
+
+impl Rule for Relative<'_> {
+    fn asks(&self, about: &About<'_>) -> Vec<Part> {
+        match self.baseline {
+            // It is the gate's own query, as of the deploy: the measurement asks it by itself.
+            Baseline::Before => Vec::new(),
+            Baseline::Stable(query) => {
+                about.number(Role::Stable, query, None).into_iter().collect()
+            }
+            Baseline::Ring(ring) => about.elsewhere(Role::Stable, ring),
+        }
+    }
+
+    /// Of another ring, the mean over its clusters is compared with.
+    fn rule(&self, given: &Given<'_>) -> Result<Ruling, Unusable> {
+        let value = given.value()?;
+        let baseline = match self.baseline {
+            Baseline::Before => given.baseline,
+            Baseline::Stable(_) | Baseline::Ring(_) => {
+                let beside = given.numbers(&[Role::Stable])?;
+                Some(beside.iter().sum::<f64>() / beside.len() as f64)
+            }
+        };
+        let mut ruling =
+            judge(value, baseline, self.bounds, Figures::new(given.gate.unit.as_deref()));
+        ruling.figures.extend(baseline.map(|baseline| figure("baseline", baseline)));
+        ruling.figures.retain(|figure| !figure.value.is_nan());
+        Ok(ruling)
+    }
+}
 
 /// How much worse than its baseline a measurement may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,8 +73,7 @@ pub struct Bounds {
 /// not finite, is Insufficient.
 pub fn judge(value: f64, baseline: Option<f64>, bounds: Bounds, figures: Figures<'_>) -> Ruling {
     let Some(baseline) = baseline.filter(|b| b.is_finite()) else {
-        let detail = "no usable baseline to compare with".into();
-        return Ruling { verdict: Verdict::Insufficient, against: None, detail };
+        return Ruling::new(Verdict::Insufficient, None, "no usable baseline to compare with");
     };
     let worse = match bounds.direction {
         Direction::Increase => value - baseline,
@@ -57,7 +104,7 @@ pub fn judge(value: f64, baseline: Option<f64>, bounds: Bounds, figures: Figures
             format!("{now} against {then}, worse by {by} > {at_most}")
         }
     };
-    Ruling { verdict, against: Some(baseline), detail }
+    Ruling::new(verdict, Some(baseline), detail)
 }
 
 fn percent(shares: [f64; 2]) -> [String; 2] {

@@ -20,8 +20,19 @@
 //! Latency works the same way: "errors" are requests slower than the objective.
 //! Lineage: Lindon and Malek 2022 (arXiv 2011.03567), Turner and Grunwald 2023 (arXiv 2302.11401).
 
-use super::{Ruling, figures::Figures};
-use crate::decide::fact::Verdict;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    About, Given, Rule, Ruling, Unusable,
+    figures::{Figures, figure},
+};
+use crate::{
+    decide::{
+        fact::{Kept, Taken, Verdict},
+        part::{Part, Role, Told},
+    },
+    model::{judge, ring::Ring},
+};
 
 /// Points of the grid.
 const POINTS: usize = 24;
@@ -61,7 +72,8 @@ impl Rules {
 }
 
 /// What was counted between two peeks.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Interval {
     /// Requests to the canary.
     pub canary_requests: f64,
@@ -202,25 +214,138 @@ pub fn judge(intervals: &[Interval], rules: Rules) -> Outcome {
     });
     let lower_bound = lower_bound(intervals, rules);
     let decisive = failed_at.map_or(last, |i| path[i]);
+    let ruling = Ruling::new(last.verdict, Some(rules.r0), tell(&decisive, rules));
+    Outcome { ruling, path, failed_at, lower_bound }
+}
+
+/// The step that decided, in words.
+fn tell(step: &Step, rules: Rules) -> String {
     let (limit, enough) = (rules.log_limit(), ENOUGH_TO_PASS.ln());
-    let detail = match last.verdict {
+    match step.verdict {
         Verdict::Fail => {
-            let [e, limit, r0] = Figures::new(None).tell([decisive.log_e, limit, rules.r0]);
+            let [e, limit, r0] = Figures::new(None).tell([step.log_e, limit, rules.r0]);
             format!("ln E {e} >= {limit}: the ratio of error rates is above {r0}")
         }
         Verdict::Pass => {
             let [e, enough, margin] =
-                Figures::new(None).tell([last.log_e_mirror, enough, rules.margin]);
+                Figures::new(None).tell([step.log_e_mirror, enough, rules.margin]);
             format!("mirror ln E {e} >= {enough}: the ratio of error rates is below {margin}")
         }
         Verdict::Insufficient | Verdict::Absent | Verdict::Error => {
-            let [e, limit] = Figures::new(None).tell([last.log_e, limit]);
-            let [mirror, enough] = Figures::new(None).tell([last.log_e_mirror, enough]);
+            let [e, limit] = Figures::new(None).tell([step.log_e, limit]);
+            let [mirror, enough] = Figures::new(None).tell([step.log_e_mirror, enough]);
             format!("ln E {e} < {limit} and mirror ln E {mirror} < {enough}")
         }
+    }
+}
+
+/// How many tests share the chance of a false alarm on a ring: each required sequential gate, on each
+/// cluster.
+pub fn tests_of(ring: &Ring) -> u32 {
+    let sequential = |gate: &&crate::model::policy::Gate| {
+        gate.required && matches!(gate.judge, crate::model::policy::Judge::Sequential(_))
     };
-    let ruling = Ruling { verdict: last.verdict, against: Some(rules.r0), detail };
-    Outcome { ruling, path, failed_at, lower_bound }
+    let gates = ring.policy.gates.iter().filter(sequential).count() * ring.clusters.len();
+    u32::try_from(gates).unwrap_or(u32::MAX).max(1)
+}
+
+/// Intervals of the stable side's history that overdispersion is estimated from.
+const HISTORY: u64 = 60;
+/// Fewer than this say nothing about it.
+const LEAST_HISTORY: usize = 10;
+
+/// The variance over the mean of counts, and at least 1; none where there are too few.
+pub fn overdispersion(counts: &[f64]) -> Option<f64> {
+    if counts.len() < LEAST_HISTORY {
+        return None;
+    }
+    let n = counts.len() as f64;
+    let mean = counts.iter().sum::<f64>() / n;
+    if mean <= 0.0 {
+        return Some(1.0);
+    }
+    let variance = counts.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    Some((variance / mean).max(1.0))
+}
+
+/// The rules by which a gate's test begins, once `phi` is known.
+pub fn rules(declared: &judge::Sequential, phi: f64, tests: u32) -> Rules {
+    let judge::Sequential { alpha, r0, margin, .. } = *declared;
+    Rules { alpha, r0, phi, margin, gates: tests }
+}
+
+impl Rule for judge::Sequential {
+    fn asks(&self, about: &About<'_>) -> Vec<Part> {
+        let counts = [
+            (Role::Requests, &self.canary.requests),
+            (Role::Errors, &self.canary.errors),
+            (Role::StableRequests, &self.stable.requests),
+            (Role::StableErrors, &self.stable.errors),
+        ];
+        let counts = counts.into_iter();
+        let mut parts: Vec<Part> = counts
+            .filter_map(|(role, query)| about.number(role, query, Some(about.over)))
+            .collect();
+        if self.phi.or(about.history.phi).is_none() {
+            let length = about.gate.interval * HISTORY;
+            parts.extend(about.range(Role::StableHistory, &self.stable.errors, about.now, length));
+        }
+        parts
+    }
+
+    /// Takes the interval since the last measurement into the test as it stands. Errors that have no
+    /// series are Absent and not none: a name that matches nothing must not pass.
+    fn rule(&self, given: &Given<'_>) -> Result<Ruling, Unusable> {
+        let interval = Interval {
+            canary_requests: given.count(Role::Requests)?,
+            canary_errors: given.count(Role::Errors)?,
+            stable_requests: given.count(Role::StableRequests)?,
+            stable_errors: given.count(Role::StableErrors)?,
+        };
+        let history = given.history;
+        let mut taken = None;
+        let phi = match self.phi.or(history.phi) {
+            Some(phi) => phi,
+            None => {
+                let errors: Vec<f64> = match given.part(Role::StableHistory) {
+                    Some(Told::Range(samples)) => samples.iter().map(|s| s.value).collect(),
+                    _ => Vec::new(),
+                };
+                let phi = overdispersion(&errors).filter(|phi| phi.is_finite());
+                let phi = phi.ok_or_else(|| {
+                    let have = errors.len();
+                    Unusable::insufficient(format!(
+                        "{have} intervals of the stable side's history, and phi is estimated from \
+                         {LEAST_HISTORY} or more"
+                    ))
+                })?;
+                taken = Some(Taken::Phi(phi));
+                phi
+            }
+        };
+        let rules = rules(self, phi, given.tests);
+        let mut test = history.test.as_deref().cloned().unwrap_or_else(|| Sequential::new(rules));
+        let step = test.observe(&interval);
+        let mut ruling = if interval.counts() || step.verdict == Verdict::Fail {
+            Ruling::new(step.verdict, Some(self.r0), tell(&step, rules))
+        } else {
+            let detail = "no requests to compare: a side had none since the last measurement";
+            Ruling::new(Verdict::Insufficient, Some(self.r0), detail)
+        };
+        ruling.figures = vec![
+            figure("logE", step.log_e),
+            figure("logEMirror", step.log_e_mirror),
+            figure("logLimit", rules.log_limit()),
+            figure("phi", phi),
+            figure("canaryRequests", interval.canary_requests),
+            figure("canaryErrors", interval.canary_errors),
+            figure("stableRequests", interval.stable_requests),
+            figure("stableErrors", interval.stable_errors),
+        ];
+        ruling.kept = Some(Kept::Counted(interval));
+        ruling.taken = taken;
+        Ok(ruling)
+    }
 }
 
 /// The greatest ratio that the whole history speaks against with E >= K / alpha.

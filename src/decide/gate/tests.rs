@@ -23,6 +23,7 @@ fn gate(judge: Judge) -> Gate {
         max_age: Span::minutes(2),
         required: true,
         unit: Some("s".into()),
+        traffic: None,
     }
 }
 
@@ -48,12 +49,13 @@ fn value(value: f64, at: i64) -> Reading {
 }
 
 fn answer(value: Reading) -> Answer {
-    Answer { value, samples: None, baseline: None }
+    Answer { value, samples: None, baseline: None, parts: Vec::new() }
 }
 
 /// Judged at 1,000 s, deployed at 500 s.
 fn judged(gate: &Gate, answer: &Answer, baseline: Option<f64>) -> Judged {
-    judge(gate, answer, baseline, second(500), second(1_000))
+    let history = History::default();
+    judge(&Given { baseline, ..Given::new(gate, &history, second(500), second(1_000)) }, answer).0
 }
 
 #[test]
@@ -72,8 +74,11 @@ fn only_a_fresh_sample_counts() {
     assert_eq!(verdict(879), Verdict::Absent, "older");
     assert_eq!(verdict(1_060), Verdict::Pass, "a clock a little ahead");
     assert_eq!(verdict(1_121), Verdict::Error, "a clock far ahead");
-    let just_deployed =
-        |at| judge(&threshold(), &answer(value(0.1, at)), None, second(990), second(1_000)).verdict;
+    let just_deployed = |at| {
+        let (gate, history) = (threshold(), History::default());
+        let given = Given::new(&gate, &history, second(990), second(1_000));
+        judge(&given, &answer(value(0.1, at))).0.verdict
+    };
     assert_eq!(just_deployed(990), Verdict::Absent, "the instant of the deploy");
     assert_eq!(just_deployed(991), Verdict::Pass);
 }
@@ -95,10 +100,20 @@ fn an_error_anywhere_is_an_error() {
     let broken = || Reading::Error("HTTP 503".into());
     let good = || value(0.1, 1_000);
     let answers = [
-        Answer { value: broken(), samples: Some(good()), baseline: Some(good()) },
-        Answer { value: good(), samples: Some(broken()), baseline: None },
-        Answer { value: good(), samples: None, baseline: Some(broken()) },
-        Answer { value: Reading::Absent, samples: None, baseline: Some(broken()) },
+        Answer {
+            value: broken(),
+            samples: Some(good()),
+            baseline: Some(good()),
+            parts: Vec::new(),
+        },
+        Answer { value: good(), samples: Some(broken()), baseline: None, parts: Vec::new() },
+        Answer { value: good(), samples: None, baseline: Some(broken()), parts: Vec::new() },
+        Answer {
+            value: Reading::Absent,
+            samples: None,
+            baseline: Some(broken()),
+            parts: Vec::new(),
+        },
     ];
     for answer in &answers {
         for gate in [threshold(), relative()] {
@@ -113,7 +128,8 @@ fn an_error_anywhere_is_an_error() {
 fn too_few_samples_are_insufficient() {
     let gate = Gate { min_samples: Some(100.0), ..threshold() };
     let with = |samples| {
-        let answer = Answer { value: value(0.1, 1_000), samples, baseline: None };
+        let answer =
+            Answer { value: value(0.1, 1_000), samples, baseline: None, parts: Vec::new() };
         judged(&gate, &answer, None)
     };
     assert_eq!(with(Some(value(100.0, 1_000))).verdict, Verdict::Pass);
@@ -131,14 +147,16 @@ fn too_few_samples_are_insufficient() {
         assert_eq!(with(none.clone()).verdict, Verdict::Insufficient, "{none:?}");
     }
     // A value out of its bounds on too few samples is no failure either.
-    let answer = Answer { value: value(9.0, 1_000), samples: None, baseline: None };
+    let answer =
+        Answer { value: value(9.0, 1_000), samples: None, baseline: None, parts: Vec::new() };
     assert_eq!(judged(&gate, &answer, None).verdict, Verdict::Insufficient);
 }
 
 #[test]
 fn a_relative_gate_needs_a_baseline() {
     let verdict = |baseline, recorded| {
-        let answer = Answer { value: value(0.4, 1_000), samples: None, baseline };
+        let answer =
+            Answer { value: value(0.4, 1_000), samples: None, baseline, parts: Vec::new() };
         judged(&relative(), &answer, recorded).verdict
     };
     assert_eq!(verdict(None, Some(0.3)), Verdict::Pass);

@@ -1,7 +1,23 @@
 //! Inside bounds.
 
-use super::{Ruling, figures::Figures};
+use super::{Given, Rule, Ruling, Unusable, figures::Figures};
 use crate::decide::fact::Verdict;
+
+/// Bounds, both inclusive.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Threshold {
+    /// The least value that passes.
+    pub min: Option<f64>,
+    /// The greatest value that passes.
+    pub max: Option<f64>,
+}
+
+impl Rule for Threshold {
+    fn rule(&self, given: &Given<'_>) -> Result<Ruling, Unusable> {
+        let figures = Figures::new(given.gate.unit.as_deref());
+        Ok(judge(given.value()?, self.min, self.max, figures))
+    }
+}
 
 /// Passes where `min <= value <= max`, both inclusive; a bound that is not given binds nothing.
 ///
@@ -10,13 +26,11 @@ use crate::decide::fact::Verdict;
 /// not become a gate that passes whatever happens.
 pub fn judge(value: f64, min: Option<f64>, max: Option<f64>, figures: Figures<'_>) -> Ruling {
     let (above, below) = (|min| value >= min, |max| value <= max);
-    let ruling = |verdict, against, detail| Ruling { verdict, against: Some(against), detail };
+    let ruling = |verdict, against, detail: String| Ruling::new(verdict, Some(against), detail);
     match (min, max) {
-        (None, None) => Ruling {
-            verdict: Verdict::Error,
-            against: None,
-            detail: "the threshold has neither min nor max: give one".into(),
-        },
+        (None, None) => {
+            Ruling::new(Verdict::Error, None, "the threshold has neither min nor max: give one")
+        }
         (Some(min), _) if !above(min) => {
             let [v, bound] = figures.tell([value, min]);
             ruling(Verdict::Fail, min, format!("{v} < {bound}"))

@@ -7,6 +7,7 @@ use crate::{
     decide::{
         event::Actor,
         fact::{Binding, Debt, Judged, Verdict},
+        gate::history::History,
     },
     ids::{ClusterName, GateName, IdempotencyKey},
     model::{
@@ -218,6 +219,12 @@ pub struct GateRun {
     pub no_data_since: Option<Mono>,
     /// What a relative gate compares with.
     pub baseline: Option<f64>,
+    /// When the last measurement was asked for.
+    pub asked_at: Mono,
+    /// Up to when samples are counted.
+    pub counted: Option<Mono>,
+    /// What the statistical judges know of earlier measurements.
+    pub history: History,
 }
 
 impl GateRun {

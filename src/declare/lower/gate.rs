@@ -202,6 +202,7 @@ pub(super) fn one(
         max_age: span(spec.max_age, interval * 2 + SCRAPE),
         required,
         unit: spec.unit.clone(),
+        traffic: None,
     })
 }
 

@@ -167,6 +167,7 @@ fn judged_against(ring: &str) -> Gate {
         max_age: Span::minutes(3),
         required: true,
         unit: None,
+        traffic: None,
     }
 }
 

@@ -44,6 +44,7 @@ fn one(weigher: &mut Weigher, was: &Gate, is: &Gate) -> Gate {
         max_age,
         required,
         unit,
+        traffic,
     } = was;
     let at = |field: &str| format!("gates.{name}.{field}");
     let strict = |on_no_data: &OnNoData| match on_no_data {
@@ -87,6 +88,8 @@ fn one(weigher: &mut Weigher, was: &Gate, is: &Gate) -> Gate {
             &is.no_data_deadline,
         ),
         max_age: weigher.less(&at("maxAge"), max_age, &is.max_age),
+        // It only lets `check` find minimums that are never met: nothing is judged by it.
+        traffic: *traffic,
         required: weigher.switch(&at("required"), *required, is.required, true),
     }
 }
@@ -123,6 +126,13 @@ fn bounds(weigher: &mut Weigher, at: &impl Fn(&str) -> String, was: &Judge, is: 
                 };
             }
         }
+        // Their parameters hang together: any change asks another question.
+        Judge::MannWhitney(_)
+        | Judge::Sequential(_)
+        | Judge::BurnRate(_)
+        | Judge::Alerts(_)
+        | Judge::Webhook
+        | Judge::Kubernetes(_) => {}
     }
     weigher.other(&at("judge"), was, is, raw)
 }

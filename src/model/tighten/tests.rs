@@ -37,6 +37,7 @@ fn gate(name: &str) -> Gate {
         max_age: Span::minutes(5),
         required: true,
         unit: None,
+        traffic: None,
     }
 }
 

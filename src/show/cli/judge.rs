@@ -167,7 +167,7 @@ fn measurements(samples: &[Number], judge: impl Fn(f64) -> Ruling) -> Value {
         .iter()
         .map(|Number(value)| {
             let ruling = if value.is_nan() {
-                Ruling { verdict: Verdict::Absent, against: None, detail: "not a number".into() }
+                Ruling::new(Verdict::Absent, None, "not a number")
             } else {
                 judge(*value)
             };

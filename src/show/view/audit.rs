@@ -159,8 +159,12 @@ fn disclosed(world: &World, fact: &Fact) -> Fact {
     if let Fact::Measured { release, cluster, judged, .. } = &mut shown
         && kept(release, cluster)
     {
-        (judged.value, judged.samples, judged.against) = (None, None, None);
-        judged.detail = words::WITHHELD.into();
+        *judged = judged.without_figures(words::WITHHELD);
+    }
+    if let Fact::HistoryTaken { release, cluster, taken, .. } = &mut shown
+        && kept(release, cluster)
+    {
+        *taken = taken.without_figures();
     }
     if let Fact::BaselineTaken { release, cluster, value, .. } = &mut shown
         && kept(release, cluster)

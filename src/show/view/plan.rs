@@ -19,6 +19,7 @@ use crate::{
     },
     model::{
         graph::Join,
+        judge::{Control, Pair},
         plan::{OnNewer, Plan},
         policy::{
             Approvals, Baseline, Direction, Gate, Judge, OnBreach, OnNoData, RollbackScope, Signal,
@@ -374,5 +375,37 @@ fn judge(gate: &Gate) -> String {
             let beyond = if *floor > 0.0 { format!(" and {floor}{unit}") } else { String::new() };
             format!("at most {}%{beyond} {way} than {than}", max_degradation * 100.0)
         }
+        Judge::MannWhitney(declared) => {
+            let control = match &declared.control {
+                Control::Before => "before the deploy",
+                Control::Stable(_) => "the stable population",
+            };
+            let (sure, way) = (declared.rules.confidence * 100.0, declared.rules.direction);
+            format!("with {sure}% confidence not {way} than {control} (Mann-Whitney)")
+        }
+        Judge::Sequential(declared) => {
+            let (alpha, r0) = (declared.alpha * 100.0, declared.r0);
+            let margin = declared.margin;
+            format!(
+                "errors below {margin} times the stable population's, and failing above {r0} times \
+                 with at most {alpha}% false alarms (sequential)"
+            )
+        }
+        Judge::BurnRate(declared) => {
+            let pair = |pair: &Pair| format!("{} over {} and {}", pair.rate, pair.long, pair.short);
+            let pairs: Vec<_> = declared.windows.iter().map(pair).collect();
+            let objective = declared.objective * 100.0;
+            format!("burns the error budget of {objective}% no faster than {}", pairs.join(", or "))
+        }
+        Judge::Alerts(declared) => {
+            let matchers = declared.matchers.iter();
+            let matchers: Vec<_> = matchers.map(|(l, value)| format!("{l}={value:?}")).collect();
+            format!("no alert with {} fires", matchers.join(", "))
+        }
+        Judge::Webhook => format!("webhook {} says so", gate.provider),
+        Judge::Kubernetes(declared) => format!(
+            "every replica ready, no crash loop, at most {} restarts",
+            declared.max_restarts
+        ),
     }
 }

@@ -243,12 +243,13 @@ impl Bench {
             attempt: 1,
             cluster: "one".into(),
             gate: "ratio".into(),
-            source: declared.rings[0].clusters[0].metrics[0].clone(),
+            source: declared.rings[0].clusters[0].metrics.first().cloned(),
             query: "up".into(),
             samples: None,
             baseline_at: None,
             due: self.now.mono,
             timeout: Span::seconds(10),
+            parts: Vec::new(),
         });
         self.world.fold(self.now, &[], &[measure]).unwrap();
     }
@@ -260,7 +261,7 @@ impl Bench {
 
     fn measured_as(&mut self, verdict: Verdict, value: Reading, more: Vec<Fact>) -> Result<(), u8> {
         let detail = String::new();
-        let judged = Judged { verdict, value: None, samples: None, against: None, detail };
+        let judged = Judged::new(verdict, detail);
         let mut facts = vec![Fact::Measured {
             release: self.id.clone(),
             ring: "first".into(),
@@ -270,7 +271,7 @@ impl Bench {
             judged,
         }];
         facts.extend(more);
-        let answer = Answer { value, samples: None, baseline: None };
+        let answer = Answer { value, samples: None, baseline: None, parts: Vec::new() };
         self.step(
             Event::Measured { plan: self.plan.clone(), key: key("m"), answer },
             facts,

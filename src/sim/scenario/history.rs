@@ -257,6 +257,7 @@ impl History {
             | Fact::SoakCredited { .. }
             | Fact::MeasureDropped { .. }
             | Fact::BaselineTaken { .. }
+            | Fact::HistoryTaken { .. }
             | Fact::ClusterRestored { .. } => {}
         }
     }

@@ -301,7 +301,7 @@ impl Reader<'_> {
                 Event::Outcome { plan: plan_of(&write.key), key: write.key, outcome }
             }
             (None, None, None, Some(measure)) => {
-                let wire::HearMeasure { key, value, samples, baseline } = measure;
+                let wire::HearMeasure { key, value, samples, baseline, parts } = measure;
                 let reading = |told: wire::Told| match told {
                     wire::Told::Value { value, at } => {
                         Reading::Value { value, at: at.unwrap_or(instant) }
@@ -313,6 +313,7 @@ impl Reader<'_> {
                     value: reading(value),
                     samples: samples.map(reading),
                     baseline: baseline.map(reading),
+                    parts: parts.into_iter().map(|told| told.0).collect(),
                 };
                 Event::Measured { plan: plan_of(&key), key, answer }
             }
@@ -426,8 +427,8 @@ impl Reader<'_> {
 }
 
 fn series(metric: wire::Metric) -> Series {
-    let wire::Metric { gate, cluster, plan, values, samples, from, every } = metric;
-    Series { gate, cluster, plan, values, samples, from, every }
+    let wire::Metric { gate, cluster, plan, series: role, values, samples, from, every } = metric;
+    Series { gate, cluster, plan, role, values, samples, from, every }
 }
 
 fn site(cluster: wire::Cluster, line: usize) -> Site {

@@ -13,6 +13,7 @@ use crate::{
     decide::{
         command::Lane,
         fact::{Refusal, Verdict},
+        part::{self, Role},
         phase::RingPhase,
         waiting::HoldKind,
     },
@@ -98,6 +99,8 @@ pub struct Metric {
     pub gate: GateName,
     pub cluster: Option<ClusterName>,
     pub plan: Option<PlanName>,
+    /// What it answers of: the gate's own query where nothing is said, or a part that its judge asks.
+    pub series: Option<Role>,
     pub values: Values,
     pub samples: Option<Values>,
     #[serde(default)]
@@ -399,6 +402,19 @@ pub struct HearMeasure {
     pub value: Told,
     pub samples: Option<Told>,
     pub baseline: Option<Told>,
+    #[serde(default)]
+    pub parts: Vec<PartTold>,
+}
+
+/// The answer to a part of a measurement, as the core's own notation in JSON has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartTold(pub part::Told);
+
+impl<'de> Deserialize<'de> for PartTold {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let written = serde_json::Value::deserialize(d)?;
+        serde_json::from_value(written).map(Self).map_err(D::Error::custom)
+    }
 }
 
 /// A number or `_`; `{is: 0.9, at: INSTANT}` where it is true of another instant than now, and

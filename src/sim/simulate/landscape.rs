@@ -19,6 +19,7 @@ use crate::{
         calendar::{AppliesTo, Calendar, Deny, InFlight, Window},
         check,
         graph::{After, Join, RingGraph},
+        judge::{Control, MannWhitney, MannWhitneyRules, Worse},
         lane::{Hotfix, Lanes, Shortened},
         limits::{Limits, RollbackLimits},
         plan::{OnNewer, OnPolicyChange, Plan},
@@ -167,6 +168,7 @@ fn series() -> Vec<Series> {
             gate: (*gate).into(),
             cluster: None,
             plan: None,
+            role: None,
             values: healthy.clone(),
             samples: None,
             from: Span::ZERO,
@@ -428,7 +430,7 @@ const GATES: [&str; 3] = ["ok", "latency", "shadow"];
 
 fn gate(chance: &mut Chance, name: &str) -> Gate {
     let interval = Span::seconds(chance.one([30, 60, 90]));
-    let judge = match chance.below(4) {
+    let judge = match chance.below(5) {
         0 => Judge::Relative {
             baseline: Baseline::Before,
             max_degradation: 0.5,
@@ -436,6 +438,14 @@ fn gate(chance: &mut Chance, name: &str) -> Gate {
             floor: 0.01,
         },
         1 => Judge::Threshold { min: None, max: Some(HEALTHY) },
+        2 => Judge::MannWhitney(MannWhitney {
+            control: Control::Before,
+            rules: MannWhitneyRules {
+                direction: Worse::Decrease,
+                min_samples: 2,
+                ..MannWhitneyRules::default()
+            },
+        }),
         _ => Judge::Threshold { min: Some(0.9), max: Some(1.5) },
     };
     let samples = chance.percent(40);
@@ -458,6 +468,7 @@ fn gate(chance: &mut Chance, name: &str) -> Gate {
         max_age: Span::minutes(chance.between(1, 3)),
         required: name != "shadow",
         unit: None,
+        traffic: None,
     }
 }
 

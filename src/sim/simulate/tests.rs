@@ -204,7 +204,7 @@ names! {
     TookOver SourceAccepted SourceRefused PlanDeclared PlanInError PlanWithdrawn Submitted SnapshotTightened Refused
     Answered Paused Resumed Frozen Lifted Approved Rejected Advanced Adopted TargetSeen EffectSettled
     EffectSuperseded RingStarted ClusterReady ClusterFailed SoakStarted SoakRunning SoakCredited
-    SoakReset Measured MeasureDropped BaselineTaken RingPassed RingFailed RollbackStarted
+    SoakReset Measured MeasureDropped BaselineTaken HistoryTaken RingPassed RingFailed RollbackStarted
     ClusterRestored ClusterStuck RingRolledBack RingSuperseded Aborted RingAborted Retried
     LaneTaken LaneLapsed DebtRecorded DebtPaid DebtDropped DebtWrittenOff
     RollbackQueued RollbackHastened LimitsSet WatchEnded

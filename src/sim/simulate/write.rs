@@ -208,7 +208,7 @@ fn hear(names: &mut Names, event: &Event) -> Value {
 }
 
 fn measured(key: &IdempotencyKey, answer: &Answer) -> Value {
-    let Answer { value, samples, baseline } = answer;
+    let Answer { value, samples, baseline, parts } = answer;
     let reading = |reading: &Reading| match reading {
         Reading::Value { value, at } => {
             let is = if value.is_finite() { json!(value) } else { json!(value.to_string()) };
@@ -222,6 +222,7 @@ fn measured(key: &IdempotencyKey, answer: &Answer) -> Value {
         "value": reading(value),
         "samples": samples.as_ref().map(reading),
         "baseline": baseline.as_ref().map(reading),
+        "parts": (!parts.is_empty()).then(|| json!(parts)),
     }})
 }
 

@@ -73,7 +73,7 @@ async fn read(text: &str) {
         let aws = matches!(recorded.kind, ProviderKind::CloudWatch { .. });
         let metrics = at_new_year(&url, folder.path(), aws);
         let mut measure = measure(url, Span::seconds(5));
-        measure.source.kind = recorded.kind.clone();
+        measure.source.as_mut().expect("a source").kind = recorded.kind.clone();
         measure.query = recorded.query.clone();
         let reading = metrics.measure(&measure).await.value;
         let name = format!("{}: {}", recorded.kind.name(), case.name);
@@ -127,7 +127,8 @@ async fn some_can_be_asked_about_the_past_and_some_over_a_range() {
     ];
     for (kind, past, range) in kinds {
         assert_eq!(kind.knows_the_past(), past, "{kind:?}");
-        let source = MetricSource { kind, ..measure(url.clone(), window).source };
+        let source =
+            MetricSource { kind, ..measure(url.clone(), window).source.expect("a source") };
         let at = metrics.ask(&source, "q#", When::At(now), Span::seconds(5)).await;
         let Reading::Error(why) = at else { panic!("{at:?}") };
         assert_eq!(why.contains("HTTP 500"), past, "{source:?}: {why}");
@@ -142,13 +143,14 @@ async fn a_json_query_stays_beneath_its_source() {
     let metrics = metrics();
     for query in ["../secret#/a", "x/../../secret#/a", "%2e%2e/secret#/a", "..\\secret#/a", "x"] {
         let mut measure = measure("http://127.0.0.1:1/base".into(), Span::seconds(5));
-        measure.source.kind = ProviderKind::Json { timestamp: "/at".into() };
+        measure.source.as_mut().expect("a source").kind =
+            ProviderKind::Json { timestamp: "/at".into() };
         measure.query = query.into();
         let why = why(&metrics.measure(&measure).await).to_owned();
         assert!(why.contains("leads out") || why.contains("JSON pointer"), "{query}: {why}");
     }
     let mut other = measure("http://127.0.0.1:1/base".into(), Span::seconds(5));
-    other.source.kind = ProviderKind::Json { timestamp: "/at".into() };
+    other.source.as_mut().expect("a source").kind = ProviderKind::Json { timestamp: "/at".into() };
     other.query = "//169.254.169.254/x#/a".into();
     assert!(why(&metrics.measure(&other).await).contains("connection refused"));
 }
@@ -164,7 +166,7 @@ async fn a_signature_is_made_where_it_is_due_and_nowhere_else() {
         (ProviderKind::Prometheus, true, "no source of AWS'"),
     ] {
         let mut measure = measure("http://127.0.0.1:1".into(), Span::seconds(5));
-        measure.source.kind = kind;
+        measure.source.as_mut().expect("a source").kind = kind;
         let metrics = at_new_year("http://127.0.0.1:1", folder.path(), key);
         let answer = metrics.measure(&measure).await;
         assert!(why(&answer).contains(part), "{answer:?}");

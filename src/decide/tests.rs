@@ -149,16 +149,22 @@ struct Bench {
 impl Bench {
     /// `plan` is declared, and version 1 is known to be good in every cluster.
     fn new(plan: Plan) -> Self {
+        let clusters: Vec<_> = plan.clusters().map(|c| c.name.clone()).collect();
+        let mut bench = Self::unseen(plan);
+        for cluster in clusters {
+            bench.see(cluster.as_str(), Status::Succeeded, Some("1"), None);
+        }
+        bench
+    }
+
+    /// `plan` is declared, and no cluster was seen yet.
+    fn unseen(plan: Plan) -> Self {
         let wall: Timestamp = "2026-03-09T07:00:00Z".parse().expect("an instant");
         let now = Now { wall, mono: Mono(0) };
         let mut bench = Self { world: World::default(), now, journal: Vec::new(), reply: None };
         bench.tell(Event::TookOver);
-        let clusters: Vec<_> = plan.clusters().map(|c| c.name.clone()).collect();
         let declared = Declared::Valid(Arc::new(plan));
         bench.tell(Event::Declared { plan: "search".into(), declared });
-        for cluster in clusters {
-            bench.see(cluster.as_str(), Status::Succeeded, Some("1"), None);
-        }
         bench
     }
 

@@ -264,10 +264,7 @@ fn what_a_lost_cluster_measured_last_holds_nobody() {
 
 #[test]
 fn what_a_blind_write_found_is_what_the_way_back_goes_to() {
-    let mut bench = Bench::new(plan());
-    let name = crate::ids::PlanName::from("search");
-    let state = Arc::make_mut(bench.world.plans.get_mut(&name).expect("a plan"));
-    state.targets.clear();
+    let mut bench = Bench::unseen(plan());
     bench.see("one", Status::Unknown("no route".into()), None, None);
     bench.release("2");
     let found = |bench: &mut Bench, version: &str, intent: Option<&str>| {

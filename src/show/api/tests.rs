@@ -140,6 +140,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("DELETE /v1/freezes/{id}", "operate"),
     ("GET /v1/audit", "read"),
     ("GET /v1/audit/verify", "read"),
+    ("GET /v1/backup", "administer"),
     ("GET /v1/events", "read"),
 ];
 
@@ -161,6 +162,7 @@ async fn every_route_asks_for_its_role() {
                     (_, "nobody") => false,
                     ("read", _) | ("operate", "operator" | "admin") => true,
                     ("agree", who) => who == "approver",
+                    ("administer", who) => who == "admin",
                     _ => false,
                 };
                 let status = knock(&server, who, method, path).await;

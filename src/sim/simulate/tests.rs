@@ -25,7 +25,7 @@ use crate::{
     },
     ids::{PlanName, ReleaseId},
     model::{
-        plan::Plan,
+        plan::{OnPolicyChange, Plan},
         residency::breaches,
         ring::Ring,
         time::{Now, Span},
@@ -611,7 +611,8 @@ const FAULTS: &[Fault] = &[
     Fault {
         what: "a pass that was revoked is known good still",
         breaks: &[18],
-        planted: Planted::Folded(|world| {
+        planted: Planted::View(|world, _| {
+            let mut world = world.clone();
             for plan in world.plans.values_mut() {
                 let state = Arc::make_mut(plan);
                 for release in state.releases.values() {
@@ -629,6 +630,7 @@ const FAULTS: &[Fault] = &[
                     }
                 }
             }
+            Some(world)
         }),
     },
     Fault {
@@ -660,9 +662,10 @@ const FAULTS: &[Fault] = &[
         breaks: &[20],
         planted: Planted::Folded(|world| {
             for plan in world.plans.values_mut() {
-                let Some(hash) = plan.declared.as_ref().map(|plan| plan.hash.clone()) else {
-                    continue;
-                };
+                // A plan that takes what is tighter may come to the later policy on the record.
+                let declared = plan.declared.as_ref();
+                let declared = declared.filter(|p| p.on_policy_change == OnPolicyChange::Keep);
+                let Some(hash) = declared.map(|plan| plan.hash.clone()) else { continue };
                 if plan.releases.values().all(|release| release.plan.hash == hash) {
                     continue;
                 }

@@ -53,8 +53,9 @@ impl Invariant for Snapshot {
                 if !said || release.hotfix.is_some() || asked != Some(OnPolicyChange::Tighten) {
                     return Err(format!("{id} is under another policy"));
                 }
-                if was.plan.hash == release.plan.hash {
-                    return Err(format!("{id} is under another policy of the same hash"));
+                // Approvals are bound to the hash: it must be that of exactly this plan.
+                if release.plan.hash != release.plan.fingerprint() {
+                    return Err(format!("{id} is under a policy whose hash is another's"));
                 }
                 if let Some(what) = loosened(was, &release.plan) {
                     return Err(format!("{id} is under a looser policy: {what}"));

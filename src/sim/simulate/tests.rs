@@ -258,8 +258,16 @@ const STEPS: u64 = 250;
 /// Worlds in which a fault may find its occasion.
 const SEEDS: u64 = 120;
 
+/// What is changed behind the journal's back is not in it either, and may be another plan's than the
+/// event's: where that is seen first, another world is tried.
 fn first_failure(fault: &Fault) -> Option<super::Failure> {
-    (1..=SEEDS).find_map(|seed| fault.run(seed))
+    let unrecorded = matches!(fault.planted, Planted::Folded(_));
+    let by_the_way = |broken: &Broken| {
+        let Broken::Invariant(found) = broken else { return false };
+        unrecorded && [25, 28].contains(&found.number) && !fault.breaks.contains(&found.number)
+    };
+    let mut failures = (1..=SEEDS).filter_map(|seed| fault.run(seed));
+    failures.find(|failure| !by_the_way(&failure.broken))
 }
 
 type View = fn(&World, &Event) -> Option<World>;

@@ -255,6 +255,23 @@ impl<'a> Given<'a> {
         self.of(&[role]).next().map(|(_, told)| told)
     }
 
+    /// The finite numbers that were told of a stretch of time; none where there are none.
+    fn range(&self, role: Role) -> Vec<f64> {
+        match self.part(role) {
+            Some(Told::Range(samples)) => {
+                samples.iter().map(|sample| sample.value).filter(|v| v.is_finite()).collect()
+            }
+            Some(
+                Told::Number(_)
+                | Told::Alerts(_)
+                | Told::Ruled { .. }
+                | Told::Workload(_)
+                | Told::Error(_),
+            )
+            | None => Vec::new(),
+        }
+    }
+
     fn of(&self, roles: &[Role]) -> impl Iterator<Item = (Role, &'a Told)> {
         let asked = self.parts.iter().zip(self.told);
         asked.filter(|(part, _)| roles.contains(&part.role)).map(|(part, told)| (part.role, told))

@@ -112,6 +112,7 @@ rules! {
     Gat008 "GAT008" Error "a judge or baseline that this version cannot evaluate",
     Gat009 "GAT009" Error "two gates of one name",
     Gat010 "GAT010" Error "a policy without a required gate that does not say `gates: none`",
+    Gat012 "GAT012" Error "a judge without a query that it needs",
     Gat015 "GAT015" Error "a gate in another language than the metric source of a cluster",
     App001 "APP001" Error "approvals that nobody can give",
 }

@@ -4,6 +4,7 @@
 //! it. Each family of rules is one pass over the plan, and [`notes`] is the list of them.
 
 mod calendars;
+mod gates;
 pub mod lanes;
 mod residency;
 
@@ -73,6 +74,8 @@ rules! {
     Cal002 "CAL002" Error "a calendar that never opens for as long as a deploy may take",
     Cal003 "CAL003" Error "calendars that are never open together for as long as a deploy may take",
     Cal004 "CAL004" Warning "a calendar that closes for good",
+    Gat013 "GAT013" Error "a minimum that the declared traffic does not reach",
+    Gat014 "GAT014" Error "a gate that compares with a ring that it cannot be compared with",
     Res001 "RES001" Error "a class of data outside its jurisdiction",
     Res002 "RES002" Error "a ring outside the jurisdiction that it must stay in",
     Res003 "RES003" Error "a ring inside a jurisdiction that it must stay out of",
@@ -132,6 +135,7 @@ pub fn notes(plan: &Plan) -> Vec<Note> {
     let mut notes = residency::notes(plan);
     notes.extend(calendars::notes(plan));
     notes.extend(lanes::notes(plan));
+    notes.extend(gates::notes(plan));
     notes.extend(advice(plan));
     notes
 }

@@ -69,6 +69,25 @@ impl Default for MannWhitneyRules {
     }
 }
 
+impl MannWhitneyRules {
+    /// The least samples of each side with which any difference can be that certain: all of one side
+    /// above all of the other has the chance 2 / C(2n, n), were both the same.
+    pub fn least_samples(confidence: f64) -> usize {
+        let mut chance = 1.0;
+        let mut n = 0;
+        while chance > 1.0 - confidence && n < 500 {
+            n += 1;
+            let n = n as f64;
+            // C(2n, n) is C(2n - 2, n - 1) times this.
+            chance /= 2.0 * (2.0 * n - 1.0) / n;
+            if n == 1.0 {
+                chance *= 2.0;
+            }
+        }
+        n
+    }
+}
+
 /// Which way of differing from the control is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -36,7 +36,7 @@ pub use crate::model::judge::{
 use crate::{
     decide::{
         fact::{Kept, Taken, Verdict},
-        part::{Part, Role, Told},
+        part::{Part, Role},
     },
     model::{
         judge::{Control, MannWhitney},
@@ -205,13 +205,7 @@ impl Rule for MannWhitney {
                 control = Some(beside);
             }
             Control::Before if history.control.is_empty() => {
-                let before: Vec<f64> = match given.part(Role::Before) {
-                    Some(Told::Range(samples)) => {
-                        let values = samples.iter().map(|sample| sample.value);
-                        values.filter(|value| value.is_finite()).collect()
-                    }
-                    _ => Vec::new(),
-                };
+                let before = given.range(Role::Before);
                 if before.is_empty() {
                     return Err(Unusable::insufficient("nothing was measured before the deploy"));
                 }

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     decide::{
         fact::{Kept, Taken, Verdict},
-        part::{Part, Role, Told},
+        part::{Part, Role},
     },
     model::{judge, ring::Ring},
 };
@@ -307,10 +307,7 @@ impl Rule for judge::Sequential {
         let phi = match self.phi.or(history.phi) {
             Some(phi) => phi,
             None => {
-                let errors: Vec<f64> = match given.part(Role::StableHistory) {
-                    Some(Told::Range(samples)) => samples.iter().map(|s| s.value).collect(),
-                    _ => Vec::new(),
-                };
+                let errors = given.range(Role::StableHistory);
                 let phi = overdispersion(&errors).filter(|phi| phi.is_finite());
                 let phi = phi.ok_or_else(|| {
                     let have = errors.len();

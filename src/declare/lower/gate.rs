@@ -8,8 +8,12 @@ use super::{
     units,
 };
 use crate::{
-    declare::schema::{self, scalar},
+    declare::schema::{self, OutlierStrategy, scalar},
     model::{
+        judge::{
+            BurnRate, Control, Counts, EffectLimits, MannWhitney, MannWhitneyRules, Outliers, Pair,
+            Sequential, Traffic, USUAL_WINDOWS,
+        },
         language::Language,
         policy::{Baseline, Gate, Judge, Signal},
         time::Span,
@@ -34,8 +38,33 @@ pub(super) struct Template<'a> {
     provider: String,
     /// By name, each with its default.
     arguments: BTreeMap<&'a str, Option<&'a str>>,
-    query: Query,
+    /// None where there are counts alone.
+    query: Option<Query>,
     samples: Option<Query>,
+    stable: Option<Query>,
+    counts: Option<Counted>,
+}
+
+/// Queries that count.
+#[derive(Debug)]
+struct Counted {
+    requests: Query,
+    errors: Query,
+    stable: Option<(Query, Query)>,
+}
+
+impl Template<'_> {
+    fn samples(&self) -> Option<&Query> {
+        self.samples.as_ref().or_else(|| Some(&self.counts.as_ref()?.requests))
+    }
+
+    fn queries(&self) -> impl Iterator<Item = &Query> {
+        let counts = self.counts.iter().flat_map(|counted| {
+            let stable = counted.stable.iter().flat_map(|(requests, errors)| [requests, errors]);
+            [&counted.requests, &counted.errors].into_iter().chain(stable)
+        });
+        [&self.query, &self.samples, &self.stable].into_iter().flatten().chain(counts)
+    }
 }
 
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Template<'a>> {
@@ -51,7 +80,10 @@ fn template<'a>(
     let at = doc.spec();
     let signal = at.require(spec.signal, "signal", problems);
     let provider = at.require(spec.provider.as_deref(), "provider", problems);
-    let text = at.require(spec.query.as_deref(), "query", problems);
+    let text = match spec.counts {
+        Some(_) => spec.query.as_deref(),
+        None => at.require(spec.query.as_deref(), "query", problems),
+    };
     let list = at.field("args");
     let mut arguments = BTreeMap::new();
     for (i, argument) in spec.args.iter().enumerate() {
@@ -88,19 +120,61 @@ fn template<'a>(
     };
     let query = text.map(|text| parse(text, at.field("query")));
     let samples = spec.samples.as_deref().map(|text| parse(text, at.field("samples")));
+    let stable = spec.stable.as_deref().map(|text| parse(text, at.field("stable")));
+    let place = at.field("counts");
+    let mut count = |text: Option<&str>, field| text.map(|text| parse(text, place.field(field)));
+    let counted = spec.counts.as_ref().map(|counts| {
+        (
+            count(counts.requests.as_deref(), "requests"),
+            count(counts.errors.as_deref(), "errors"),
+            count(counts.stable_requests.as_deref(), "stableRequests"),
+            count(counts.stable_errors.as_deref(), "stableErrors"),
+        )
+    });
+    let mut queries: Vec<&Query> = [&query, &samples, &stable].into_iter().flatten().collect();
+    if let Some((requests, errors, stable_requests, stable_errors)) = &counted {
+        queries.extend([requests, errors, stable_requests, stable_errors].into_iter().flatten());
+    }
     for (i, declared) in spec.args.iter().enumerate() {
         let (Some(name), Some(default)) = (declared.name.as_deref(), &declared.default) else {
             continue;
         };
         let place = list.item(i).field("default");
-        problems.extend(unfit(query.iter().chain(&samples), name, &default.0, place));
+        problems.extend(unfit(queries.iter().copied(), name, &default.0, place));
+    }
+    if spec.counts.is_none() {
+        query.as_ref()?;
     }
     Some(Template {
         signal: signal?.into(),
         provider: provider?.into(),
         arguments,
-        query: query?,
+        query,
         samples,
+        stable,
+        counts: match counted {
+            None => None,
+            Some((requests, errors, stable_requests, stable_errors)) => {
+                let written = spec.counts.as_ref();
+                for (field, there) in
+                    [("requests", requests.is_some()), ("errors", errors.is_some())]
+                {
+                    place.require(there.then_some(()), field, problems);
+                }
+                if let Some(counts) = written
+                    && counts.stable_requests.is_some() != counts.stable_errors.is_some()
+                {
+                    let message =
+                        "`stableRequests` and `stableErrors` are given together, or not at all";
+                    problems.push(place.key().problem(Rule::Sch007, message).help("give both"));
+                }
+                Some(Counted {
+                    requests: requests?,
+                    errors: errors?,
+                    stable: stable_requests.zip(stable_errors),
+                })
+            }
+        },
     })
 }
 
@@ -149,11 +223,11 @@ pub(super) fn one(
     if let Some(name) = name.filter(|n| !super::is_label(n)) {
         problems.push(super::bad_name(at.field("name"), name));
     }
-    let judge = judge(spec, at, problems);
     let template = at.require(spec.template.as_deref(), "template", problems).and_then(|name| {
         world.find(&world.templates, Kind::GateTemplate, name, at.field("template"), problems)
     });
     let values = template.map(|template| values(template, spec, at, problems)).unwrap_or_default();
+    let judge = judge(spec, template.map(|template| (template, &values)), at, problems);
     let interval = spec.interval.map_or(INTERVAL, |d| d.0);
     let span = |written: Option<scalar::Duration>, or: Span| written.map_or(or, |d| d.0);
     let times = Times {
@@ -161,10 +235,11 @@ pub(super) fn one(
         initial_delay: span(spec.initial_delay, Span::ZERO),
         no_data_deadline: span(spec.no_data_deadline, NO_DATA_DEADLINE.max(interval * 2)),
         soak,
+        needs: judge.as_ref().map_or(2, measurements),
     };
     let required = spec.required.unwrap_or(true);
     times.check(required, at, problems);
-    let counted = template.is_some_and(|t| t.samples.is_some());
+    let counted = template.is_some_and(|t| t.samples().is_some());
     for (field, minimum) in
         [("minSamples", spec.min_samples), ("minTotalSamples", spec.min_total_samples)]
     {
@@ -185,8 +260,8 @@ pub(super) fn one(
         name: name?.into(),
         signal: template.signal,
         provider: template.provider.clone(),
-        query: template.query.render(&values),
-        samples: template.samples.as_ref().map(|q| q.render(&values)),
+        query: template.query.as_ref().map(|q| q.render(&values)).unwrap_or_default(),
+        samples: template.samples().map(|q| q.render(&values)),
         interval,
         initial_delay: times.initial_delay,
         judge: judge?,
@@ -202,7 +277,7 @@ pub(super) fn one(
         max_age: span(spec.max_age, interval * 2 + SCRAPE),
         required,
         unit: spec.unit.clone(),
-        traffic: None,
+        traffic: spec.traffic.as_ref().and_then(|t| traffic(t, at.field("traffic"), problems)),
     })
 }
 
@@ -217,8 +292,7 @@ fn values<'v>(
     for (name, value) in &spec.args {
         match template.arguments.get(name.as_str()) {
             Some(_) => {
-                let queries = [&template.query].into_iter().chain(&template.samples);
-                problems.extend(unfit(queries, name, &value.0, list.field(name)));
+                problems.extend(unfit(template.queries(), name, &value.0, list.field(name)));
             }
             None => {
                 let message = format!("the template has no argument `{name}`");
@@ -254,11 +328,13 @@ struct Times {
     initial_delay: Span,
     no_data_deadline: Span,
     soak: Option<Span>,
+    /// The measurements without which its judge cannot tell.
+    needs: u32,
 }
 
 impl Times {
     fn check(&self, required: bool, at: At<'_>, problems: &mut Vec<Diagnostic>) {
-        let Times { interval, initial_delay, no_data_deadline, soak } = *self;
+        let Times { interval, initial_delay, no_data_deadline, soak, needs } = *self;
         if interval == Span::ZERO {
             let problem = at.field("interval").problem(Rule::Sch004, "an interval of no time");
             problems.push(problem.help("such as 1m"));
@@ -273,23 +349,30 @@ impl Times {
         }
         // A soak of no time is measured once and passes; a soak of some time counts between two.
         let Some(soak) = soak.filter(|s| required && *s > Span::ZERO) else { return };
-        if soak < initial_delay + interval {
-            let message = format!(
-                "the soak of {soak} ends before the second measurement, {} after its start",
-                initial_delay + interval
-            );
+        let last = initial_delay + interval * u64::from(needs.max(2) - 1);
+        if soak < last {
+            let which = match needs {
+                0..=2 => "the second measurement".to_owned(),
+                n => format!("measurement {n}, without which its judge cannot tell"),
+            };
+            let message = format!("the soak of {soak} ends before {which}, {last} after its start");
             let help = "lengthen the soak, or shorten `interval` or `initialDelay`";
             problems.push(at.field("interval").problem(Rule::Gat007, message).help(help));
         }
     }
 }
 
-fn judge(spec: &schema::Gate, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Judge> {
-    // A judge that is built moves from this list to the match below.
+/// A template with the values of its arguments.
+type Filled<'v, 't> = (&'t Template<'v>, &'t BTreeMap<&'v str, &'v str>);
+
+fn judge(
+    spec: &schema::Gate,
+    template: Option<Filled<'_, '_>>,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Judge> {
+    // A judge that is built moves from this list to those below.
     let not_built = [
-        ("mannWhitney", spec.mann_whitney.is_some()),
-        ("sequential", spec.sequential.is_some()),
-        ("burnRate", spec.burn_rate.is_some()),
         ("alerts", spec.alerts.is_some()),
         ("webhook", spec.webhook.is_some()),
         ("kubernetes", spec.kubernetes.is_some()),
@@ -298,11 +381,16 @@ fn judge(spec: &schema::Gate, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Opt
         not_built.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
     for name in &named {
         let message = format!("this version cannot evaluate the judge `{name}`");
-        let help =
-            "use `threshold` or `relative`; a gate that is never evaluated would pass nothing";
+        let help = "use another judge; a gate that is never evaluated would pass nothing";
         problems.push(at.field(name).key().problem(Rule::Gat008, message).help(help));
     }
-    let built = [("threshold", spec.threshold.is_some()), ("relative", spec.relative.is_some())];
+    let built = [
+        ("threshold", spec.threshold.is_some()),
+        ("relative", spec.relative.is_some()),
+        ("mannWhitney", spec.mann_whitney.is_some()),
+        ("sequential", spec.sequential.is_some()),
+        ("burnRate", spec.burn_rate.is_some()),
+    ];
     named.extend(built.iter().filter(|(_, there)| *there).map(|(name, _)| *name));
     if named.len() > 1 {
         let message = format!("a gate has one judge, and this one has {}", named.join(", "));
@@ -310,20 +398,260 @@ fn judge(spec: &schema::Gate, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Opt
         problems.push(at.field("name").problem(Rule::Gat002, message).help(help));
         return None;
     }
-    match (&spec.threshold, &spec.relative) {
-        (Some(threshold), _) => bounds(threshold, at.field("threshold"), problems),
-        (None, Some(relative)) => comparison(relative, at.field("relative"), problems),
-        (None, None) => {
-            let lost = |name: &&str| at.lost(name);
-            let all = not_built.iter().chain(&built).map(|(name, _)| *name);
-            if named.is_empty() && !all.clone().any(|name| lost(&name)) {
-                let message = "a gate without a pass condition";
-                let help = "add threshold: {min: ...} or relative: {baseline: before, ...}";
-                problems.push(at.field("name").problem(Rule::Gat001, message).help(help));
-            }
-            None
+    let reads = Reads { template, at, name: named.first().copied().unwrap_or_default() };
+    let judge = if let Some(threshold) = &spec.threshold {
+        bounds(threshold, at.field("threshold"), problems)
+    } else if let Some(relative) = &spec.relative {
+        comparison(relative, &reads, problems)
+    } else if let Some(declared) = &spec.mann_whitney {
+        mann_whitney(declared, &reads, problems)
+    } else if let Some(declared) = &spec.sequential {
+        sequential(declared, &reads, problems)
+    } else if let Some(declared) = &spec.burn_rate {
+        burn_rate(declared, &reads, problems)
+    } else {
+        let lost = |name: &&str| at.lost(name);
+        let all = not_built.iter().chain(&built).map(|(name, _)| *name);
+        if named.is_empty() && !all.clone().any(|name| lost(&name)) {
+            let message = "a gate without a pass condition";
+            let help = "add threshold: {min: ...} or relative: {baseline: before, ...}";
+            problems.push(at.field("name").problem(Rule::Gat001, message).help(help));
         }
+        None
+    };
+    let judge = judge?;
+    if judge.reads_value() && template.is_some_and(|(template, _)| template.query.is_none()) {
+        reads.lacks("query", "the one number that it judges", problems);
+        return None;
     }
+    Some(judge)
+}
+
+/// What a judge reads of its template.
+struct Reads<'v, 't, 'a> {
+    template: Option<Filled<'v, 't>>,
+    at: At<'a>,
+    name: &'static str,
+}
+
+impl Reads<'_, '_, '_> {
+    /// Where the judge is declared.
+    fn place(&self) -> At<'_> {
+        self.at.field(self.name)
+    }
+
+    fn lacks(&self, field: &str, what: &str, problems: &mut Vec<Diagnostic>) {
+        let message = format!("the template has no `{field}`, which `{}` needs", self.name);
+        let problem = self.at.field("template").problem(Rule::Gat012, message);
+        problems.push(problem.help(format!("give the template `{field}`: {what}")));
+    }
+
+    /// The template's query for the stable population.
+    fn stable(&self, problems: &mut Vec<Diagnostic>) -> Option<String> {
+        let (template, values) = self.template?;
+        if template.stable.is_none() {
+            self.lacks("stable", "the same figure of the population beside the release", problems);
+        }
+        Some(template.stable.as_ref()?.render(values))
+    }
+
+    /// The template's counts, of the release and, where it has them, of the stable population.
+    fn counts(&self, problems: &mut Vec<Diagnostic>) -> Option<(Counts, Option<Counts>)> {
+        let (template, values) = self.template?;
+        let Some(counted) = &template.counts else {
+            self.lacks("counts", "requests and errors over [{{interval}}]", problems);
+            return None;
+        };
+        let counts = |requests: &Query, errors: &Query| Counts {
+            requests: requests.render(values),
+            errors: errors.render(values),
+        };
+        let stable = counted.stable.as_ref().map(|(requests, errors)| counts(requests, errors));
+        Some((counts(&counted.requests, &counted.errors), stable))
+    }
+
+    /// Refuses a parameter that is outside of its range, NaN included.
+    fn within(&self, field: &str, ok: bool, range: &str, problems: &mut Vec<Diagnostic>) -> bool {
+        if !ok {
+            let message = format!("`{field}` is not {range}");
+            problems.push(self.place().field(field).problem(Rule::Sch004, message));
+        }
+        ok
+    }
+}
+
+/// The measurements without which a judge cannot tell.
+fn measurements(judge: &Judge) -> u32 {
+    match judge {
+        Judge::MannWhitney(declared) => u32::try_from(declared.rules.min_samples).unwrap_or(2),
+        Judge::Threshold { .. }
+        | Judge::Relative { .. }
+        | Judge::Sequential(_)
+        | Judge::BurnRate(_)
+        | Judge::Alerts(_)
+        | Judge::Webhook
+        | Judge::Kubernetes(_) => 2,
+    }
+}
+
+fn traffic(spec: &schema::Traffic, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Traffic> {
+    Some(Traffic {
+        requests: at.require(spec.requests, "requests", problems)?.0,
+        stable: spec.stable.map(|rate| rate.0),
+        errors: spec.errors.map(|share| share.0),
+    })
+}
+
+fn mann_whitney(
+    spec: &schema::MannWhitney,
+    reads: &Reads<'_, '_, '_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Judge> {
+    let at = reads.place();
+    let usual = MannWhitneyRules::default();
+    let control = match at.require(spec.baseline.as_ref(), "baseline", problems)? {
+        scalar::Baseline::Before => Control::Before,
+        scalar::Baseline::Stable => Control::Stable(reads.stable(problems)?),
+        scalar::Baseline::Ring(_) => {
+            let message = "`mannWhitney` compares with samples of the same cluster";
+            let help = "use `before` or `stable`; `relative` compares with another ring";
+            problems.push(at.field("baseline").problem(Rule::Sch005, message).help(help));
+            return None;
+        }
+    };
+    let tolerance = spec.tolerance.unwrap_or(usual.tolerance);
+    let confidence = spec.confidence.unwrap_or(usual.confidence);
+    let outliers = spec.outliers.as_ref();
+    let factor = outliers.and_then(|o| o.factor).unwrap_or(3.0);
+    let finite = |x: f64| x.is_finite() && x >= 0.0;
+    let sound = [
+        reads.within("tolerance", finite(tolerance), "a number from 0", problems),
+        reads.within(
+            "confidence",
+            (0.5..=0.9999).contains(&confidence),
+            "between 0.5 and 0.9999",
+            problems,
+        ),
+        reads.within("outliers", finite(factor) && factor > 0.0, "above 0", problems),
+    ];
+    if sound.contains(&false) {
+        return None;
+    }
+    let effect = spec.effect_size.as_ref();
+    let least = MannWhitneyRules::least_samples(confidence);
+    let min_samples = spec.min_samples.map_or(least, |n| n.0 as usize);
+    reads
+        .within(
+            "minSamples",
+            (least..=500).contains(&min_samples),
+            &format!("from {least}, which that confidence needs, to 500"),
+            problems,
+        )
+        .then_some(())?;
+    let rules = MannWhitneyRules {
+        direction: spec.direction.map_or(usual.direction, Into::into),
+        tolerance,
+        confidence,
+        effect: EffectLimits {
+            measure: effect.and_then(|e| e.measure).map(Into::into).unwrap_or_default(),
+            allowed_increase: effect.and_then(|e| e.allowed_increase),
+            allowed_decrease: effect.and_then(|e| e.allowed_decrease),
+            critical_increase: effect.and_then(|e| e.critical_increase),
+            critical_decrease: effect.and_then(|e| e.critical_decrease),
+        },
+        nan: spec.nan.map_or(usual.nan, Into::into),
+        outliers: match outliers.and_then(|o| o.strategy) {
+            Some(OutlierStrategy::Remove) => Outliers::Remove { factor },
+            Some(OutlierStrategy::Keep) | None => Outliers::Keep,
+        },
+        min_samples,
+    };
+    Some(Judge::MannWhitney(MannWhitney { control, rules }))
+}
+
+fn sequential(
+    spec: &schema::Sequential,
+    reads: &Reads<'_, '_, '_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Judge> {
+    let alpha = spec.alpha.unwrap_or(0.01);
+    let (r0, margin) = (spec.r0.unwrap_or(1.0), spec.margin.unwrap_or(2.0));
+    let phi = spec.phi;
+    let sound = [
+        reads.within("alpha", alpha > 0.0 && alpha < 1.0, "between 0 and 1", problems),
+        reads.within("r0", (1e-6..=1e6).contains(&r0), "above 0, and at most a million", problems),
+        reads.within(
+            "margin",
+            margin > r0 && margin <= 1e6,
+            "above r0, and at most a million",
+            problems,
+        ),
+        reads.within(
+            "phi",
+            phi.is_none_or(|phi| (1.0..=1e6).contains(&phi)),
+            "a number from 1",
+            problems,
+        ),
+    ];
+    let (canary, stable) = reads.counts(problems)?;
+    if stable.is_none() {
+        reads.lacks("counts.stableRequests", "and stableErrors, over [{{interval}}]", problems);
+    }
+    let stable = stable?;
+    (!sound.contains(&false)).then_some(Judge::Sequential(Sequential {
+        canary,
+        stable,
+        alpha,
+        r0,
+        phi,
+        margin,
+    }))
+}
+
+fn burn_rate(
+    spec: &schema::BurnRate,
+    reads: &Reads<'_, '_, '_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Judge> {
+    let at = reads.place();
+    let objective = at.require(spec.objective, "objective", problems)?.0;
+    if !reads.within(
+        "objective",
+        objective > 0.0 && objective < 1.0,
+        "above 0% and below 100%: what is promised without a failure has no budget to burn",
+        problems,
+    ) {
+        return None;
+    }
+    let list = at.field("windows");
+    let mut windows = Vec::new();
+    for (i, written) in spec.windows.iter().flatten().enumerate() {
+        let place = list.item(i);
+        let rate = place.require(written.rate, "rate", problems);
+        let long = place.require(written.long, "long", problems);
+        let short = place.require(written.short, "short", problems);
+        let (Some(rate), Some(long), Some(short)) = (rate, long, short) else { return None };
+        let (long, short) = (long.0, short.0);
+        if !(rate.is_finite() && rate > 0.0) || short == Span::ZERO || long <= short {
+            let message =
+                "a pair of windows has a rate above 0, and a long window beyond the short";
+            let help = "as in {rate: 14.4, long: 1h, short: 5m}";
+            problems.push(place.problem(Rule::Sch004, message).help(help));
+            return None;
+        }
+        windows.push(Pair { rate, long, short });
+    }
+    if spec.windows.as_ref().is_some_and(Vec::is_empty) {
+        let message = "no windows pass everything";
+        let problem = list.key().problem(Rule::Gat001, message);
+        problems.push(problem.help("leave `windows` out for the usual ones"));
+        return None;
+    }
+    if windows.is_empty() {
+        windows = USUAL_WINDOWS.to_vec();
+    }
+    let (counts, _) = reads.counts(problems)?;
+    Some(Judge::BurnRate(BurnRate { counts, objective, windows }))
 }
 
 fn bounds(spec: &schema::Threshold, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Judge> {
@@ -353,9 +681,10 @@ fn bounds(spec: &schema::Threshold, at: At<'_>, problems: &mut Vec<Diagnostic>) 
 
 fn comparison(
     spec: &schema::Relative,
-    at: At<'_>,
+    reads: &Reads<'_, '_, '_>,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Judge> {
+    let at = reads.place();
     let baseline = at.require(spec.baseline.as_ref(), "baseline", problems);
     let max_degradation = at.require(spec.max_degradation, "maxDegradation", problems);
     let direction = at.require(spec.direction, "direction", problems);
@@ -366,16 +695,8 @@ fn comparison(
     }
     let baseline = match baseline? {
         scalar::Baseline::Before => Baseline::Before,
-        other @ (scalar::Baseline::Stable | scalar::Baseline::Ring(_)) => {
-            let what = match other {
-                scalar::Baseline::Ring(_) => "another ring",
-                scalar::Baseline::Before | scalar::Baseline::Stable => "a stable population",
-            };
-            let message = format!("this version cannot compare with {what}");
-            let help = "use `baseline: before`: the same cluster before the deploy";
-            problems.push(at.field("baseline").problem(Rule::Gat008, message).help(help));
-            return None;
-        }
+        scalar::Baseline::Stable => Baseline::Stable(reads.stable(problems)?),
+        scalar::Baseline::Ring(ring) => Baseline::Ring(ring.as_str().into()),
     };
     Some(Judge::Relative {
         baseline,

@@ -48,7 +48,7 @@ pub(super) fn one(
 /// Gates that ask for a metric source that a cluster does not have.
 fn unmeasurable(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mut Vec<Diagnostic>) {
     let mut asked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for gate in &policy.gates {
+    for gate in policy.gates.iter().filter(|gate| gate.judge.reads_source()) {
         asked.entry(&gate.provider).or_default().push(gate.name.as_str());
     }
     for (cluster, (provider, gates)) in

@@ -7,8 +7,11 @@ use serde::Deserialize;
 
 use super::{
     Unread,
-    scalar::{Baseline, Concurrency, Count, Duration, Gates, Literal, Share, Text},
-    words::{Direction, OnBreach, OnNoData, RollbackScope, Signal},
+    scalar::{Baseline, Concurrency, Count, Duration, Gates, Literal, Rate, Share, Text},
+    words::{
+        Direction, EffectMeasure, Nan, OnBreach, OnNoData, OutlierStrategy, RollbackScope, Signal,
+        Worse,
+    },
 };
 
 /// How a ring is judged.
@@ -128,15 +131,14 @@ pub struct Gate {
     pub required: Option<bool>,
     /// For display only.
     pub unit: Option<Text>,
-    /// A judge that this version cannot evaluate.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub mann_whitney: Unread,
-    /// A judge that this version cannot evaluate.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub sequential: Unread,
-    /// A judge that this version cannot evaluate.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub burn_rate: Unread,
+    /// The traffic that it may count on in one cluster: `check` finds minimums that it never meets.
+    pub traffic: Option<Traffic>,
+    /// Samples of the release against samples of a control.
+    pub mann_whitney: Option<MannWhitney>,
+    /// Errors out of requests against the stable population's, at every peek.
+    pub sequential: Option<Sequential>,
+    /// Burn rates of a service level objective.
+    pub burn_rate: Option<BurnRate>,
     /// A judge that this version cannot evaluate.
     #[schemars(with = "Option<serde_json::Value>")]
     pub alerts: Unread,
@@ -175,6 +177,124 @@ pub struct Relative {
     pub floor: Option<f64>,
 }
 
+/// The Mann-Whitney test of the release's measurements against a control's.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MannWhitney {
+    /// Where the control is from: before, or stable by the template's query of that name.
+    #[schemars(required)]
+    pub baseline: Option<Baseline>,
+    /// Which way is worse (either).
+    pub direction: Option<Worse>,
+    /// The share of the estimated shift that the interval must exceed (0.25).
+    pub tolerance: Option<f64>,
+    /// The confidence of the interval, between 0 and 1 (0.98).
+    pub confidence: Option<f64>,
+    /// How large the difference must be, however certain it is.
+    pub effect_size: Option<Effect>,
+    /// What becomes of samples that are not a number (remove).
+    pub nan: Option<Nan>,
+    /// What becomes of samples far from the others.
+    pub outliers: Option<Outliers>,
+    /// Fewer samples than this on either side are Insufficient (as many as the confidence needs).
+    pub min_samples: Option<Count>,
+}
+
+/// How large an effect must be.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Effect {
+    /// How it is measured (meanRatio).
+    pub measure: Option<EffectMeasure>,
+    /// The least increase that fails; by default any does.
+    pub allowed_increase: Option<f64>,
+    /// The most that fails as a decrease; by default any does.
+    pub allowed_decrease: Option<f64>,
+    /// The least increase that is critical.
+    pub critical_increase: Option<f64>,
+    /// The most that is critical as a decrease.
+    pub critical_decrease: Option<f64>,
+}
+
+/// What becomes of samples far from the others.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Outliers {
+    /// Whether they are kept (keep).
+    pub strategy: Option<OutlierStrategy>,
+    /// How many interquartile ranges away is far (3).
+    pub factor: Option<f64>,
+}
+
+/// The sequential test of the release's error rate against the stable population's.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sequential {
+    /// The chance of ever failing a healthy release, shared over the ring (0.01).
+    pub alpha: Option<f64>,
+    /// The ratio of error rates that is tolerated (1).
+    pub r0: Option<f64>,
+    /// Overdispersion, at least 1; by default it is estimated from the stable side's history.
+    pub phi: Option<f64>,
+    /// The ratio that a release must be shown to stay below before it passes (2).
+    pub margin: Option<f64>,
+}
+
+/// Multi-window burn rates.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BurnRate {
+    /// The share of good requests that is promised, such as 99.9%.
+    #[schemars(required)]
+    pub objective: Option<Share>,
+    /// The pairs of windows (14.4 over 1h and 5m, 6 over 6h and 30m).
+    pub windows: Option<Vec<Windows>>,
+}
+
+/// Two windows and the burn rate that fails them, when exceeded in both.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Windows {
+    /// The burn rate.
+    #[schemars(required)]
+    pub rate: Option<f64>,
+    /// The long window.
+    #[schemars(required)]
+    pub long: Option<Duration>,
+    /// The short window.
+    #[schemars(required)]
+    pub short: Option<Duration>,
+}
+
+/// The traffic that a gate may count on in one cluster.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Traffic {
+    /// Requests to what the release runs on, such as 100/s.
+    #[schemars(required)]
+    pub requests: Option<Rate>,
+    /// Requests to the stable population beside it.
+    pub stable: Option<Rate>,
+    /// The share of requests that usually fails, such as 0.1%.
+    pub errors: Option<Share>,
+}
+
+/// Queries that count over the length of time that `{{interval}}` stands for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Counts {
+    /// Requests to the release.
+    #[schemars(required)]
+    pub requests: Option<Text>,
+    /// Those of them that failed, or were too slow.
+    #[schemars(required)]
+    pub errors: Option<Text>,
+    /// Requests to the stable population beside it.
+    pub stable_requests: Option<Text>,
+    /// Those of them that failed, or were too slow.
+    pub stable_errors: Option<Text>,
+}
+
 /// A named, parameterised measurement.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -188,11 +308,15 @@ pub struct GateTemplate {
     /// The arguments that its queries name as `{{name}}`.
     #[serde(default)]
     pub args: Vec<Argument>,
-    /// The query that answers with one number.
-    #[schemars(required)]
+    /// The query that answers with one number; not needed where there are `counts`.
     pub query: Option<Text>,
-    /// The query that counts the samples behind it since the last measurement.
+    /// The query that counts the samples behind it since the last measurement; `counts.requests` where
+    /// there are counts.
     pub samples: Option<Text>,
+    /// The same figure of the stable population that runs beside the release.
+    pub stable: Option<Text>,
+    /// Requests and errors, for `sequential` and `burnRate`.
+    pub counts: Option<Counts>,
 }
 
 /// An argument of a template.

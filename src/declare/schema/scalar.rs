@@ -144,6 +144,40 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
+/// So many in a length of time, kept as so many a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate(pub f64);
+
+schema!(Rate, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?/(s|m|h)$", "examples": ["100/s", "30/m"]});
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Expected;
+        impl Visitor<'_> for Expected {
+            type Value = Rate;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a rate such as 100/s, 30/m or 500/h")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Rate, E> {
+                let read = || {
+                    let (number, unit) = text.split_once('/')?;
+                    let seconds = match unit {
+                        "s" => 1.0,
+                        "m" => 60.0,
+                        "h" => 3_600.0,
+                        _ => return None,
+                    };
+                    let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+                    let number: f64 = plain.then(|| number.parse().ok()).flatten()?;
+                    number.is_finite().then_some(Rate(number / seconds))
+                };
+                read().ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+        d.deserialize_any(Expected)
+    }
+}
+
 /// A number of clusters or a share of the ring.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Concurrency {

@@ -64,6 +64,22 @@ words! {
     Direction "camelCase" => model::policy::Direction { Increase, Decrease, }
 }
 words! {
+    /// Which way of differing from a control is worse.
+    Worse "camelCase" => model::judge::Worse { Increase, Decrease, Either, }
+}
+words! {
+    /// A measure of how large a difference is.
+    EffectMeasure "camelCase" => model::judge::EffectSize { MeanRatio, Cles, }
+}
+words! {
+    /// What becomes of samples that are not a number.
+    Nan "camelCase" => model::judge::Nan { Remove, Replace, }
+}
+words! {
+    /// What becomes of samples far from the others.
+    OutlierStrategy "camelCase" { Keep, Remove, }
+}
+words! {
     /// What kind of signal a gate reads.
     Signal "camelCase" => model::policy::Signal { Errors, Latency, Business, Saturation, }
 }

@@ -3,6 +3,7 @@ use crate::{
     decide::{
         event::{Event, Reading},
         fact::{Fact, Verdict},
+        part::Told,
     },
     model::time::Span,
 };
@@ -32,19 +33,28 @@ impl Invariant for Passes {
             let Event::Measured { answer, .. } = step.event else {
                 return Err(format!("{what} and nothing was measured"));
             };
-            let Reading::Value { at, .. } = answer.value else {
-                return Err(format!("{what} on {:?}", answer.value));
-            };
             let on = step.on(release, ring)?;
-            let deployed = on.run.clusters.get(cluster).and_then(|here| here.deployed);
-            if deployed.is_none_or(|deployed| at < deployed.wall) {
-                return Err(format!("{what} on a sample of {at}, deployed {deployed:?}"));
-            }
-            let age = step.now.wall.duration_since(at).as_millis();
-            let age = Span(u64::try_from(age).unwrap_or(0));
             let gate = on.ring.policy.gates.iter().find(|g| g.name == *gate);
-            if gate.is_none_or(|gate| age > gate.max_age) {
-                return Err(format!("{what} on a sample that is {age} old"));
+            let deployed = on.run.clusters.get(cluster).and_then(|here| here.deployed);
+            // A judge that reads no number of its own passes on those of its parts.
+            let own = gate.is_none_or(|gate| gate.judge.reads_value());
+            let parts = answer.parts.iter().filter_map(|told| match told {
+                Told::Number(reading) => Some(reading),
+                Told::Range(_) | Told::Alerts(_) | Told::Ruled { .. } | Told::Workload(_) => None,
+                Told::Error(_) => Some(&Reading::Absent),
+            });
+            for reading in own.then_some(&answer.value).into_iter().chain(parts) {
+                let Reading::Value { at, .. } = reading else {
+                    return Err(format!("{what} on {reading:?}"));
+                };
+                if deployed.is_none_or(|deployed| *at < deployed.wall) {
+                    return Err(format!("{what} on a sample of {at}, deployed {deployed:?}"));
+                }
+                let age = step.now.wall.duration_since(*at).as_millis();
+                let age = Span(u64::try_from(age).unwrap_or(0));
+                if gate.is_none_or(|gate| age > gate.max_age) {
+                    return Err(format!("{what} on a sample that is {age} old"));
+                }
             }
             let samples = match &answer.samples {
                 Some(Reading::Value { value, .. }) => Some(*value),

@@ -442,7 +442,9 @@ fn gate(chance: &mut Chance, name: &str) -> Gate {
             control: Control::Before,
             rules: MannWhitneyRules {
                 direction: Worse::Decrease,
-                min_samples: 2,
+                // All that two samples a side can show.
+                confidence: 0.6,
+                min_samples: MannWhitneyRules::least_samples(0.6),
                 ..MannWhitneyRules::default()
             },
         }),

@@ -156,6 +156,16 @@ fn gate(gate: &Gate) -> Value {
         let share = relative.get("maxDegradation").and_then(Value::as_f64).unwrap_or_default();
         relative.insert("maxDegradation".into(), json!(format!("{}%", share * 100.0)));
     }
+    if let Some(Value::Object(ranks)) = spec.get_mut("mannWhitney") {
+        lift(ranks, "rules");
+        for (of_model, declared) in [("control", "baseline"), ("effect", "effectSize")] {
+            let value = ranks.remove(of_model);
+            ranks.extend(value.map(|value| (declared.to_owned(), value)));
+        }
+        // None of those that are simulated leaves samples out.
+        let strategy = ranks.remove("outliers");
+        ranks.extend(strategy.map(|word| ("outliers".to_owned(), json!({ "strategy": word }))));
+    }
     spec.into()
 }
 

@@ -1,0 +1,133 @@
+//! Gates that a ring can never pass: minimums beyond the traffic that is declared, and comparisons with
+//! a ring that is not there. Without declared traffic nothing is said: it may be any.
+
+use super::{Note, Rule, Subject};
+use crate::model::{
+    judge::Traffic,
+    plan::Plan,
+    policy::{Baseline, Gate, Judge},
+    residency::Demand,
+    ring::{Cluster, Ring},
+    time::Span,
+};
+
+pub(super) fn notes(plan: &Plan) -> Vec<Note> {
+    let gates = plan.rings.iter().flat_map(|r| r.policy.gates.iter().map(move |gate| (r, gate)));
+    gates
+        .flat_map(|(ring, gate)| {
+            let mut notes = Vec::new();
+            if let Some(traffic) = &gate.traffic
+                && gate.required
+            {
+                notes.extend(one_measurement(ring, gate, traffic));
+                notes.extend(whole_soak(ring, gate, traffic));
+                notes.extend(sequential(ring, gate, traffic));
+            }
+            notes.extend(comparison(plan, ring, gate));
+            notes
+        })
+        .collect()
+}
+
+fn note(rule: Rule, ring: &Ring, gate: &Gate, message: String, help: &str) -> Note {
+    Note {
+        rule,
+        subject: Subject::Gate(ring.policy.name.clone(), gate.name.clone()),
+        message,
+        label: format!("ring `{}` could never pass", ring.name),
+        facts: Vec::new(),
+        help: help.into(),
+    }
+}
+
+fn one_measurement(ring: &Ring, gate: &Gate, traffic: &Traffic) -> Option<Note> {
+    let (least, interval) = (gate.min_samples?, gate.interval);
+    // A burn rate's minimum is of its long window.
+    let over = match &gate.judge {
+        Judge::BurnRate(declared) => declared.windows.iter().map(|pair| pair.long).min()?,
+        Judge::Threshold { .. }
+        | Judge::Relative { .. }
+        | Judge::MannWhitney(_)
+        | Judge::Sequential(_)
+        | Judge::Alerts(_)
+        | Judge::Webhook
+        | Judge::Kubernetes(_) => interval,
+    };
+    let there = expected(traffic.requests, over);
+    (there < least).then(|| {
+        let message = format!("minSamples {least} is beyond the {there} requests of {over}");
+        let help = "lower minSamples, or measure over a longer interval";
+        note(Rule::Gat013, ring, gate, message, help)
+    })
+}
+
+fn whole_soak(ring: &Ring, gate: &Gate, traffic: &Traffic) -> Option<Note> {
+    let (least, soak) = (gate.min_total_samples?, ring.policy.soak.duration);
+    let clusters = ring.clusters.len();
+    let there = expected(traffic.requests * clusters as f64, soak);
+    (there < least).then(|| {
+        let message = format!(
+            "minTotalSamples {least} is beyond the {there} requests of {clusters} cluster{} in the soak \
+             of {soak}",
+            if clusters == 1 { "" } else { "s" },
+        );
+        let help = "lower minTotalSamples, or lengthen the soak";
+        note(Rule::Gat013, ring, gate, message, help)
+    })
+}
+
+/// The mirror test of `sequential` grows fastest where only the stable side fails, at the grid's
+/// furthest point, by ((margin nc + nb) / (margin/32 nc + nb))^(1/phi) an error; it passes at 20.
+fn sequential(ring: &Ring, gate: &Gate, traffic: &Traffic) -> Option<Note> {
+    let Judge::Sequential(declared) = &gate.judge else { return None };
+    let (canary, errors) = (traffic.requests, traffic.errors?);
+    let stable = traffic.stable.unwrap_or(canary);
+    let growth = (declared.margin * canary + stable) / (declared.margin / 32.0 * canary + stable);
+    let needed = (declared.phi.unwrap_or(1.0) * 20.0_f64.ln() / growth.ln()).ceil();
+    let soak = ring.policy.soak.duration;
+    let there = stable * errors * soak.as_seconds();
+    // What cannot be reached at all is not a number of errors.
+    (there.is_nan() || needed.is_nan() || there < needed).then(|| {
+        let there = (there * 10.0).round() / 10.0;
+        let message = format!(
+            "`sequential` passes after {needed} errors of the stable population at the earliest, and the \
+             soak of {soak} sees {there}"
+        );
+        let help = "lengthen the soak, raise `margin`, or judge by something that is less rare";
+        note(Rule::Gat013, ring, gate, message, help)
+    })
+}
+
+fn comparison(plan: &Plan, ring: &Ring, gate: &Gate) -> Option<Note> {
+    let Judge::Relative { baseline: Baseline::Ring(other), .. } = &gate.judge else { return None };
+    let why = match plan.ring(other) {
+        None => format!("plan `{}` has no ring `{other}` to compare with", plan.name),
+        Some(_) if *other == ring.name => format!("ring `{other}` is compared with itself"),
+        Some(other) if !may_leave(plan, ring, other) => {
+            format!("evidence of ring `{}` stays in its jurisdiction", other.name)
+        }
+        Some(other) => {
+            let has = |c: &Cluster| c.metrics.iter().any(|source| source.name == gate.provider);
+            let missing = other.clusters.iter().find(|cluster| !has(cluster))?;
+            format!(
+                "cluster `{}` of ring `{}` has no metric source `{}` to compare with",
+                missing.name, other.name, gate.provider
+            )
+        }
+    };
+    Some(note(Rule::Gat014, ring, gate, why, "name another ring of the plan, or use `before`"))
+}
+
+/// Whether figures of `other` may be compared with in `ring`: where a rule keeps them inside of a
+/// jurisdiction, only there.
+fn may_leave(plan: &Plan, ring: &Ring, other: &Ring) -> bool {
+    plan.residency.iter().all(|rule| {
+        let Demand::EvidenceWithin { jurisdiction, .. } = &rule.demand else { return true };
+        let inside = |c: &Cluster| jurisdiction.contains(&c.jurisdiction);
+        !other.clusters.iter().any(inside) || ring.clusters.iter().all(inside)
+    })
+}
+
+fn expected(a_second: f64, over: Span) -> f64 {
+    (a_second * over.as_seconds()).floor()
+}

@@ -1,5 +1,6 @@
 //! The core by exact lists: what is decided, and what is commanded, event by event.
 
+mod counting;
 mod simulated;
 
 use std::{collections::BTreeMap, sync::Arc};

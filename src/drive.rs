@@ -318,7 +318,7 @@ fn input(ask: Ask) -> Input {
 
 fn plan_of(event: &Event) -> Option<PlanName> {
     match event {
-        Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
+        Event::TookOver | Event::Limits(_) | Event::Source { .. } | Event::Learned(_) => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
         | Event::Found { plan, .. }

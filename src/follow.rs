@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     clock::Clock,
     decide::{
-        event::{Declared, Event, Problem},
+        event::{Declared, Event, News, Problem},
         world::World,
     },
     declare::{
@@ -85,7 +85,11 @@ fn news(compiled: Compiled, world: &RwLock<World>) -> Vec<Event> {
     let gone = known.into_iter().filter(|plan| !compiled.plans.contains_key(plan));
     let gone: Vec<_> =
         gone.map(|plan| Event::Declared { plan, declared: Declared::Withdrawn }).collect();
-    let mut news = vec![Event::Source { commit: compiled.commit, refused: None }];
+    // The facts go before the plans: what each plan's declaration sets going is decided by them.
+    let mut news = vec![
+        Event::Source { commit: compiled.commit, refused: None },
+        Event::Learned(News::Clusters(compiled.places)),
+    ];
     news.extend(compiled.plans.into_iter().map(|(plan, result)| {
         let declared = match result {
             Ok(plan) => Declared::Valid(plan),

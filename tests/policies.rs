@@ -140,6 +140,22 @@ fn every_rule_passes_a_plan_that_keeps_it_and_refuses_one_that_does_not() {
             "maxInFlight: {jurisdiction: AU, rings: 1}",
             "RES010",
         ),
+        (
+            "pullWithin: {jurisdiction: EU, registries: [{host: r.example, jurisdiction: IE}]}",
+            "pullWithin: {jurisdiction: EU, registries: [{host: r.example, jurisdiction: US}]}",
+            "RES012",
+        ),
+        (
+            "pullWithin: {jurisdiction: EU, registries: [r.example]}",
+            "pullWithin: {jurisdiction: EU, registries: [{host: r.example}]}",
+            "RES012",
+        ),
+        ("stateWithin: {jurisdiction: EU}", "stateWithin: {jurisdiction: AU}", "RES010"),
+        (
+            "allowEmpty: true, stateWithin: {jurisdiction: AU}",
+            "pullWithin: {jurisdiction: AU, registries: [r.example]}",
+            "RES010",
+        ),
         ("homogeneous: {}", "homogeneous: {rings: [eu-wset]}", "REF001"),
         ("pairExclusive: {}", "independent: {a: us-east, b: eu-west}", "RES006"),
         (
@@ -157,17 +173,5 @@ fn every_rule_passes_a_plan_that_keeps_it_and_refuses_one_that_does_not() {
         let kept_by = of(kept);
         assert_eq!(errors(&kept_by), [""; 0], "{kept}: {:?}", kept_by.diagnostics);
         assert_eq!(errors(&of(broken)), [rule], "{broken}");
-    }
-}
-
-#[test]
-fn what_this_version_does_not_enforce_is_refused_and_never_ignored() {
-    for demand in [
-        "pullWithin: {jurisdiction: EU, registries: [registry.example]}",
-        "stateWithin: {jurisdiction: EU}",
-        "allowEmpty: true, stateWithin: {jurisdiction: EU}",
-    ] {
-        let compiled = with(&format!("{{id: R-1, enforcement: waivable, {demand}}}"), "");
-        assert_eq!(errors(&compiled), ["SCH008"], "{demand}");
     }
 }

@@ -179,7 +179,8 @@ fn a_mistake_in_a_scenario_has_its_place_and_its_cure() {
         ("{at: 1m, lift: {id: a}, expect: {refused: tombstoned}}", "and this does 2"),
         ("{at: 1m, pause: {ring: first, by: ola}}", "one of {everything: true}"),
         ("{at: 1m, freeze: {plan: resets, until: later}}", "neither an instant nor a time"),
-        ("{at: 1m, drift: {cluster: corp, region: eu-west-1}}", "is not simulated"),
+        ("{at: 1m, drift: {cluster: corp}}", "it is not clear what drifts"),
+        ("{at: 1m, drift: {cluster: corp, running: 1.0.0, region: x}}", "what its nodes say now"),
         ("{at: 1m, edit: {file: rings/a.yaml}}", "either {file:"),
         ("{at: 1m, release: {plan: resets, version: 2.0}}", "put it in quotes"),
     ];

@@ -244,7 +244,7 @@ fn artifact(plan: &PlanName, version: &str) -> Artifact {
 
 fn plan_of(event: &Event) -> Option<PlanName> {
     match event {
-        Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
+        Event::TookOver | Event::Limits(_) | Event::Source { .. } | Event::Learned(_) => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
         | Event::Found { plan, .. }
@@ -260,6 +260,7 @@ fn kind(event: &Event) -> &'static str {
         Event::TookOver => "took over",
         Event::Limits(_) => "limits",
         Event::Source { .. } => "source",
+        Event::Learned(_) => "learned",
         Event::Declared { .. } => "declared",
         Event::Observed { .. } => "observed",
         Event::Found { .. } => "found",

@@ -37,7 +37,9 @@ pub(super) fn in_the_way(world: &World, release: &Release, ring: &Ring) -> Vec<W
                 | Demand::NotFirstIn { .. }
                 | Demand::Independent { .. }
                 | Demand::EvidenceWithin { .. }
-                | Demand::ApproverWithin { .. } => Vec::new(),
+                | Demand::PullWithin { .. }
+                | Demand::ApproverWithin { .. }
+                | Demand::StateWithin { .. } => Vec::new(),
             };
             for waiting in theirs {
                 if !found.contains(&waiting) {
@@ -80,6 +82,8 @@ fn cap(demand: &Demand, ring: &Ring, others: &[Other<'_>]) -> Vec<WaitingOn> {
         | Demand::NotFirstIn { .. }
         | Demand::Independent { .. }
         | Demand::EvidenceWithin { .. }
-        | Demand::ApproverWithin { .. } => Vec::new(),
+        | Demand::PullWithin { .. }
+        | Demand::ApproverWithin { .. }
+        | Demand::StateWithin { .. } => Vec::new(),
     }
 }

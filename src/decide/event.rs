@@ -1,6 +1,6 @@
 //! Everything that can happen to the core, whatever its source.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,13 @@ use crate::{
         ClusterName, Commit, FreezeId, IdempotencyKey, Jurisdiction, PlanName, Principal,
         ReleaseId, RingName, Version,
     },
-    model::{limits::Limits, plan::Plan, policy::RollbackScope, ring::Artifact},
+    model::{
+        limits::Limits,
+        plan::Plan,
+        policy::RollbackScope,
+        residency::{Home, Place, Witness},
+        ring::Artifact,
+    },
 };
 
 /// Something that happened. The core answers each with a [`super::Decision`].
@@ -28,6 +34,8 @@ pub enum Event {
         /// Why it stays out of force, if it does.
         refused: Option<String>,
     },
+    /// Something became known that residency rules ask for.
+    Learned(News),
     /// What the accepted commit says of one plan.
     Declared {
         /// The plan.
@@ -79,6 +87,18 @@ pub enum Event {
         /// The plan that asked for it.
         plan: PlanName,
     },
+}
+
+/// What became known of places. The rules are asked anew: what a release started under was true then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// What the accepted commit says of every cluster that it declares; nothing for one that is in
+    /// error, of which the last good declaration stays.
+    Clusters(BTreeMap<ClusterName, Option<Place>>),
+    /// What a cluster says of itself.
+    Witness(ClusterName, Witness),
+    /// What the server's settings say of itself.
+    Home(Home),
 }
 
 /// What a commit says of a plan.

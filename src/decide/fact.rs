@@ -3,7 +3,7 @@
 //! A variant or field may be added; none may change its meaning. Facts are applied by
 //! [`super::world::World::apply`] and by nothing else.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,14 @@ use crate::{
         ClusterName, Commit, FreezeId, GateName, Hash, IdempotencyKey, PlanName, Principal,
         ReleaseId, RingName, Version,
     },
-    model::{limits::Limits, plan::Plan, policy::RollbackScope, ring::Artifact, time::Span},
+    model::{
+        limits::Limits,
+        plan::Plan,
+        policy::RollbackScope,
+        residency::{Home, Place, Witness},
+        ring::Artifact,
+        time::Span,
+    },
 };
 
 /// Something that is true from now on.
@@ -176,6 +183,14 @@ pub enum Fact {
     DebtDropped { release: ReleaseId, ring: RingName, debt: Debt, why: String },
     /// Somebody answers for it instead.
     DebtWrittenOff { release: ReleaseId, ring: RingName, debt: Debt, by: Actor, reason: String },
+    /// What is declared of these clusters from now on; nothing for one that is declared no more.
+    PlacesDeclared { clusters: BTreeMap<ClusterName, Option<Place>> },
+    /// What a cluster says of itself.
+    ClusterWitnessed { cluster: ClusterName, witness: Witness },
+    /// Where the server stands, by its settings.
+    HomeStated { home: Home },
+    /// A deploy that is out and not known to have arrived was called back: a rule forbids it now.
+    DeployRecalled { release: ReleaseId, ring: RingName, cluster: ClusterName, why: String },
 }
 
 /// What a hotfix did without on a ring.

@@ -10,6 +10,7 @@ pub mod lane;
 mod operator;
 pub mod part;
 pub mod phase;
+mod residency;
 mod rollback;
 mod rollout;
 mod soak;
@@ -20,16 +21,16 @@ pub mod waiting;
 pub mod wake;
 pub mod world;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use command::{Command, Measure};
-use event::{Declared, Event, Outcome, Status, TargetState};
+use event::{Declared, Event, News, Outcome, Status, TargetState};
 use fact::{Fact, Reply};
 use world::{Illegal, Phase, PlanState, Release, World};
 
 use crate::{
     ids::{ClusterName, IdempotencyKey, PlanName, ReleaseId, RingName},
-    model::time::Now,
+    model::{residency::Facts, time::Now},
 };
 
 /// The core's answer to an event.
@@ -79,6 +80,10 @@ pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illega
             };
             Ok(Decision { facts, ..Decision::default() })
         }
+        Event::Learned(news) => {
+            let facts = learned(&world.shared.facts, news).into_iter().collect();
+            Ok(Decision { facts, ..Decision::default() })
+        }
         Event::Declared { plan, declared } => {
             let mut draft = Draft::new(world, plan, now);
             draft.declared(declared)?;
@@ -108,6 +113,33 @@ pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illega
         }
         Event::Wake { plan } => Draft::new(world, plan, now).settle(),
         Event::Operator(request) => operator::decide(world, request, now),
+    }
+}
+
+/// What of some news is new.
+fn learned(known: &Facts, news: &News) -> Option<Fact> {
+    match news {
+        News::Clusters(declared) => {
+            let mut clusters: BTreeMap<_, _> = declared
+                .iter()
+                .filter(|(name, place)| {
+                    place.is_some() && known.clusters.get(*name) != Some(*place)
+                })
+                .map(|(name, place)| (name.clone(), place.clone()))
+                .collect();
+            let there = known.clusters.iter().filter(|(_, place)| place.is_some());
+            let gone = there.filter(|(name, _)| !declared.contains_key(*name));
+            clusters.extend(gone.map(|(name, _)| (name.clone(), None)));
+            (!clusters.is_empty()).then_some(Fact::PlacesDeclared { clusters })
+        }
+        News::Witness(cluster, witness) => {
+            let new = known.witnesses.get(cluster) != Some(witness);
+            new.then(|| Fact::ClusterWitnessed {
+                cluster: cluster.clone(),
+                witness: witness.clone(),
+            })
+        }
+        News::Home(home) => (known.home != *home).then(|| Fact::HomeStated { home: home.clone() }),
     }
 }
 

@@ -258,7 +258,9 @@ impl Asked<'_> {
             possible(state, &release.version, required)?;
         }
         let way = fast.as_ref().unwrap_or(plan);
-        if let Some(breach) = residency::breaches(way, None).into_iter().next() {
+        if let Some(breach) =
+            residency::breaches(way, None, &self.world.known(self.now)).into_iter().next()
+        {
             let detail = format!("rule {}: {}", breach.rule, breach.fact);
             return Err((Refusal::ResidencyViolation, detail));
         }

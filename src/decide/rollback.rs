@@ -7,6 +7,7 @@ use super::{
     command::Command,
     event::Actor,
     fact::Fact,
+    residency,
     rollout::{Arrival, ringward, write},
     waiting::{WaitingOn, is_out, needs_restoring, waiting_on},
     world::{Illegal, Phase, PlanState, Release, Step},
@@ -132,17 +133,27 @@ impl Draft {
             let good = self.state().and_then(|s| s.targets.get(&at));
             let good = good.and_then(|t| t.back_from(&release.artifact)).cloned();
             match (&here.step, good) {
-                (Step::Planned | Step::Restored | Step::Stuck(_), _) => {}
-                (Step::Failed(_), _) if here.intent.is_none() => {}
-                (Step::Deploying | Step::Ready | Step::Failed(_), Some(good)) => {
-                    if !held && free > 0 {
+                (Step::Restored | Step::Stuck(_), _) => {}
+                (Step::Planned | Step::Failed(_), _) if here.intent.is_none() => {}
+                (Step::Planned | Step::Deploying | Step::Ready | Step::Failed(_), Some(good)) => {
+                    let good = &good.artifact;
+                    let (world, now) = (&self.world, self.now);
+                    let image = residency::way_back(world, &release, declared, cluster, good, now);
+                    if let (false, true, Ok(image)) = (held, free > 0, image) {
                         free -= 1;
                         self.overtake(|write| write.cluster == cluster.name)?;
-                        let write = write(&release, ring, run, cluster, good.artifact, "restore");
+                        let write = write(&release, ring, run, cluster, image, "restore");
                         self.command(Command::Restore(write))?;
                     }
                 }
-                (Step::Deploying | Step::Ready | Step::Failed(_) | Step::Restoring, None) => {
+                (
+                    Step::Planned
+                    | Step::Deploying
+                    | Step::Ready
+                    | Step::Failed(_)
+                    | Step::Restoring,
+                    None,
+                ) => {
                     let cause = "it has no known good to go back to".into();
                     self.fact(Fact::ClusterStuck { release: id, ring: name, cluster: at, cause })?;
                 }
@@ -190,8 +201,8 @@ impl Draft {
         let Some(run) = self.world.run(id, ring) else { return Ok(()) };
         let under_way = run.clusters.values().any(|here| match &here.step {
             Step::Deploying | Step::Ready | Step::Restoring => true,
-            Step::Failed(_) => here.intent.is_some(),
-            Step::Planned | Step::Restored | Step::Stuck(_) => false,
+            Step::Planned | Step::Failed(_) => here.intent.is_some(),
+            Step::Restored | Step::Stuck(_) => false,
         });
         if under_way {
             return Ok(());

@@ -9,6 +9,7 @@ use super::{
     fact::Fact,
     lane,
     phase::is_settled,
+    residency,
     waiting::{is_next, steps_aside, waiting_on},
     world::{ClusterRun, Illegal, Phase, PlanState, Release, RingRun, Step},
 };
@@ -170,6 +171,7 @@ impl Draft {
 
     fn deploy(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
         self.judge_deploys(id, ring)?;
+        self.recall_forbidden(id, ring)?;
         let Some(release) = self.release(id) else { return Ok(()) };
         let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
             return Ok(());
@@ -196,9 +198,39 @@ impl Draft {
             run.clusters.get(&cluster.name).is_some_and(|run| run.step == Step::Planned)
         });
         for cluster in next.take(free) {
+            let image = residency::image(&self.world, &release, declared, cluster, self.now);
+            let Some(image) = image else { continue };
             self.overtake(|write| write.cluster == cluster.name)?;
-            let write = write(&release, ring, run, cluster, release.artifact.clone(), "deploy");
+            let write = write(&release, ring, run, cluster, image, "deploy");
             self.command(Command::Deploy(write))?;
+        }
+        Ok(())
+    }
+
+    /// A write that is out and has not been answered may still be on its way: where a rule forbids it
+    /// now, it is called back, and made again once the rule lets it.
+    fn recall_forbidden(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
+        let Some(release) = self.release(id) else { return Ok(()) };
+        let (Some(declared), Some(state)) = (release.plan.ring(ring), self.state()) else {
+            return Ok(());
+        };
+        let out = state.in_flight.values().filter_map(|command| match command.as_ref() {
+            Command::Deploy(write) if write.release == *id && write.ring == *ring => {
+                Some((write.key.clone(), write.cluster.clone()))
+            }
+            Command::Deploy(_) | Command::Restore(_) | Command::Measure(_) => None,
+        });
+        let out: Vec<(IdempotencyKey, ClusterName)> = out.collect();
+        if out.is_empty() {
+            return Ok(());
+        }
+        let against = residency::against(&self.world, &release, declared, self.now);
+        let Some(breach) = against.first() else { return Ok(()) };
+        for (key, cluster) in out {
+            self.fact(Fact::EffectSuperseded { plan: self.plan.clone(), key })?;
+            let (release, ring) = (id.clone(), ring.clone());
+            let why = format!("rule {}: {}", breach.rule, breach.fact);
+            self.fact(Fact::DeployRecalled { release, ring, cluster, why })?;
         }
         Ok(())
     }
@@ -343,8 +375,13 @@ pub(super) fn write(
     verb: &str,
 ) -> Write {
     let attempt = run.attempt;
+    // What was called back may arrive all the same, and be pulled from elsewhere.
+    let again = match run.clusters.get(&cluster.name).map_or(0, |here| here.recalls) {
+        0 => String::new(),
+        recalls => format!(".{}", recalls + 1),
+    };
     Write {
-        key: format!("{}/{ring}/{}/{attempt}/{verb}", release.id, cluster.name).into(),
+        key: format!("{}/{ring}/{}/{attempt}/{verb}{again}", release.id, cluster.name).into(),
         release: release.id.clone(),
         ring: ring.clone(),
         attempt,

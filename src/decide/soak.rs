@@ -11,6 +11,7 @@ use super::{
         rule_of,
         sequential::tests_of,
     },
+    residency,
     rollback::newer_on,
     waiting::waiting_on,
     world::{ClusterRun, GateRun, Illegal, Phase, Release, RingRun, Step},
@@ -19,6 +20,7 @@ use crate::{
     ids::{ReleaseId, RingName},
     model::{
         policy::{Baseline, Gate, Judge, OnBreach, OnNoData},
+        residency::Disclose,
         ring::{Artifact, Cluster, Ring},
         time::{Mono, Now, Span},
     },
@@ -66,14 +68,21 @@ impl Draft {
         let unknown = GateRun::default();
         let state = run.gates.get(&place).unwrap_or(&unknown);
         let known = state.baseline;
+        let (world, now) = (&self.world, self.now);
+        let disclose = residency::may_disclose(world, &release, gate, &asked.cluster, now);
+        let closed = disclose == Disclose::Verdict;
+        let shares = if closed { residency::in_shares(gate, declared) } else { gate.clone() };
         let given = Given {
             baseline: known,
             parts: &asked.parts,
             tests: tests_of(declared),
-            ..Given::new(gate, &state.history, deployed.wall, self.now.wall)
+            ..Given::new(&shares, &state.history, deployed.wall, self.now.wall)
         };
         let (judged, taken) = judge(&given, answer);
         let (cluster, name) = place;
+        // What may not leave is never recorded: a baseline is measured again with each measurement, and
+        // a judge that needs what was measured before has nothing to judge by.
+        let (judged, taken) = residency::redacted(judged, taken, disclose);
         if let Some(taken) = taken {
             self.fact(Fact::HistoryTaken {
                 release: id.clone(),
@@ -83,7 +92,8 @@ impl Draft {
                 taken,
             })?;
         }
-        if let (None, Some(Reading::Value { value, .. })) = (known, &answer.baseline) {
+        if let (None, Some(Reading::Value { value, .. }), false) = (known, &answer.baseline, closed)
+        {
             self.fact(Fact::BaselineTaken {
                 release: id.clone(),
                 ring: ring.clone(),
@@ -300,9 +310,7 @@ impl Draft {
             return Ok(());
         }
         let enough = ring.policy.gates.iter().filter(|gate| gate.required).all(|gate| {
-            let runs = run.gates.iter().filter(|((_, name), _)| *name == gate.name);
-            let have: f64 = runs.map(|(_, run)| run.total_samples).sum();
-            gate.min_total_samples.is_none_or(|need| have >= need)
+            residency::too_few_samples(&self.world, release, ring, (run, gate), self.now).is_none()
         });
         if !enough {
             return Ok(());
@@ -319,7 +327,8 @@ impl Draft {
     ) -> Result<(), Illegal> {
         let Some(run) = self.world.run(&release.id, &ring.name) else { return Ok(()) };
         let mut due = Vec::new();
-        for cluster in &ring.clusters {
+        let kept_out = residency::unmeasurable(&self.world, release, ring, self.now);
+        for cluster in ring.clusters.iter().filter(|c| !kept_out.contains(&c.name)) {
             let ready = run.clusters.get(&cluster.name).filter(|c| c.step == Step::Ready);
             let Some(here) = ready else { continue };
             for gate in ring.policy.gates.iter().filter(|gate| wanted(gate)) {

@@ -81,6 +81,7 @@ fn cluster(name: &str) -> Cluster {
         jurisdiction: "CH".into(),
         data_classes: Vec::new(),
         failover_pair: None,
+        verified_until: None,
         connection: name.into(),
         metrics: vec![MetricSource {
             name: "prometheus".into(),

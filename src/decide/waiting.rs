@@ -9,6 +9,7 @@ use super::{
     caps,
     event::{Scope, Status},
     fact::{Binding, Verdict},
+    residency,
     rollback::exposed_since,
     world::{ClusterRun, Phase, PlanState, Release, RingRun, RollbackLimit, Said, Step, World},
 };
@@ -23,7 +24,7 @@ use crate::{
         graph::{Join, RingGraph},
         plan::OnNewer,
         policy::{Approvals, Gate},
-        residency::Demand,
+        residency::{Breach, Demand},
         ring::{Cluster, Ring},
         time::{Mono, Now, Span},
     },
@@ -181,6 +182,10 @@ impl HoldKind {
 }
 
 impl WaitingOn {
+    fn of(breach: Breach) -> Self {
+        Self::Residency { rule: breach.rule, fact: breach.fact }
+    }
+
     /// Which kind of hold it is; nothing for a ring that merely waits for its turn.
     pub fn hold(&self) -> Option<HoldKind> {
         match self {
@@ -409,7 +414,7 @@ impl Look<'_> {
             found.extend(self.residency());
             found
         } else {
-            self.pauses().collect()
+            self.pauses().chain(self.residency()).collect()
         };
         // What runs where nothing is known to be good is what a first rollback goes back to: a writer
         // looks before it overwrites. What it cannot see, or is not there, it learns by writing.
@@ -430,6 +435,8 @@ impl Look<'_> {
             .extend(self.calendars(AppliesTo::Advance).filter(|(halts, _)| *halts).map(|(_, w)| w));
         found.extend(self.unseen(under_way));
         found.extend(self.unhealthy());
+        let drifted = residency::against_watched(self.world, self.release, self.ring, self.now);
+        found.extend(drifted.into_iter().map(WaitingOn::of));
         found.extend(self.data());
         found
     }
@@ -439,6 +446,7 @@ impl Look<'_> {
         let more = self.run.clusters.values().any(|c| c.step != Step::Restored);
         if more {
             found.extend(self.calendars(AppliesTo::Rollback).map(|(_, waiting)| waiting));
+            found.extend(self.residency_back());
         }
         found.extend(self.before_going_back());
         found
@@ -573,7 +581,9 @@ impl Look<'_> {
             | Demand::Independent { .. }
             | Demand::MaxInFlight { .. }
             | Demand::PairExclusive
-            | Demand::EvidenceWithin { .. } => None,
+            | Demand::EvidenceWithin { .. }
+            | Demand::PullWithin { .. }
+            | Demand::StateWithin { .. } => None,
         });
         let counting = |needed: &Approvals| {
             approvals_that_count(self.release, self.ring, self.run, needed, self.now)
@@ -655,11 +665,25 @@ impl Look<'_> {
     }
 
     fn residency(&self) -> Vec<WaitingOn> {
-        let breaches = crate::model::residency::breaches(&self.release.plan, Some(&self.ring.name));
-        breaches
-            .into_iter()
-            .map(|breach| WaitingOn::Residency { rule: breach.rule, fact: breach.fact })
-            .collect()
+        let breaches = residency::against(self.world, self.release, self.ring, self.now);
+        breaches.into_iter().map(WaitingOn::of).collect()
+    }
+
+    /// What stands against taking clusters back that are still to be taken back.
+    fn residency_back(&self) -> Vec<WaitingOn> {
+        let mut found = Vec::new();
+        for cluster in &self.ring.clusters {
+            let here = self.run.clusters.get(&cluster.name);
+            let good = self.plan.targets.get(&cluster.name);
+            let good = good.and_then(|t| t.back_from(&self.release.artifact));
+            let (Some(_), Some(good)) = (here.filter(|here| here.is_to_go_back()), good) else {
+                continue;
+            };
+            let (world, release, ring) = (self.world, self.release, self.ring);
+            let way = residency::way_back(world, release, ring, cluster, &good.artifact, self.now);
+            found.extend(way.err().map(WaitingOn::of));
+        }
+        found
     }
 
     /// Clusters that matter and whose state is unknown.
@@ -725,8 +749,11 @@ impl Look<'_> {
                     });
                 }
             }
-            let have: f64 = runs().map(|(_, run)| run.total_samples).sum();
-            if let Some(need) = gate.min_total_samples.filter(|need| soaked && have < *need) {
+            let counted = (self.run, gate);
+            let few = || {
+                residency::too_few_samples(self.world, self.release, self.ring, counted, self.now)
+            };
+            if let Some((have, need)) = soaked.then(few).flatten() {
                 found.push(WaitingOn::Samples { gate: gate.name.clone(), have, need });
             }
         }
@@ -794,10 +821,14 @@ pub fn is_out(release: &Release, ring: &RingName) -> bool {
         Phase::Deploying | Phase::Soaking | Phase::Passed => true,
         // It may have failed before this attempt began, by a rejection.
         Phase::Failed => run.clusters.values().any(|here| match here.step {
-            Step::Planned | Step::Restored => false,
-            Step::Deploying | Step::Ready | Step::Failed(_) | Step::Restoring | Step::Stuck(_) => {
-                here.intent.is_some()
-            }
+            Step::Restored => false,
+            // A write that was called back may have arrived all the same.
+            Step::Planned
+            | Step::Deploying
+            | Step::Ready
+            | Step::Failed(_)
+            | Step::Restoring
+            | Step::Stuck(_) => here.intent.is_some(),
         }),
         Phase::Waiting
         | Phase::RollingBack
@@ -818,8 +849,8 @@ pub(super) fn needs_restoring(plan: &PlanState, release: &Release, run: &RingRun
 /// Whether nothing more is done about a cluster of a ring that goes back.
 fn is_back(here: &ClusterRun) -> bool {
     match here.step {
-        Step::Planned | Step::Restored | Step::Stuck(_) => true,
-        Step::Failed(_) => here.intent.is_none(),
+        Step::Restored | Step::Stuck(_) => true,
+        Step::Planned | Step::Failed(_) => here.intent.is_none(),
         Step::Deploying | Step::Ready | Step::Restoring => false,
     }
 }

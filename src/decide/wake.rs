@@ -8,12 +8,13 @@ use super::{
     fact::Debt,
     lane,
     phase::is_settled,
+    residency,
     soak::{TICK, no_data_deadlines, watch_ends},
     waiting::{HoldKind, WaitingOn, dwells_until, waiting_on},
     world::{Phase, Release, RingRun, RollbackLimit, Shared, Step, World},
 };
 use crate::{
-    ids::{GateName, PlanName},
+    ids::{ClusterName, GateName, PlanName},
     model::{
         plan::OnNewer,
         ring::Ring,
@@ -43,6 +44,8 @@ pub struct Parts {
     pub motion: bool,
     /// How many rollbacks there are, and may be.
     pub rollbacks: bool,
+    /// What residency rules are asked by: facts and waivers.
+    pub rules: bool,
 }
 
 impl Parts {
@@ -53,12 +56,13 @@ impl Parts {
         }
         let stops = before.pauses != after.pauses || before.freezes != after.freezes;
         let rollbacks = before.rollbacks != after.rollbacks;
-        Self { stops, motion: before.motion != after.motion, rollbacks }
+        let rules = before.facts != after.facts;
+        Self { stops, motion: before.motion != after.motion, rollbacks, rules }
     }
 
     /// Whether there is any.
     pub fn any(self) -> bool {
-        self.stops || self.motion || self.rollbacks
+        self.stops || self.motion || self.rollbacks || self.rules
     }
 
     /// Whether any is in both.
@@ -66,6 +70,7 @@ impl Parts {
         (self.stops && other.stops)
             || (self.motion && other.motion)
             || (self.rollbacks && other.rollbacks)
+            || (self.rules && other.rules)
     }
 }
 
@@ -74,6 +79,7 @@ impl ops::BitOrAssign for Parts {
         self.stops |= other.stops;
         self.motion |= other.motion;
         self.rollbacks |= other.rollbacks;
+        self.rules |= other.rules;
     }
 }
 
@@ -121,12 +127,15 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
                 }
                 Phase::Soaking => {
                     held(&mut wake, world, release, ring, now);
-                    soaking(&mut wake, ring, run);
+                    // What may not be measured is never due; the facts that say so wake it.
+                    let kept_out = residency::unmeasurable(world, release, ring, now);
+                    soaking(&mut wake, ring, run, &kept_out);
                 }
                 Phase::Passed => {
-                    owing(&mut wake, run);
+                    let kept_out = residency::unmeasurable(world, release, ring, now);
+                    owing(&mut wake, run, &kept_out);
                     if run.watched {
-                        soaking(&mut wake, ring, run);
+                        soaking(&mut wake, ring, run, &kept_out);
                         wake.at(watch_ends(ring, run));
                     }
                 }
@@ -176,10 +185,10 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
             Some(HoldKind::Pause | HoldKind::Freeze) => wake.shared.stops = true,
             Some(HoldKind::Cap) if matches!(waiting, WaitingOn::Rollbacks(..)) => {}
             Some(HoldKind::Cap | HoldKind::Pair) => wake.shared.motion = true,
+            Some(HoldKind::Residency) => wake.shared.rules = true,
             Some(
                 HoldKind::Calendar
                 | HoldKind::Approval
-                | HoldKind::Residency
                 | HoldKind::Skew
                 | HoldKind::Prerequisite
                 | HoldKind::Policy
@@ -189,20 +198,31 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
             | None => {}
         }
     }
+    if !release.plan.residency.is_empty() {
+        // What a ring in motion rests on may come to be contradicted, or expire.
+        wake.shared.rules = true;
+        let known = world.known(now);
+        let expire = release.plan.clusters().filter_map(|cluster| known.expires(cluster));
+        expire.min().into_iter().for_each(|at| wake.at_wall(at, now));
+    }
     // A pause of more than this plan must be seen by what it stops, as well as its end.
     wake.shared.stops |= release.ring(&ring.name).is_some_and(|run| run.phase == Phase::Soaking);
 }
 
 /// Gates that a hotfix owes are measured on.
-fn owing(wake: &mut Wake, run: &RingRun) {
+fn owing(wake: &mut Wake, run: &RingRun, kept_out: &[ClusterName]) {
     let owed = |gate: &GateName| run.debts.contains_key(&Debt::Gate(gate.clone()));
-    let ready = |name| run.clusters.get(name).is_some_and(|c| c.step == Step::Ready);
+    let ready = |name| {
+        !kept_out.contains(name) && run.clusters.get(name).is_some_and(|c| c.step == Step::Ready)
+    };
     let gates = run.gates.iter().filter(|((cluster, gate), _)| ready(cluster) && owed(gate));
     gates.filter(|(_, gate)| gate.asked.is_none()).for_each(|(_, gate)| wake.at(gate.due));
 }
 
-fn soaking(wake: &mut Wake, ring: &Ring, run: &RingRun) {
-    let ready = |name| run.clusters.get(name).is_some_and(|c| c.step == Step::Ready);
+fn soaking(wake: &mut Wake, ring: &Ring, run: &RingRun, kept_out: &[ClusterName]) {
+    let ready = |name| {
+        !kept_out.contains(name) && run.clusters.get(name).is_some_and(|c| c.step == Step::Ready)
+    };
     for ((cluster, _), gate) in &run.gates {
         if gate.asked.is_none() && ready(cluster) {
             wake.at(gate.due);

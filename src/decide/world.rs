@@ -29,7 +29,7 @@ use crate::{
     model::{
         plan::Plan,
         policy::{Gate, Judge},
-        residency::{Demand, Territory},
+        residency::{Demand, Facts, Known, Territory},
         ring::{Artifact, Ring},
         time::{Mono, Now, Span},
     },
@@ -83,6 +83,8 @@ pub struct Shared {
     pub pauses: BTreeMap<Scope, Said>,
     /// Freezes in force, those that ended by themselves included until they are lifted.
     pub freezes: BTreeMap<FreezeId, Freeze>,
+    /// What is known of places, for residency rules.
+    pub facts: Arc<Facts>,
     /// The rings in motion: what caps are counted over.
     pub motion: BTreeMap<(PlanName, RingName), Moving>,
     /// The rollbacks of all plans, and what limits them.
@@ -161,6 +163,11 @@ impl World {
             shared: self.shared.clone(),
             answers: Arc::default(),
         }
+    }
+
+    /// What is known of places at an instant.
+    pub fn known(&self, now: Now) -> Known<'_> {
+        Known::at(&self.shared.facts, now.wall)
     }
 
     /// A release.
@@ -490,6 +497,20 @@ impl World {
             | Fact::DebtWrittenOff { release, ring, debt, .. } => {
                 self.clear_debt(release, ring, debt)?;
             }
+            Fact::PlacesDeclared { clusters } => {
+                self.facts_mut().declare(clusters);
+            }
+            Fact::ClusterWitnessed { cluster, witness } => {
+                self.facts_mut().witness(cluster.clone(), witness.clone());
+            }
+            Fact::HomeStated { home } => self.facts_mut().home = home.clone(),
+            Fact::DeployRecalled { release, ring, cluster, .. } => {
+                // It may have arrived all the same: the intent stays, for whoever takes it back.
+                let here = self.cluster_mut(release, ring, cluster)?;
+                here.step = Step::Planned;
+                here.recalls += 1;
+                here.reachable.stop(at.mono);
+            }
         }
         Ok(())
     }
@@ -809,6 +830,10 @@ impl World {
 
     fn revision(&self, plan: &PlanName, cluster: &ClusterName) -> Option<String> {
         self.plans.get(plan)?.targets.get(cluster)?.state.as_ref()?.revision.clone()
+    }
+
+    fn facts_mut(&mut self) -> &mut Facts {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.shared).facts)
     }
 
     fn plan_mut(&mut self, plan: &PlanName) -> &mut PlanState {

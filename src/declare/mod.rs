@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use self::{decode::document, diagnostic::Diagnostic, lower::compile};
 use crate::{
     ids::{ClusterName, Commit, PlanName},
-    model::{plan::Plan, ring::Cluster},
+    model::{plan::Plan, residency::Place, ring::Cluster},
 };
 
 /// The declarations' text at one commit. Knows no YAML.
@@ -36,6 +36,8 @@ pub struct Compiled {
     pub commit: Commit,
     /// Every cluster without an error.
     pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// What is declared of every cluster; nothing for one that is in error.
+    pub places: BTreeMap<ClusterName, Option<Place>>,
     /// Every plan whose name could be told: valid, or the errors that keep it out of service, its own
     /// and those of what it rests on.
     pub plans: BTreeMap<PlanName, Result<Arc<Plan>, Vec<Diagnostic>>>,

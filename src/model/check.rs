@@ -86,6 +86,8 @@ rules! {
     Res008 "RES008" Error "evidence outside its jurisdiction",
     Res009 "RES009" Error "a ring that nobody of its jurisdiction approves",
     Res010 "RES010" Error "a residency rule that concerns nothing",
+    Res012 "RES012" Error "images pulled from outside their jurisdiction",
+    Res013 "RES013" Note "a rule about the server's own state, which a check cannot see",
 }
 
 /// What a note is about.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::{
     algo::kosaraju_scc,
     graph::{DiGraph, NodeIndex},
-    visit::{Dfs, EdgeRef},
+    visit::{Dfs, EdgeRef, Reversed},
 };
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,18 @@ impl RingGraph {
         let Some((node, _)) = self.nodes.get(ring) else { return Vec::new() };
         let next: BTreeSet<_> = self.graph.edges(*node).map(|e| &self.graph[e.target()]).collect();
         self.order.iter().filter(|r| next.contains(r)).collect()
+    }
+
+    /// Every ring that `ring` comes after, at any distance, in order; without `ring` itself.
+    pub fn ancestors(&self, ring: &RingName) -> Vec<&RingName> {
+        let Some((start, _)) = self.nodes.get(ring) else { return Vec::new() };
+        let back = Reversed(&self.graph);
+        let mut seen = BTreeSet::new();
+        let mut walk = Dfs::new(back, *start);
+        while let Some(node) = walk.next(back) {
+            seen.insert(&self.graph[node]);
+        }
+        self.order.iter().filter(|r| *r != ring && seen.contains(r)).collect()
     }
 
     /// Every ring that has `ring` somewhere before it, in order; without `ring` itself.

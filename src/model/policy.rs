@@ -282,6 +282,21 @@ impl Judge {
         }
     }
 
+    /// The ring that it compares with.
+    pub fn compares_with(&self) -> Option<&RingName> {
+        match self {
+            Judge::Relative { baseline: Baseline::Ring(name), .. } => Some(name),
+            Judge::Relative { baseline: Baseline::Before | Baseline::Stable(_), .. }
+            | Judge::Threshold { .. }
+            | Judge::MannWhitney(_)
+            | Judge::Sequential(_)
+            | Judge::BurnRate(_)
+            | Judge::Alerts(_)
+            | Judge::Webhook
+            | Judge::Kubernetes(_) => None,
+        }
+    }
+
     /// Whether it asks a metric source that each cluster must have.
     pub fn reads_source(&self) -> bool {
         match self {

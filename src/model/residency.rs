@@ -1,19 +1,23 @@
-//! What may go where. Facts come from declarations; a missing fact is unknown, and unknown is denied.
+//! What may go where. A fact that is missing, expired or contradicted is unknown, and unknown is denied.
+
+mod breach;
+mod facts;
+mod pull;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    graph::Join,
-    plan::Plan,
-    policy::{Baseline, Judge},
-    ring::{Cluster, Ring},
-};
+use super::ring::{Cluster, Ring};
 use crate::ids::{ClusterName, DataClass, Jurisdiction, RingName};
 
-#[cfg(test)]
-mod tests;
+pub use self::{
+    breach::{breaches, disclosed},
+    facts::{Facts, Home, Known, Place, Sight, Witness},
+    pull::pulled,
+};
 
 /// A jurisdiction with the countries that it is made of, as resolved when the plan was compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +135,28 @@ pub enum Demand {
         /// How many.
         count: u32,
     },
+    /// The clusters of the jurisdiction pull from registries in it.
+    PullWithin {
+        /// Whose clusters, and where the registries must lie.
+        jurisdiction: Territory,
+        /// The registries; an image that comes from none of them is rewritten to the first that may
+        /// serve it.
+        registries: Vec<Registry>,
+    },
+    /// The state that the server keeps about the jurisdiction's rings lies in it.
+    StateWithin {
+        /// Whose rings, and where their state must lie.
+        jurisdiction: Territory,
+    },
+}
+
+/// A registry that a rule names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registry {
+    /// Its host, and a path where it mirrors under one: `registry.eu.example/mirror`.
+    pub host: String,
+    /// The country that it lies in.
+    pub jurisdiction: Option<Jurisdiction>,
 }
 
 /// What of a measurement may leave its jurisdiction.
@@ -172,167 +198,6 @@ impl Enforcement {
     }
 }
 
-/// Every rule that `plan` breaks; only what concerns `ring`, where one is named.
-///
-/// What is broken by what is in motion or by who approves, and not by a plan, is not here: `maxInFlight`;
-/// `pairExclusive`, except for a ring that holds both partners; `approverWithin`, except for a ring that
-/// asks nobody.
-pub fn breaches(plan: &Plan, ring: Option<&RingName>) -> Vec<Breach> {
-    plan.residency.iter().flat_map(|rule| rule.breaches(plan, ring)).collect()
-}
-
-impl Rule {
-    /// Where `plan` breaks the rule, ring by ring; only what concerns `ring`, where one is named.
-    pub fn breaches(&self, plan: &Plan, ring: Option<&RingName>) -> Vec<Breach> {
-        let concerned = |r: &&Ring| ring.is_none_or(|ring| *ring == r.name);
-        let rings: Vec<&Ring> = plan.rings.iter().filter(concerned).collect();
-        let breach = |ring: &Ring, cluster: Option<&Cluster>, fact: String| Breach {
-            rule: self.id.clone(),
-            enforcement: self.enforcement,
-            declared_at: self.declared_at.clone(),
-            ring: Some(ring.name.clone()),
-            cluster: cluster.map(|c| c.name.clone()),
-            fact,
-        };
-        let clusters = |names: &[RingName]| -> Vec<(&Ring, &Cluster)> {
-            let named = rings.iter().filter(|r| names.is_empty() || names.contains(&r.name));
-            named.flat_map(|ring| ring.clusters.iter().map(|c| (*ring, c))).collect()
-        };
-        match &self.demand {
-            Demand::ClassWithin { class, jurisdiction } => clusters(&[])
-                .into_iter()
-                .filter(|(_, c)| serves(plan, c, class) && !jurisdiction.holds(c))
-                .map(|(r, c)| breach(r, Some(c), format!("serves {class} from {}", place(c))))
-                .collect(),
-            Demand::TargetsWithin { rings, jurisdiction } => clusters(rings)
-                .into_iter()
-                .filter(|(_, c)| !jurisdiction.holds(c))
-                .map(|(r, c)| {
-                    breach(r, Some(c), format!("has {} outside {}", place(c), jurisdiction.name))
-                })
-                .collect(),
-            Demand::TargetsOutside { rings, jurisdiction } => clusters(rings)
-                .into_iter()
-                .filter(|(_, c)| jurisdiction.holds(c))
-                .map(|(r, c)| {
-                    breach(r, Some(c), format!("has {} inside {}", place(c), jurisdiction.name))
-                })
-                .collect(),
-            Demand::Homogeneous { rings: names } => rings
-                .iter()
-                .filter(|ring| names.is_empty() || names.contains(&ring.name))
-                .filter_map(|ring| {
-                    let first = ring.clusters.first()?;
-                    let other =
-                        ring.clusters.iter().find(|c| c.jurisdiction != first.jurisdiction)?;
-                    let fact = format!("spans {} and {}", place(first), place(other));
-                    Some(breach(ring, Some(other), fact))
-                })
-                .collect(),
-            Demand::NotFirstIn { jurisdiction } => {
-                let behind = behind_one_outside(plan, jurisdiction);
-                rings
-                    .iter()
-                    .filter(|ring| jurisdiction.reaches(ring) && !behind.contains(&ring.name))
-                    .map(|ring| {
-                        let outside = &jurisdiction.name;
-                        let fact =
-                            format!("may start before any ring outside {outside} has passed");
-                        breach(ring, None, fact)
-                    })
-                    .collect()
-            }
-            Demand::Independent { a, b } => {
-                let waits = |x: &RingName, y: &RingName| plan.graph.descendants(y).contains(&x);
-                [(a, b), (b, a)]
-                    .into_iter()
-                    .filter(|(x, y)| waits(x, y) || judged_on(plan, x, y))
-                    .filter_map(|(x, y)| {
-                        let ring = rings.iter().find(|r| r.name == *x)?;
-                        let how = if waits(x, y) { "waits for" } else { "is judged on" };
-                        Some(breach(ring, None, format!("{how} ring {y}")))
-                    })
-                    .collect()
-            }
-            Demand::PairExclusive => rings
-                .iter()
-                .filter_map(|ring| {
-                    let (c, partner) = ring.clusters.iter().find_map(|c| {
-                        let partner = ring.cluster(c.failover_pair.as_ref()?)?;
-                        Some((c, partner))
-                    })?;
-                    let fact =
-                        format!("holds both {} and its failover partner {}", c.name, partner.name);
-                    Some(breach(ring, Some(c), fact))
-                })
-                .collect(),
-            Demand::EvidenceWithin { jurisdiction, .. } => clusters(&[])
-                .into_iter()
-                .filter(|(_, c)| jurisdiction.holds(c))
-                .flat_map(|(ring, c)| c.metrics.iter().map(move |source| (ring, c, source)))
-                .filter(|(.., s)| {
-                    !s.jurisdiction.as_ref().is_some_and(|j| jurisdiction.contains(j))
-                })
-                .map(|(ring, c, source)| {
-                    let lies = match &source.jurisdiction {
-                        Some(place) => format!("lies in {place}"),
-                        None => "does not say where it lies".into(),
-                    };
-                    let fact =
-                        format!("metric source {} of cluster {} {lies}", source.name, c.name);
-                    breach(ring, Some(c), fact)
-                })
-                .collect(),
-            Demand::ApproverWithin { jurisdiction, .. } => rings
-                .iter()
-                .filter(|ring| jurisdiction.reaches(ring) && ring.policy.approvals.is_none())
-                .map(|ring| breach(ring, None, "starts without anybody's approval".into()))
-                .collect(),
-            Demand::MaxInFlight { .. } => Vec::new(),
-        }
-    }
-
-    /// Why the rule concerns nothing in `plan`, where it does not: the set that it speaks of is empty,
-    /// and what holds of an empty set holds by accident.
-    pub fn concerns_nothing(&self, plan: &Plan) -> Option<String> {
-        let missing = |names: &[RingName]| {
-            let unknown = !names.is_empty() && names.iter().all(|name| plan.ring(name).is_none());
-            unknown.then(|| "the plan has none of the rings that it names".to_owned())
-        };
-        let nowhere = |jurisdiction: &Territory| {
-            let reached = plan.rings.iter().any(|ring| jurisdiction.reaches(ring));
-            (!reached)
-                .then(|| format!("no ring of the plan has a cluster in {}", jurisdiction.name))
-        };
-        match &self.demand {
-            Demand::ClassWithin { class, .. } => {
-                if !plan.data_classes.contains(class) {
-                    return Some(format!("the plan does not declare that it handles {class}"));
-                }
-                let served = plan.clusters().any(|c| serves(plan, c, class));
-                (!served).then(|| format!("no cluster of the plan serves {class}"))
-            }
-            Demand::TargetsOutside { rings, jurisdiction } => missing(rings).or_else(|| {
-                let nobody = jurisdiction.members.is_empty();
-                nobody.then(|| format!("no country belongs to {}", jurisdiction.name))
-            }),
-            Demand::TargetsWithin { rings, .. } | Demand::Homogeneous { rings } => missing(rings),
-            Demand::NotFirstIn { jurisdiction }
-            | Demand::MaxInFlight { jurisdiction, .. }
-            | Demand::EvidenceWithin { jurisdiction, .. }
-            | Demand::ApproverWithin { jurisdiction, .. } => nowhere(jurisdiction),
-            Demand::Independent { a, b } => {
-                let unknown = [a, b].into_iter().find(|name| plan.ring(name).is_none())?;
-                Some(format!("the plan has no ring {unknown}"))
-            }
-            Demand::PairExclusive => {
-                let paired = plan.clusters().any(|c| c.failover_pair.is_some());
-                (!paired).then(|| "no cluster of the plan has a failover partner".to_owned())
-            }
-        }
-    }
-}
-
 impl Demand {
     /// Whether it limits what moves at once: whoever would start keeps it, and not a plan as such.
     pub fn is_cap(&self) -> bool {
@@ -345,7 +210,64 @@ impl Demand {
             | Demand::NotFirstIn { .. }
             | Demand::Independent { .. }
             | Demand::EvidenceWithin { .. }
+            | Demand::PullWithin { .. }
+            | Demand::ApproverWithin { .. }
+            | Demand::StateWithin { .. } => false,
+        }
+    }
+
+    /// Whether it speaks of where a payload is, and not of the order in which it comes there: a way back
+    /// keeps it too.
+    pub fn binds_the_way_back(&self) -> bool {
+        match self {
+            Demand::ClassWithin { .. }
+            | Demand::TargetsWithin { .. }
+            | Demand::TargetsOutside { .. }
+            | Demand::Homogeneous { .. }
+            | Demand::PullWithin { .. }
+            | Demand::StateWithin { .. } => true,
+            Demand::NotFirstIn { .. }
+            | Demand::Independent { .. }
+            | Demand::MaxInFlight { .. }
+            | Demand::PairExclusive
+            | Demand::EvidenceWithin { .. }
             | Demand::ApproverWithin { .. } => false,
+        }
+    }
+
+    /// Where evidence stays and what of it may leave, where it is about that.
+    pub fn evidence(&self) -> Option<(&Territory, Disclose)> {
+        match self {
+            Demand::EvidenceWithin { jurisdiction, disclose } => Some((jurisdiction, *disclose)),
+            Demand::ClassWithin { .. }
+            | Demand::TargetsWithin { .. }
+            | Demand::TargetsOutside { .. }
+            | Demand::Homogeneous { .. }
+            | Demand::NotFirstIn { .. }
+            | Demand::Independent { .. }
+            | Demand::MaxInFlight { .. }
+            | Demand::PairExclusive
+            | Demand::PullWithin { .. }
+            | Demand::ApproverWithin { .. }
+            | Demand::StateWithin { .. } => None,
+        }
+    }
+
+    /// Where the server's state lies, where it is about that.
+    pub fn state(&self) -> Option<&Territory> {
+        match self {
+            Demand::StateWithin { jurisdiction } => Some(jurisdiction),
+            Demand::ClassWithin { .. }
+            | Demand::TargetsWithin { .. }
+            | Demand::TargetsOutside { .. }
+            | Demand::Homogeneous { .. }
+            | Demand::NotFirstIn { .. }
+            | Demand::Independent { .. }
+            | Demand::MaxInFlight { .. }
+            | Demand::PairExclusive
+            | Demand::EvidenceWithin { .. }
+            | Demand::PullWithin { .. }
+            | Demand::ApproverWithin { .. } => None,
         }
     }
 
@@ -361,51 +283,9 @@ impl Demand {
             | Demand::MaxInFlight { .. }
             | Demand::PairExclusive
             | Demand::EvidenceWithin { .. }
-            | Demand::ApproverWithin { .. } => Vec::new(),
+            | Demand::PullWithin { .. }
+            | Demand::ApproverWithin { .. }
+            | Demand::StateWithin { .. } => Vec::new(),
         }
     }
-}
-
-fn place(cluster: &Cluster) -> String {
-    format!("cluster {} (jurisdiction {})", cluster.name, cluster.jurisdiction)
-}
-
-/// Whether a cluster of the plan serves a class of data: the service handles it, and the cluster holds it.
-fn serves(plan: &Plan, cluster: &Cluster, class: &DataClass) -> bool {
-    plan.data_classes.contains(class) && cluster.data_classes.contains(class)
-}
-
-/// The rings that start, whatever way the joins go, only after some ring without a cluster in
-/// `territory` has passed.
-fn behind_one_outside<'a>(plan: &'a Plan, territory: &Territory) -> BTreeSet<&'a RingName> {
-    let mut behind = BTreeSet::new();
-    for name in plan.graph.order() {
-        let covers = |earlier: &RingName| {
-            plan.ring(earlier).is_some_and(|r| !territory.reaches(r)) || behind.contains(earlier)
-        };
-        let after = plan.graph.after(name);
-        let covered = match after.join {
-            Join::All => after.rings.iter().any(covers),
-            Join::Any => !after.rings.is_empty() && after.rings.iter().all(covers),
-        };
-        if covered {
-            behind.insert(name);
-        }
-    }
-    behind
-}
-
-fn judged_on(plan: &Plan, ring: &RingName, other: &RingName) -> bool {
-    let gates = plan.ring(ring).map(|r| r.policy.gates.as_slice()).unwrap_or_default();
-    gates.iter().any(|gate| match &gate.judge {
-        Judge::Relative { baseline: Baseline::Ring(name), .. } => name == other,
-        Judge::Relative { baseline: Baseline::Before | Baseline::Stable(_), .. }
-        | Judge::Threshold { .. }
-        | Judge::MannWhitney(_)
-        | Judge::Sequential(_)
-        | Judge::BurnRate(_)
-        | Judge::Alerts(_)
-        | Judge::Webhook
-        | Judge::Kubernetes(_) => false,
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{language::Language, policy::Policy, time::Span};
@@ -26,6 +27,9 @@ pub struct Cluster {
     pub connection: String,
     /// Where its gates are measured.
     pub metrics: Vec<MetricSource>,
+    /// From when on what is declared of it is unknown, unless somebody says it anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_until: Option<Timestamp>,
 }
 
 /// Where gates are measured: named by the platform's owner, never by a policy.

@@ -157,6 +157,12 @@ impl<'a> About<'a> {
         match fact {
             Fact::TookOver { .. } => Self::new("tookOver", ChangeKind::Writer),
             Fact::SourceAccepted { .. } => Self::new("sourceAccepted", ChangeKind::Source),
+            Fact::PlacesDeclared { .. } => Self::new("placesDeclared", ChangeKind::Source),
+            Fact::ClusterWitnessed { .. } => Self::new("clusterWitnessed", ChangeKind::Source),
+            Fact::HomeStated { .. } => Self::new("homeStated", ChangeKind::Writer),
+            Fact::DeployRecalled { release, ring, .. } => {
+                Self::ring("deployRecalled", release, ring)
+            }
             Fact::SourceRefused { .. } => Self::new("sourceRefused", ChangeKind::Source),
             Fact::PlanDeclared { plan } => Self::plan("planDeclared", &plan.name),
             Fact::PlanInError { plan, .. } => Self::plan("planInError", plan),

@@ -84,6 +84,7 @@ fn cluster(name: &str, jurisdiction: &str) -> Cluster {
         jurisdiction: jurisdiction.into(),
         data_classes: Vec::new(),
         failover_pair: None,
+        verified_until: None,
         connection: name.into(),
         metrics: vec![MetricSource {
             name: "prometheus".into(),

@@ -272,6 +272,10 @@ impl<'a> Step<'a> {
             Fact::TookOver { .. }
             | Fact::SourceAccepted { .. }
             | Fact::SourceRefused { .. }
+            | Fact::PlacesDeclared { .. }
+            | Fact::ClusterWitnessed { .. }
+            | Fact::HomeStated { .. }
+            | Fact::DeployRecalled { .. }
             | Fact::PlanDeclared { .. }
             | Fact::PlanInError { .. }
             | Fact::PlanWithdrawn { .. }

@@ -238,7 +238,9 @@ pub fn withheld(plan: &Plan, cluster: &ClusterName) -> bool {
         | Demand::Independent { .. }
         | Demand::MaxInFlight { .. }
         | Demand::PairExclusive
-        | Demand::ApproverWithin { .. } => false,
+        | Demand::PullWithin { .. }
+        | Demand::ApproverWithin { .. }
+        | Demand::StateWithin { .. } => false,
     })
 }
 

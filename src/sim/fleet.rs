@@ -284,6 +284,14 @@ impl Fleet {
         }
     }
 
+    /// Gives up a write that was not sent yet.
+    pub fn cancel(&mut self, key: &IdempotencyKey) {
+        self.due.retain(|_, due| match due {
+            Due::Retry(write) => write.key != *key,
+            Due::Say(_) | Due::Look(..) | Due::LookAround(_) | Due::RolledOut(..) => true,
+        });
+    }
+
     /// Somebody other than ringward changes what a target runs; the annotation of the last write stays.
     /// Whether there is such a target.
     pub fn drift(

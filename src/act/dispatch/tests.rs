@@ -256,6 +256,7 @@ fn plan(clusters: &[&str], object: &str) -> Plan {
         jurisdiction: "DE".into(),
         data_classes: vec![],
         failover_pair: None,
+        verified_until: None,
         connection: name.to_string(),
         metrics: vec![],
     };

@@ -138,10 +138,24 @@ pub struct ClusterRun {
     pub revision: Option<String>,
     /// When the deploy was intended; a baseline is measured as of then.
     pub deployed: Option<Now>,
+    /// How many of its deploys were called back: each is followed by a write of its own.
+    pub recalls: u32,
     /// How long the present step has taken while the target could be seen.
     pub reachable: Stopwatch,
     /// How long a target that had been ready has not been.
     pub unready: Stopwatch,
+}
+
+impl ClusterRun {
+    /// Whether it took the release, or may have, and nothing was done about it yet.
+    pub fn is_to_go_back(&self) -> bool {
+        match self.step {
+            Step::Deploying | Step::Ready => true,
+            // A write that was called back may have arrived all the same.
+            Step::Planned | Step::Failed(_) => self.intent.is_some(),
+            Step::Restoring | Step::Restored | Step::Stuck(_) => false,
+        }
+    }
 }
 
 /// How far a cluster of a ring is.

@@ -1,8 +1,10 @@
 //! `Cluster` documents -> clusters.
 
+use jiff::{Timestamp, tz::TimeZone};
+
 use super::{At, Diagnostic, Kind, Rule, Units, World, repeats, territory, typed, units};
 use crate::{
-    declare::schema::{self, Provider, word},
+    declare::schema::{self, Provider, scalar::Moment, word},
     model::{
         ring::{Cluster, MetricSource, ProviderKind},
         time::Span,
@@ -101,7 +103,24 @@ fn one(
         failover_pair: spec.failover_pair.as_deref().map(Into::into),
         connection: spec.connection.clone().unwrap_or_else(|| name.into()),
         metrics,
+        verified_until: match spec.verified_until {
+            Some(until) => Some(instant(until, at.field("verifiedUntil"), problems)?),
+            None => None,
+        },
     })
+}
+
+fn instant(moment: Moment, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Timestamp> {
+    match moment {
+        Moment::Instant(instant) => Some(instant),
+        Moment::Date(date) => {
+            let zoned = date.to_zoned(TimeZone::UTC);
+            if zoned.is_err() {
+                problems.push(at.problem(Rule::Sch004, "a date beyond all calendars"));
+            }
+            zoned.ok().map(|zoned| zoned.timestamp())
+        }
+    }
 }
 
 fn metric_source(

@@ -72,6 +72,15 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
             .iter()
             .filter_map(|(name, unit)| Some((name.as_str().into(), unit.sound()?.cluster.clone())))
             .collect(),
+        places: world
+            .clusters
+            .iter()
+            .map(|(name, unit)| {
+                let place =
+                    unit.sound().map(|placed| model::residency::Place::from(&placed.cluster));
+                (name.as_str().into(), place)
+            })
+            .collect(),
         counts: Counts {
             files: files.len(),
             documents: documents.len(),

@@ -2,8 +2,8 @@
 
 use super::{At, Diagnostic, Kind, Rule, Units, World, nearest, repeats, territory, typed, units};
 use crate::{
-    declare::schema,
-    model::residency::{self, Demand, Territory},
+    declare::schema::{self, scalar::Mirror},
+    model::residency::{self, Demand, Registry, Territory},
 };
 
 /// A rule, and where it is declared.
@@ -35,7 +35,9 @@ impl Placed<'_> {
                 | Demand::MaxInFlight { .. }
                 | Demand::PairExclusive
                 | Demand::EvidenceWithin { .. }
-                | Demand::ApproverWithin { .. } => self.id,
+                | Demand::PullWithin { .. }
+                | Demand::ApproverWithin { .. }
+                | Demand::StateWithin { .. } => self.id,
             };
             let message = format!("plan `{plan}` has no ring `{ring}`");
             let help = match nearest(ring.as_str(), rings.iter().copied()) {
@@ -193,18 +195,59 @@ fn demands(
             .map(|(jurisdiction, count)| Demand::ApproverWithin { jurisdiction, count });
         found.push(("approverWithin", demand));
     }
-    for (name, there) in
-        [("pullWithin", spec.pull_within.is_some()), ("stateWithin", spec.state_within.is_some())]
-    {
-        if there {
-            let message = format!("this version does not enforce `{name}`");
-            let help = "take the rule out, and keep it by other means: unenforced, it would only \
-                        reassure";
-            problems.push(at.field(name).key().problem(Rule::Sch008, message).help(help));
-            found.push((name, None));
-        }
+    if let Some(d) = &spec.pull_within {
+        let jurisdiction = within("pullWithin", &d.jurisdiction, problems);
+        let place = at.field("pullWithin");
+        let registries = place.require(d.registries.as_deref(), "registries", problems);
+        let demand = jurisdiction.zip(registries).map(|(jurisdiction, list)| {
+            let list = registries_of(list, &jurisdiction, place.field("registries"), problems);
+            Demand::PullWithin { jurisdiction, registries: list }
+        });
+        found.push(("pullWithin", demand));
+    }
+    if let Some(d) = &spec.state_within {
+        let jurisdiction = within("stateWithin", &d.jurisdiction, problems);
+        let demand = jurisdiction.map(|jurisdiction| Demand::StateWithin { jurisdiction });
+        found.push(("stateWithin", demand));
     }
     found
+}
+
+fn registries_of(
+    list: &[Mirror],
+    vouched: &Territory,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<Registry> {
+    if list.is_empty() {
+        let problem = at.key().problem(Rule::Sch004, "a rule over images without a registry");
+        problems
+            .push(problem.help("name one, as in {host: registry.eu.example, jurisdiction: IE}"));
+    }
+    let mut one = |(i, mirror): (usize, &Mirror)| {
+        let item = at.item(i);
+        let (host, jurisdiction, place) = match mirror {
+            // Whoever writes the rule says that these are the registries of its jurisdiction.
+            Mirror::Host(host) => (host.as_str(), Some(vouched.name.clone()), item),
+            Mirror::Placed(spec) => {
+                let host = item.require(spec.host.as_deref(), "host", problems)?;
+                if let Some(code) = &spec.jurisdiction {
+                    territory::country(code, item.field("jurisdiction"), problems);
+                }
+                (host, spec.jurisdiction.as_deref().map(Into::into), item.field("host"))
+            }
+        };
+        let inside = |c: char| c.is_ascii_alphanumeric() || "-._:/".contains(c);
+        let ends = host.ends_with('/') || host.starts_with('/') || host.contains("//");
+        if host.is_empty() || ends || !host.chars().all(inside) {
+            let message = format!("`{host}` is no registry's host");
+            let help = "write the host, and the path that it mirrors under, without a scheme: \
+                        registry.eu.example/mirror";
+            problems.push(place.problem(Rule::Sch006, message).help(help));
+        }
+        Some(Registry { host: host.into(), jurisdiction })
+    };
+    list.iter().enumerate().filter_map(&mut one).collect()
 }
 
 fn territory_of(

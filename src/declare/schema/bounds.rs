@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Unread,
-    scalar::{Count, Duration, Moment, Text},
+    scalar::{Count, Duration, Mirror, Moment, Text},
     words::{AppliesTo, Disclose, Enforcement, InFlight},
 };
 
@@ -48,14 +47,12 @@ pub struct ResidencyRule {
     pub pair_exclusive: Option<PairExclusive>,
     /// Metric endpoints lie in the jurisdiction.
     pub evidence_within: Option<EvidenceWithin>,
-    /// Not enforced by this version.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub pull_within: Unread,
+    /// Clusters of the jurisdiction pull images from registries in it.
+    pub pull_within: Option<PullWithin>,
     /// Of those who approve a ring of the jurisdiction, so many belong to it.
     pub approver_within: Option<ApproverWithin>,
-    /// Not enforced by this version.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub state_within: Unread,
+    /// What the server keeps about the jurisdiction's rings lies in it.
+    pub state_within: Option<Within>,
 }
 
 /// A class of data and where it must stay.
@@ -151,6 +148,30 @@ pub struct ApproverWithin {
     /// How many of them.
     #[schemars(required)]
     pub count: Option<Count>,
+}
+
+/// Where images are pulled from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PullWithin {
+    /// A country or a bloc.
+    #[schemars(required)]
+    pub jurisdiction: Option<Text>,
+    /// The registries: an image of another is rewritten to the first of these that lies there. A mere
+    /// host is one that the rule's owner vouches for.
+    #[schemars(required)]
+    pub registries: Option<Vec<Mirror>>,
+}
+
+/// A registry and where it lies.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Registry {
+    /// Its host, and the path that it mirrors under, such as registry.eu.example/mirror.
+    #[schemars(required)]
+    pub host: Option<Text>,
+    /// The country that it lies in: an ISO 3166-1 alpha-2 code. Not said is not known.
+    pub jurisdiction: Option<Text>,
 }
 
 /// Windows and freezes.

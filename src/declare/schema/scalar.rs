@@ -6,10 +6,13 @@ use jiff::{Timestamp, civil::Date};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Unexpected, Visitor, value::SeqAccessDeserializer},
+    de::{
+        Error, MapAccess, SeqAccess, Unexpected, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
 
-use super::Gate;
+use super::{Gate, Registry};
 use crate::model::{self, time::Span};
 
 macro_rules! schema {
@@ -295,6 +298,47 @@ impl<'de> Deserialize<'de> for Gates {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Gates, A::Error> {
                 Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Gates::Some)
+            }
+        }
+        d.deserialize_any(Expected)
+    }
+}
+
+/// A registry of a rule.
+#[derive(Debug)]
+pub enum Mirror {
+    /// A host, which the rule's owner says lies where the rule wants it.
+    Host(Text),
+    /// A host and the country that it lies in.
+    Placed(Registry),
+}
+
+impl JsonSchema for Mirror {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Mirror".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let placed = generator.subschema_for::<Registry>();
+        json_schema!({"oneOf": [{"type": "string"}, placed]})
+    }
+}
+
+impl<'de> Deserialize<'de> for Mirror {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Expected;
+        impl<'de> Visitor<'de> for Expected {
+            type Value = Mirror;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a host, or {host: ..., jurisdiction: ...}")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Mirror, E> {
+                Ok(Mirror::Host(text.into()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Mirror, A::Error> {
+                Registry::deserialize(MapAccessDeserializer::new(map)).map(Mirror::Placed)
             }
         }
         d.deserialize_any(Expected)

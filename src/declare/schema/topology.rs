@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     judgement::Approvals,
-    scalar::{Count, Duration, Share, Text},
+    scalar::{Count, Duration, Moment, Share, Text},
     words::{OnNewer, OnPolicyChange, Provider, TargetKind},
 };
 
@@ -31,6 +31,9 @@ pub struct Cluster {
     /// Where its gates are measured.
     #[serde(default)]
     pub metrics: Vec<MetricSource>,
+    /// Until when somebody vouches for these facts: a date (its first instant, UTC) or an instant. From
+    /// then on they are unknown.
+    pub verified_until: Option<Moment>,
 }
 
 /// Where gates are measured.

@@ -9,7 +9,7 @@ use crate::{
         graph::Join,
         lane::{self, Hotfix},
         plan::Plan,
-        residency::breaches,
+        residency::{Known, breaches},
         ring::Ring,
         time::Span,
     },
@@ -60,8 +60,9 @@ fn unapproved(ring: &Ring, lane: &Hotfix) -> Option<Note> {
 
 /// What the plan keeps and its lane does not.
 fn forbidden(plan: &Plan, fast: &Plan) -> Vec<Note> {
-    let kept = breaches(plan, None);
-    let broken = breaches(fast, None).into_iter().filter(|breach| !kept.contains(breach));
+    let kept = breaches(plan, None, &Known::DECLARED);
+    let broken =
+        breaches(fast, None, &Known::DECLARED).into_iter().filter(|breach| !kept.contains(breach));
     broken
         .map(|breach| {
             let ring = breach.ring.as_ref().map(|ring| format!("ring `{ring}` "));

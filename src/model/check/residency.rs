@@ -3,7 +3,7 @@
 use super::{Note, Rule, Subject};
 use crate::model::{
     plan::Plan,
-    residency::{self, Breach, Demand, Territory},
+    residency::{self, Breach, Demand, Known, Territory},
     ring::{Cluster, Ring},
 };
 
@@ -17,14 +17,35 @@ pub(super) fn notes(plan: &Plan) -> Vec<Note> {
             Some(why) if !rule.allow_empty => notes.push(vacuous(plan, rule, why)),
             Some(_) => {}
             None => {
-                let breaches = rule.breaches(plan, None);
+                let breaches = rule.breaches(plan, None, &Known::DECLARED);
                 let rings = breaches.chunk_by(|a, b| a.ring == b.ring);
                 notes.extend(rings.filter_map(|of_ring| breach(plan, rule, of_ring)));
             }
         }
         notes.extend(two_places(plan, rule));
+        notes.extend(out_of_sight(plan, rule));
     }
     notes
+}
+
+/// What nothing in Git can tell: the server's settings do, and it denies what they leave open.
+fn out_of_sight(plan: &Plan, rule: &residency::Rule) -> Option<Note> {
+    let jurisdiction = rule.demand.state()?;
+    if rule.concerns_nothing(plan).is_some() {
+        return None;
+    }
+    let name = &jurisdiction.name;
+    Some(Note {
+        rule: Rule::Res013,
+        subject: Subject::Residency(rule.declared_at.clone()),
+        message: format!("a check cannot see whether the server keeps its state in {name}"),
+        label: format!("binds plan `{}`", plan.name),
+        facts: Vec::new(),
+        help:
+            "give the server's settings `place: {data: CODE, backups: CODE}`; it holds these rings \
+               until they lie there"
+                .into(),
+    })
 }
 
 fn vacuous(plan: &Plan, rule: &residency::Rule, why: String) -> Note {
@@ -102,7 +123,13 @@ fn breach(plan: &Plan, rule: &residency::Rule, breaches: &[Breach]) -> Option<No
             format!("ring `{name}` starts without an approval from {}", jurisdiction.name),
             format!("give its policy `{}` approvals", ring.policy.name),
         ),
-        Demand::MaxInFlight { .. } => return None,
+        Demand::PullWithin { jurisdiction, .. } => (
+            Rule::Res012,
+            format!("ring `{name}` is not known to pull its images from {}", jurisdiction.name),
+            format!("name a registry of {}, with its `jurisdiction`", jurisdiction.name),
+        ),
+        // Where the server keeps its state is no declaration's to say.
+        Demand::StateWithin { .. } | Demand::MaxInFlight { .. } => return None,
     };
     let enforcement = rule.enforcement.name();
     let mut facts = vec![format!("rule {} ({enforcement}), {}", rule.id, rule.declared_at)];

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::{
-    graph::{After, RingGraph},
-    plan::OnNewer,
+    graph::{After, Join, RingGraph},
+    plan::{OnNewer, Plan},
     policy::{
-        Approvals, Concurrency, Direction, Gate, OnBreach, OnNoData, Policy, Rollback, Signal, Soak,
+        Approvals, Baseline, Concurrency, Direction, Gate, Judge, OnBreach, OnNoData, Policy,
+        Rollback, Signal, Soak,
     },
-    ring::{MetricSource, ProviderKind, Target, TargetKind},
+    ring::{Artifact, MetricSource, ProviderKind, Target, TargetKind},
     time::Span,
 };
 
@@ -30,6 +31,7 @@ fn plan() -> Plan {
         jurisdiction: jurisdiction.into(),
         data_classes: Vec::new(),
         failover_pair: None,
+        verified_until: None,
         connection: name.into(),
         metrics: vec![MetricSource {
             name: "prometheus".into(),
@@ -122,7 +124,7 @@ fn said(demand: &Demand, change: impl FnOnce(&mut Plan)) -> Vec<String> {
     change(&mut plan);
     let name = |name: Option<&str>| name.unwrap_or("-").to_owned();
     rule(demand.clone())
-        .breaches(&plan, None)
+        .breaches(&plan, None, &Known::DECLARED)
         .iter()
         .map(|b| {
             let ring = name(b.ring.as_ref().map(|r| r.as_str()));
@@ -169,6 +171,10 @@ fn judged_against(ring: &str) -> Gate {
         unit: None,
         traffic: None,
     }
+}
+
+fn registry(host: &str, jurisdiction: &str) -> Registry {
+    Registry { host: host.into(), jurisdiction: Some(jurisdiction.into()) }
 }
 
 type Change = fn(&mut Plan);
@@ -328,6 +334,25 @@ fn every_rule_is_kept_and_broken() {
             ],
         ),
         (
+            "pullWithin",
+            Demand::PullWithin { jurisdiction: eu(), registries: vec![registry("eu.test", "IE")] },
+            KEPT,
+            |p| cluster(p, "us-east-1").jurisdiction = "US".into(),
+            &[],
+        ),
+        (
+            "pullWithin, from a registry elsewhere",
+            Demand::PullWithin {
+                jurisdiction: territory("IE", &["IE"]),
+                registries: vec![registry("us.test", "US")],
+            },
+            |p| cluster(p, "eu-west-1").jurisdiction = "DE".into(),
+            KEPT,
+            &[
+                "eu eu-west-1: cluster eu-west-1 (jurisdiction IE) pulls, and registry us.test lies in US",
+            ],
+        ),
+        (
             "approverWithin",
             Demand::ApproverWithin { jurisdiction: eu(), count: 1 },
             |p| {
@@ -375,7 +400,7 @@ fn one_ring_hears_only_of_itself() {
     ];
     let rings = |ring: Option<&str>| -> Vec<String> {
         let ring = ring.map(RingName::from);
-        let found = breaches(&plan, ring.as_ref());
+        let found = breaches(&plan, ring.as_ref(), &Known::DECLARED);
         found.iter().filter_map(|b| Some(b.ring.as_ref()?.to_string())).collect()
     };
     assert_eq!(rings(None), ["eu", "rest", "east"]);
@@ -469,9 +494,13 @@ fn a_broad_and_deep_plan_is_judged_at_once() {
     }
     plan.graph = RingGraph::new(edges).expect("a DAG");
     let rule = rule(Demand::NotFirstIn { jurisdiction: eu() });
-    assert_eq!(rule.breaches(&plan, None).len(), 64, "all of it lies in the EU");
+    assert_eq!(rule.breaches(&plan, None, &Known::DECLARED).len(), 64, "all of it lies in the EU");
     plan.rings[0].clusters[0].jurisdiction = "CH".into();
-    assert_eq!(rule.breaches(&plan, None).len(), 1, "all but the first come after the one in CH");
+    assert_eq!(
+        rule.breaches(&plan, None, &Known::DECLARED).len(),
+        1,
+        "all but the first come after the one in CH"
+    );
 }
 
 #[test]
@@ -479,4 +508,172 @@ fn a_territory_holds_its_members_and_itself() {
     let eu = eu();
     assert!(eu.contains(&"IE".into()) && eu.contains(&"EU".into()));
     assert!(!eu.contains(&"US".into()) && !eu.contains(&"".into()) && !eu.contains(&"ie".into()));
+}
+
+fn facts(change: impl FnOnce(&mut BTreeMap<ClusterName, Option<Place>>)) -> Facts {
+    let plan = plan();
+    let mut places = plan.clusters().map(|c| (c.name.clone(), Some(Place::from(c)))).collect();
+    change(&mut places);
+    let mut facts = Facts::default();
+    facts.declare(&places);
+    facts
+}
+
+/// What is said of the plan where these facts are known, at noon.
+fn said_now(demand: &Demand, facts: &Facts) -> Vec<String> {
+    let now = "2026-03-09T12:00:00Z".parse().unwrap();
+    let found = rule(demand.clone()).breaches(&plan(), None, &Known::at(facts, now));
+    found.into_iter().map(|breach| breach.fact).collect()
+}
+
+#[test]
+fn a_fact_that_is_missing_expired_or_contradicted_is_unknown_and_denied() {
+    let within = Demand::TargetsWithin { rings: vec!["eu".into()], jurisdiction: eu() };
+    let outside = Demand::TargetsOutside { rings: vec!["east".into()], jurisdiction: eu() };
+    let place = |name: &str, change: fn(&mut Place)| {
+        let name = ClusterName::from(name);
+        facts(|all| change(all.get_mut(&name).unwrap().as_mut().unwrap()))
+    };
+    assert_eq!(said_now(&within, &facts(|_| {})), [""; 0]);
+
+    let gone = facts(|all| *all.get_mut(&ClusterName::from("eu-west-1")).unwrap() = None);
+    let words = "has cluster eu-west-1 (jurisdiction unknown: it is declared no more) outside EU";
+    assert_eq!(said_now(&within, &gone), [words]);
+
+    let until = |p: &mut Place, at: &str| p.verified_until = Some(at.parse().unwrap());
+    let expired =
+        place("eu-west-1", |p| p.verified_until = Some("2026-03-09T12:00:00Z".parse().unwrap()));
+    let words = "has cluster eu-west-1 (jurisdiction unknown: verified only until \
+                 2026-03-09T12:00:00Z) outside EU";
+    assert_eq!(said_now(&within, &expired), [words]);
+    let mut fresh = facts(|_| {});
+    let mut renewed = Place::from(plan().cluster(&"eu-west-1".into()).unwrap());
+    until(&mut renewed, "2026-03-09T12:00:01Z");
+    fresh.declare(&[("eu-west-1".into(), Some(renewed))].into());
+    assert_eq!(said_now(&within, &fresh), [""; 0]);
+    assert!(fresh.is_calm("2026-03-09T12:00:00Z".parse().unwrap()));
+    assert!(!fresh.is_calm("2026-03-09T12:00:01Z".parse().unwrap()));
+
+    for (cluster, demand, side) in
+        [("eu-west-1", &within, "outside"), ("us-east-1", &outside, "inside")]
+    {
+        let mut contradicted = facts(|_| {});
+        let regions = ["af-south-1".into()].into();
+        let witness = Witness { regions, ..Witness::default() };
+        contradicted.witness(cluster.into(), witness);
+        assert!(!contradicted.is_calm("2026-03-09T12:00:00Z".parse().unwrap()));
+        let words = format!(
+            "has cluster {cluster} (jurisdiction unknown: declared in region {cluster}, and a node \
+             of it says af-south-1) {side} EU"
+        );
+        assert_eq!(said_now(demand, &contradicted), [words]);
+        contradicted.witness(cluster.into(), Witness::default());
+        assert_eq!(
+            said_now(demand, &contradicted),
+            [""; 0],
+            "what is not said contradicts nothing"
+        );
+    }
+}
+
+#[test]
+fn the_worse_of_what_was_declared_and_what_is_declared_counts() {
+    let within = Demand::TargetsWithin { rings: vec!["eu".into()], jurisdiction: eu() };
+    let outside = Demand::TargetsOutside { rings: vec!["east".into()], jurisdiction: eu() };
+    let moved = |name: &str, to: &str| {
+        let name = ClusterName::from(name);
+        facts(|all| all.get_mut(&name).unwrap().as_mut().unwrap().jurisdiction = to.into())
+    };
+    let words = "has cluster eu-west-1 (jurisdiction GB, IE at the release) outside EU";
+    assert_eq!(said_now(&within, &moved("eu-west-1", "GB")), [words]);
+    let words = "has cluster us-east-1 (jurisdiction IE, US at the release) inside EU";
+    assert_eq!(said_now(&outside, &moved("us-east-1", "IE")), [words]);
+    let us = Demand::TargetsWithin { rings: vec!["east".into()], jurisdiction: eu() };
+    let words = "has cluster us-east-1 (jurisdiction IE, US at the release) outside EU";
+    assert_eq!(said_now(&us, &moved("us-east-1", "IE")), [words], "better facts loosen nothing");
+    let class = Demand::ClassWithin { class: "customer-personal".into(), jurisdiction: eu() };
+    let name = ClusterName::from("us-east-1");
+    let served = facts(|all| {
+        let place = all.get_mut(&name).unwrap().as_mut().unwrap();
+        place.data_classes = vec!["customer-personal".into()];
+    });
+    let words = "serves customer-personal from cluster us-east-1 (jurisdiction US)";
+    assert_eq!(said_now(&class, &served), [words]);
+}
+
+#[test]
+fn the_server_keeps_its_state_where_its_settings_say() {
+    let state = Demand::StateWithin { jurisdiction: eu() };
+    assert_eq!(said(&state, KEPT), [""; 0], "a check cannot know");
+    let at = |data: Option<&str>, backups: Option<&str>| {
+        let home =
+            Home { evaluator: None, data: data.map(Into::into), backups: backups.map(Into::into) };
+        let mut facts = facts(|_| {});
+        facts.home = home;
+        facts
+    };
+    let silent = "this server's settings do not say where to find its data directory";
+    for (data, backups, words) in [
+        (Some("IE"), Some("DE"), None),
+        (Some("US"), Some("DE"), Some("this server keeps its data directory in US")),
+        (Some("IE"), Some("US"), Some("this server keeps its backups in US")),
+        (None, Some("DE"), Some(silent)),
+    ] {
+        let found = said_now(&state, &at(data, backups));
+        assert_eq!(found.first().map(String::as_str), words, "{data:?} {backups:?}");
+    }
+    let evidence = Demand::EvidenceWithin { jurisdiction: eu(), disclose: Disclose::Aggregate };
+    let judged = |place: &str| {
+        let mut facts = facts(|_| {});
+        facts.home.evaluator = Some(place.into());
+        facts
+    };
+    assert_eq!(said_now(&evidence, &judged("DE")), [""; 0]);
+    assert_eq!(said_now(&evidence, &judged("US")).len(), 2, "of both clusters in the EU");
+}
+
+#[test]
+fn an_image_is_pulled_from_the_first_registry_that_may_serve_it_and_keeps_its_digest() {
+    let digest = format!("sha256:{}", "9f".repeat(32));
+    let mut plan = plan();
+    let demand = |registries: Vec<Registry>| Demand::PullWithin { jurisdiction: eu(), registries };
+    let unplaced = Registry { host: "any.test".into(), jurisdiction: None };
+    plan.residency = vec![rule(demand(vec![
+        registry("us.test", "US"),
+        unplaced,
+        registry("eu.test:5000/mirror", "IE"),
+        registry("de.test", "DE"),
+    ]))];
+    let known = &Known::DECLARED;
+    let of = |plan: &Plan, ring: &str, image: &str| {
+        let ring = plan.ring(&ring.into()).unwrap();
+        pulled(plan, ring, &ring.clusters[0], &Artifact(image.into()), known, |_| true)
+    };
+    let pinned = |path: &str| format!("{path}@{digest}");
+    for (image, pulled) in [
+        ("registry.test/shop/app", "eu.test:5000/mirror/shop/app"),
+        ("registry.test:443/app:2.14.0", "eu.test:5000/mirror/app:2.14.0"),
+        ("localhost/app", "eu.test:5000/mirror/app"),
+        ("library/app", "eu.test:5000/mirror/library/app"),
+        ("app", "eu.test:5000/mirror/app"),
+        ("de.test/shop/app", "de.test/shop/app"),
+        ("de.test.evil/shop/app", "eu.test:5000/mirror/shop/app"),
+    ] {
+        let (image, pulled) = (pinned(image), pinned(pulled));
+        let found = of(&plan, "eu", &image).unwrap();
+        assert_eq!(found.0, pulled);
+        assert!(found.same_as(&Artifact(image.clone())), "{image}");
+        assert_eq!(of(&plan, "east", &image).unwrap().0, image, "no business of the US");
+    }
+    let tagged = of(&plan, "eu", "registry.test/app:2").unwrap_err();
+    assert!(tagged.fact.contains("pinned by no digest"), "{}", tagged.fact);
+    assert_eq!(of(&plan, "eu", "de.test/app:2").unwrap().0, "de.test/app:2", "it is there already");
+    plan.residency.push(rule(demand(vec![registry("de.test", "DE")])));
+    assert_eq!(
+        of(&plan, "eu", &pinned("r.test/app")).unwrap().0,
+        pinned("de.test/app"),
+        "both rules"
+    );
+    plan.residency.push(rule(demand(vec![registry("fr.test", "FR")])));
+    assert!(of(&plan, "eu", &pinned("r.test/app")).is_err(), "no registry keeps all three");
 }

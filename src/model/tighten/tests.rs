@@ -77,6 +77,7 @@ fn plan() -> Plan {
         failover_pair: None,
         connection: name,
         metrics: Vec::new(),
+        verified_until: None,
     };
     let ring = |name: &str| Ring {
         name: name.into(),

@@ -132,7 +132,7 @@ fn names_the_stuck(id: &ReleaseId, ring: &RingName, run: &RingRun) -> Result<(),
 
 fn about(event: &Event) -> Option<&PlanName> {
     match event {
-        Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
+        Event::TookOver | Event::Limits(_) | Event::Source { .. } | Event::Learned(_) => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
         | Event::Found { plan, .. }

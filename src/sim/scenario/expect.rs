@@ -175,6 +175,8 @@ fn of_clusters(run: &Run<'_>, expect: &Expect, wrong: &mut Vec<String>) {
         let actual = version_of(plan, actual, &known)
             .map_or_else(|| actual.to_string(), |version| version.to_string());
         wrong.push(format!("expected {cluster} to run {wanted} of {plan}, it runs {actual}"));
+    } else if let Some(image) = expect.image.as_ref().filter(|i| !actual.0.starts_with(*i)) {
+        wrong.push(format!("expected {cluster} to pull from {image}, it pulled {actual}"));
     }
 }
 

@@ -244,7 +244,26 @@ impl History {
                 let text = format!("{ring}: {} answers for {debt:?}", who(by));
                 self.line(at, Some(release), text);
             }
-            Fact::PlanDeclared { .. }
+            Fact::PlacesDeclared { clusters } => {
+                for (name, place) in clusters.iter().filter(|_| at > Span::ZERO) {
+                    let what = place.as_ref().map_or("no more".into(), |p| {
+                        format!("in {}, region {}", p.jurisdiction, p.region)
+                    });
+                    self.line(at, None, format!("{name} is declared {what}"));
+                }
+            }
+            Fact::ClusterWitnessed { cluster, witness } => {
+                let places = witness.regions.iter().map(ToString::to_string);
+                let places = places.chain(witness.jurisdictions.iter().map(ToString::to_string));
+                let places: Vec<_> = places.collect();
+                self.line(at, None, format!("{cluster} says that it is in {}", places.join(", ")));
+            }
+            Fact::DeployRecalled { release, ring, cluster, why } => {
+                let text = format!("{ring}: the deploy to {cluster} is called back ({why})");
+                self.line(at, Some(release), text);
+            }
+            Fact::HomeStated { .. }
+            | Fact::PlanDeclared { .. }
             | Fact::SourceAccepted { .. }
             | Fact::SourceRefused { .. }
             | Fact::Answered { .. }

@@ -16,7 +16,11 @@ use crate::{
         ClusterName, GateName, IdempotencyKey, Jurisdiction, PlanName, Principal, ReleaseId,
         RingName, Version,
     },
-    model::{limits::Limits, time::Span},
+    model::{
+        limits::Limits,
+        residency::{Home, Witness},
+        time::Span,
+    },
     sim::fleet::{Series, Stretch},
 };
 
@@ -41,6 +45,8 @@ pub struct Scenario {
     pub series: Vec<(Series, usize)>,
     /// Clusters that behave otherwise than usual.
     pub sites: Vec<Site>,
+    /// Where ringward itself stands.
+    pub home: Home,
     /// By time; steps of the same time in their order.
     pub steps: Vec<Step>,
 }
@@ -105,6 +111,8 @@ pub enum What {
     },
     /// ringward hears of a target, of the end of a write or of a measurement, whether it is true or not.
     Hear(Event),
+    /// A cluster says something of itself.
+    Witness(ClusterName, Witness),
     /// What must be so.
     Expect(Box<Expect>),
 }
@@ -143,6 +151,8 @@ pub struct Expect {
     pub verdict: Option<(GateName, Option<ClusterName>, Verdict)>,
     /// What a cluster runs, and for which plan where there are several.
     pub running: Option<(ClusterName, Option<PlanName>, Version)>,
+    /// How the reference begins that the cluster pulled it by.
+    pub image: Option<String>,
     /// How the last request was refused.
     pub refused: Option<RefusedAs>,
     /// The release's phase.

@@ -17,7 +17,7 @@ use crate::{
         text::{Content, Document, File, Node},
     },
     ids::{ClusterName, IdempotencyKey, Jurisdiction, PlanName, Principal, ReleaseId, RingName},
-    model::time::Span,
+    model::{residency::Witness, time::Span},
     sim::{
         fleet::{Series, Stretch},
         scenario::source::artifact,
@@ -91,6 +91,7 @@ impl Reader<'_> {
             known: spec.known,
             scripted: spec.fleet == wire::Fleet::Scripted,
             limits: spec.limits,
+            home: spec.place,
             series,
             sites,
             steps,
@@ -267,19 +268,22 @@ impl Reader<'_> {
 
     fn drift(&mut self, i: usize, drift: wire::Drift) -> Option<What> {
         let wire::Drift { cluster, plan, running, region, jurisdiction } = drift;
-        if region.is_some() || jurisdiction.is_some() {
-            let message =
-                "a cluster whose region or jurisdiction changes by itself is not simulated";
-            let help = "change the Cluster document by `edit`, or what it runs by `running`";
-            self.step_problem(i, "drift", Rule::Sch008, message, help);
-            return None;
+        let says = region.is_some() || jurisdiction.is_some();
+        match (running, says) {
+            (Some(running), false) => Some(What::Drift { cluster, plan, running }),
+            (None, true) if plan.is_none() => {
+                let regions = region.into_iter().collect();
+                let jurisdictions = jurisdiction.into_iter().collect();
+                Some(What::Witness(cluster, Witness { regions, jurisdictions }))
+            }
+            _ => {
+                let help = "either the version that somebody put there, {cluster, running}, or what \
+                            its nodes say now, {cluster, region} or {cluster, jurisdiction}";
+                let message = "it is not clear what drifts";
+                self.step_problem(i, "drift", Rule::Sch007, message, help);
+                None
+            }
         }
-        let Some(running) = running else {
-            let help = "name the version that somebody put there";
-            self.step_problem(i, "drift", Rule::Sch003, "`running` is missing", help);
-            return None;
-        };
-        Some(What::Drift { cluster, plan, running })
     }
 
     /// `instant` is what the wall clock says then, unless it was set in between.
@@ -340,6 +344,7 @@ impl Reader<'_> {
             soak: expect.soak.map(|soak| soak.0),
             held_by: expect.held_by,
             verdict: expect.verdict.map(|verdict| (verdict.gate, verdict.cluster, verdict.is)),
+            image: expect.image,
             refused: expect.refused.map(|refused| refused.0),
             release_phase: expect.release_phase.map(|phase| phase.0),
             before: expect.before.map(|before| before.ring),
@@ -365,7 +370,7 @@ impl Reader<'_> {
             (Some(cluster), Some(running)) => {
                 lowered.running = Some((cluster, expect.plan, running));
             }
-            (None, None) if expect.plan.is_none() => {}
+            (None, None) if expect.plan.is_none() && lowered.image.is_none() => {}
             _ => {
                 let help = "as in {cluster: us-east-1, running: 2.14.0}";
                 let message = "`cluster` and `running` belong together";

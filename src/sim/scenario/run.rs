@@ -20,7 +20,7 @@ use crate::{
         Decision,
         command::{Command, Measure},
         decide,
-        event::{Actor, Declared, Event, Problem, Request},
+        event::{Actor, Declared, Event, News, Problem, Request},
         fact::{Fact, Refusal, Reply},
         wake::{self, Wake},
         world::{Illegal, World},
@@ -313,6 +313,10 @@ impl<'s> Run<'s> {
                 Ok(())
             }
             What::Hear(event) => self.feed(event.clone()),
+            What::Witness(cluster, witness) => {
+                let (cluster, witness) = (cluster.clone(), witness.clone());
+                self.feed(Event::Learned(News::Witness(cluster, witness)))
+            }
             What::Expect(_) => Ok(()),
         }
     }
@@ -338,6 +342,7 @@ impl<'s> Run<'s> {
     fn take_over(&mut self) -> Result<(), Broken> {
         self.feed(Event::TookOver)?;
         self.feed(Event::Limits(self.scenario.limits))?;
+        self.feed(Event::Learned(News::Home(self.scenario.home.clone())))?;
         self.declare()?;
         let targets: Vec<_> = self.fleet.targets().cloned().collect();
         for (plan, cluster) in targets {
@@ -367,6 +372,7 @@ impl<'s> Run<'s> {
             | What::Restart { .. }
             | What::Jump(_)
             | What::Hear(_)
+            | What::Witness(..)
             | What::Expect(_) => None,
         });
         known.chain(released).chain(drifted).collect()
@@ -377,6 +383,7 @@ impl<'s> Run<'s> {
         let source = self.source.clone();
         let commit = source.compiled.commit.clone();
         self.feed(Event::Source { commit, refused: None })?;
+        self.feed(Event::Learned(News::Clusters(source.compiled.places.clone())))?;
         let known = self.world.plans.keys().cloned();
         let plans: BTreeSet<_> = known.chain(source.compiled.plans.keys().cloned()).collect();
         for plan in plans {
@@ -491,6 +498,11 @@ impl<'s> Run<'s> {
                 Some(Reply::Done { .. }) | None => None,
             };
         }
+        for fact in &decision.facts {
+            if let Fact::EffectSuperseded { key, .. } = fact {
+                self.fleet.cancel(key);
+            }
+        }
         let commands = match self.scenario.scripted {
             true => Vec::new(),
             false => decision.commands.clone(),
@@ -574,7 +586,7 @@ fn brief(problem: &Diagnostic) -> Problem {
 
 fn plan_of(event: &Event) -> Option<&PlanName> {
     match event {
-        Event::TookOver | Event::Limits(_) | Event::Source { .. } => None,
+        Event::TookOver | Event::Limits(_) | Event::Source { .. } | Event::Learned(_) => None,
         Event::Declared { plan, .. }
         | Event::Observed { plan, .. }
         | Event::Found { plan, .. }
@@ -591,6 +603,7 @@ fn name_of(event: &Event) -> String {
         Event::TookOver => "the take-over".into(),
         Event::Limits(_) => "the settings' limits".into(),
         Event::Source { commit, .. } => format!("the source at {commit}"),
+        Event::Learned(news) => format!("the news {news:?}"),
         Event::Declared { plan, .. } => format!("the declaration of {plan}"),
         Event::Observed { plan, cluster, state } => {
             format!("{plan} on {cluster} was seen {:?}", state.status)

@@ -18,10 +18,10 @@ use crate::{
         waiting::HoldKind,
     },
     ids::{
-        ClusterName, FreezeId, GateName, IdempotencyKey, Jurisdiction, PlanName, Principal,
+        ClusterName, FreezeId, GateName, IdempotencyKey, Jurisdiction, PlanName, Principal, Region,
         ReleaseId, RingName, Version,
     },
-    model::{limits::Limits, policy::RollbackScope, time::Span},
+    model::{limits::Limits, policy::RollbackScope, residency::Home, time::Span},
     sim::notation::Values,
 };
 
@@ -79,6 +79,9 @@ pub struct Spec {
     pub metrics: Vec<Metric>,
     #[serde(default)]
     pub clusters: Vec<Cluster>,
+    /// Where ringward itself stands, as the server's settings would say.
+    #[serde(default)]
+    pub place: Home,
     pub steps: Vec<Step>,
 }
 
@@ -336,9 +339,9 @@ pub struct Drift {
     pub cluster: ClusterName,
     pub plan: Option<PlanName>,
     pub running: Option<Version>,
-    /// Recognised, and refused in so many words.
-    pub region: Option<Value>,
-    pub jurisdiction: Option<Value>,
+    /// What its nodes say, against what is declared or with it again.
+    pub region: Option<Region>,
+    pub jurisdiction: Option<Jurisdiction>,
 }
 
 /// Something that ringward hears: of a target, a write or a measurement.
@@ -480,6 +483,8 @@ pub struct Expect {
     pub cluster: Option<ClusterName>,
     pub plan: Option<PlanName>,
     pub running: Option<Version>,
+    /// How the reference begins that it was pulled by.
+    pub image: Option<String>,
     pub refused: Option<Parsed<RefusedAs>>,
     pub release_phase: Option<Parsed<crate::decide::phase::ReleasePhase>>,
     /// Phases of the ring, or of the release where no ring is named.

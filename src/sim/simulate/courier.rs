@@ -457,6 +457,7 @@ impl Courier {
             Event::TookOver
             | Event::Limits(_)
             | Event::Source { .. }
+            | Event::Learned(_)
             | Event::Declared { .. }
             | Event::Operator(_)
             | Event::Wake { .. } => {}

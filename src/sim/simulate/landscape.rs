@@ -198,6 +198,7 @@ fn clusters(chance: &mut Chance) -> Vec<Cluster> {
                 jurisdiction: jurisdiction.into(),
                 data_classes: Vec::new(),
                 failover_pair: None,
+                verified_until: None,
                 connection: name,
                 metrics: vec![MetricSource {
                     name: "prometheus".into(),

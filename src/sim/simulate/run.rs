@@ -598,7 +598,7 @@ impl<'m> Run<'m> {
             shared |= Parts::changed(&before.shared, &after.shared);
             match event {
                 // Whoever takes over wakes every plan at once.
-                Event::TookOver | Event::Limits(_) | Event::Source { .. } => {}
+                Event::TookOver | Event::Limits(_) | Event::Source { .. } | Event::Learned(_) => {}
                 Event::Declared { plan, .. }
                 | Event::Observed { plan, .. }
                 | Event::Found { plan, .. }

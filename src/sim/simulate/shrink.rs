@@ -155,6 +155,7 @@ impl Shrinker<'_> {
             start: self.start,
             known: BTreeMap::new(),
             limits: self.limits,
+            home: crate::model::residency::Home::default(),
             scripted: true,
             series: Vec::new(),
             sites: Vec::new(),

@@ -73,6 +73,7 @@ pub(super) fn event_in_words(event: &Event) -> String {
     match event {
         Event::TookOver => "ringward starts".into(),
         Event::Limits(limits) => format!("the settings limit {limits:?}"),
+        Event::Learned(news) => format!("{news:?} became known"),
         Event::Source { commit, .. } => format!("the source is at {commit}"),
         Event::Declared { plan, declared } => {
             let what = match declared {

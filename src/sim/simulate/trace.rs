@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::written::{documents, identity, in_error, partners};
 use crate::{
-    decide::event::{Action, Declared, Event, Request, Scope},
+    decide::event::{Action, Declared, Event, News, Request, Scope},
     ids::PlanName,
     model::{limits::Limits, plan::Plan, time::Span},
     sim::scenario::model::{Asking, Step, What},
@@ -57,6 +57,11 @@ impl Trace {
             }
             Event::Declared { plan, declared } => self.declared(at, plan, declared),
             // These come by themselves.
+            Event::Learned(News::Witness(cluster, witness)) => {
+                self.step(at, What::Witness(cluster.clone(), witness.clone()));
+            }
+            // What is declared of clusters follows from the documents.
+            Event::Learned(News::Clusters(_) | News::Home(_)) => {}
             Event::TookOver | Event::Source { .. } | Event::Wake { .. } => {}
         }
     }

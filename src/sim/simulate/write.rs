@@ -74,6 +74,11 @@ fn line(names: &mut Names, step: &Step) -> Value {
             let drift = json!({"cluster": cluster, "plan": plan, "running": running});
             put(&mut fields, "drift", drift);
         }
+        What::Witness(cluster, witness) => {
+            let (region, place) = (witness.regions.first(), witness.jurisdictions.first());
+            let says = json!({"cluster": cluster, "region": region, "jurisdiction": place});
+            put(&mut fields, "drift", says);
+        }
         What::Hear(event) => put(&mut fields, "hear", hear(names, event)),
         What::Expect(_) => put(&mut fields, "expect", json!({"invariants": "hold"})),
     }
@@ -201,6 +206,7 @@ fn hear(names: &mut Names, event: &Event) -> Value {
         Event::TookOver
         | Event::Limits(_)
         | Event::Source { .. }
+        | Event::Learned(_)
         | Event::Declared { .. }
         | Event::Operator(_)
         | Event::Wake { .. } => Value::Null,

@@ -150,6 +150,7 @@ pub async fn start(
         clerk,
         telemetry: telemetry.clone(),
         limits: settings.limits,
+        home: settings.place,
     };
     let drive = tokio::spawn(drive.run(stopped.clone()));
     tokio::spawn(follow(source, interval, world, clock, report));

@@ -10,7 +10,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::model::{limits::Limits, time::Span};
+use crate::{
+    ids::Jurisdiction,
+    model::{blocs, limits::Limits, residency::Home, time::Span},
+};
 
 /// Where the API listens unless told otherwise: this machine only.
 pub const LISTEN: &str = "127.0.0.1:7474";
@@ -28,6 +31,9 @@ pub struct Settings {
     /// By the name that a `Cluster` gives as its connection; any other name is a context of the
     /// default kubeconfig.
     pub connections: BTreeMap<String, ConnectionSettings>,
+    /// Where this server stands, for residency rules; what it does not say is not known. Recorded when
+    /// it changes.
+    pub place: Home,
     /// By the start of a metric source's URL: how it is trusted, and what it is shown so that it answers.
     pub metrics: BTreeMap<String, MetricsAuth>,
     /// What is limited over all plans. Recorded at every start, so that the journal says which were in
@@ -42,6 +48,7 @@ impl Default for Settings {
             data: default_data(),
             source: SourceSettings::default(),
             connections: BTreeMap::new(),
+            place: Home::default(),
             metrics: BTreeMap::new(),
             limits: Limits::default(),
         }
@@ -163,6 +170,12 @@ pub enum SettingsError {
     /// Both or neither of a directory and a URL.
     #[error("the settings give {0} for declarations; give either source.path or source.url")]
     Source(&'static str),
+    /// A place that is no country.
+    #[error(
+        "the settings give `{0}` under place, which is no ISO 3166-1 alpha-2 country code; use two \
+         capital letters, such as DE, IE or US"
+    )]
+    Place(Jurisdiction),
 }
 
 impl Settings {
@@ -173,7 +186,18 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let text =
             fs::read_to_string(path).map_err(|e| SettingsError::Unreadable(path.into(), e))?;
-        serde_yaml::from_str(&text).map_err(|e| SettingsError::Malformed(path.into(), e))
+        let read: Self =
+            serde_yaml::from_str(&text).map_err(|e| SettingsError::Malformed(path.into(), e))?;
+        let Home { evaluator, data, backups } = &read.place;
+        let wrong = [evaluator, data, backups]
+            .into_iter()
+            .flatten()
+            .find(|place| !blocs::is_country(place.as_str()))
+            .cloned();
+        match wrong {
+            Some(place) => Err(SettingsError::Place(place)),
+            None => Ok(read),
+        }
     }
 }
 
@@ -190,6 +214,20 @@ pub fn default_data() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_a_country() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ringward.yaml");
+        fs::write(&path, "place: {evaluator: IE, data: IE, backups: DE}").expect("written");
+        let read = Settings::read(&path).expect("settings").place;
+        assert_eq!(read.backups, Some("DE".into()));
+        for wrong in ["EU", "ie", "Ireland"] {
+            fs::write(&path, format!("place: {{data: {wrong}}}")).expect("written");
+            let error = Settings::read(&path).expect_err("no country").to_string();
+            assert!(error.contains(wrong) && error.contains("such as DE"), "{error}");
+        }
+    }
 
     #[test]
     fn what_is_left_out_has_a_default_and_what_is_unknown_is_refused() {

@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     decide::{
         Decision, decide,
-        event::Event,
+        event::{Event, News},
         fact::{Fact, Reply},
         wake,
         world::{Illegal, World},
@@ -24,6 +24,7 @@ use crate::{
     ids::PlanName,
     model::{
         limits::Limits,
+        residency::Home,
         time::{Mono, Now, Span},
     },
     record::{Draft, Store, StoreError},
@@ -90,6 +91,8 @@ pub struct Drive {
     pub telemetry: Arc<Telemetry>,
     /// What the settings limit.
     pub limits: Limits,
+    /// Where this process stands, by its settings.
+    pub home: Home,
 }
 
 /// An event, and who waits for what comes of it.
@@ -107,8 +110,9 @@ impl Drive {
     /// without an outcome are issued again, with the same keys.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut alarms = Alarms::default();
-        let mut waiting: VecDeque<Input> =
-            VecDeque::from([(Event::TookOver, None), (Event::Limits(self.limits), None)]);
+        let home = News::Home(self.home.clone());
+        let begun = [Event::TookOver, Event::Limits(self.limits), Event::Learned(home)];
+        let mut waiting: VecDeque<Input> = begun.into_iter().map(|event| (event, None)).collect();
         if self.step(&mut waiting, &mut alarms) {
             self.take_up(&mut waiting);
         }

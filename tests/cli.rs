@@ -90,6 +90,7 @@ const COMMANDS: &[&str] = &[
     "backup",
     "restore",
     "simulate",
+    "write-off",
     "token",
     "token create",
     "token list",

@@ -117,8 +117,10 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
                 }
                 Phase::Deploying | Phase::RollingBack => {
                     held(&mut wake, world, release, ring, now);
-                    let out = |step: &Step| matches!(step, Step::Deploying | Step::Restoring);
-                    for here in run.clusters.values().filter(|c| out(&c.step)) {
+                    // A ring that goes back and has to wait for that judges its deploys no more.
+                    let goes_back = run.phase == Phase::RollingBack;
+                    let out = if goes_back { Step::Restoring } else { Step::Deploying };
+                    for here in run.clusters.values().filter(|c| c.step == out) {
                         here.reachable
                             .reaches(ring.policy.deadline)
                             .into_iter()
@@ -135,7 +137,7 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
                     let kept_out = residency::unmeasurable(world, release, ring, now);
                     owing(&mut wake, run, &kept_out);
                     if run.watched {
-                        soaking(&mut wake, ring, run, &kept_out);
+                        measuring(&mut wake, ring, run, &kept_out);
                         wake.at(watch_ends(ring, run));
                     }
                 }
@@ -219,7 +221,7 @@ fn owing(wake: &mut Wake, run: &RingRun, kept_out: &[ClusterName]) {
     gates.filter(|(_, gate)| gate.asked.is_none()).for_each(|(_, gate)| wake.at(gate.due));
 }
 
-fn soaking(wake: &mut Wake, ring: &Ring, run: &RingRun, kept_out: &[ClusterName]) {
+fn measuring(wake: &mut Wake, ring: &Ring, run: &RingRun, kept_out: &[ClusterName]) {
     let ready = |name| {
         !kept_out.contains(name) && run.clusters.get(name).is_some_and(|c| c.step == Step::Ready)
     };
@@ -231,6 +233,10 @@ fn soaking(wake: &mut Wake, ring: &Ring, run: &RingRun, kept_out: &[ClusterName]
     for (at, _) in no_data_deadlines(ring, run) {
         wake.at(at);
     }
+}
+
+fn soaking(wake: &mut Wake, ring: &Ring, run: &RingRun, kept_out: &[ClusterName]) {
+    measuring(wake, ring, run, kept_out);
     for here in run.clusters.values().filter(|c| c.step == Step::Ready) {
         here.unready.reaches(ring.policy.deadline).into_iter().for_each(|at| wake.at(at));
     }

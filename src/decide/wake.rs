@@ -89,8 +89,9 @@ impl Wake {
     }
 
     fn at_wall(&mut self, wall: Timestamp, now: Now) {
-        let millis = wall.duration_since(now.wall).as_millis();
-        let away = Span(u64::try_from(millis).unwrap_or(0).saturating_add(1));
+        // What is past already was looked at just now.
+        let Ok(millis) = u64::try_from(wall.duration_since(now.wall).as_millis()) else { return };
+        let away = Span(millis.saturating_add(1));
         self.at(now.mono + away.min(WALL_CHECK));
     }
 }

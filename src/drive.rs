@@ -114,7 +114,12 @@ impl Drive {
         let begun = [Event::TookOver, Event::Limits(self.limits), Event::Learned(home)];
         let mut waiting: VecDeque<Input> = begun.into_iter().map(|event| (event, None)).collect();
         if self.step(&mut waiting, &mut alarms) {
+            // Every plan is looked at before what is out is sent again: what a rule forbids by now, by
+            // facts that expired meanwhile, is called back first.
             self.take_up(&mut waiting);
+            if self.step(&mut waiting, &mut alarms) {
+                self.dispatch_all_in_flight();
+            }
         }
         let mut dropped = 0;
         let mut healed = self.clock.now().mono;
@@ -289,7 +294,7 @@ impl Drive {
         }
     }
 
-    /// After a take-over: watches what is declared, and issues again what has no outcome.
+    /// After a take-over: watches what is declared, and has every plan looked at.
     fn take_up(&self, waiting: &mut VecDeque<Input>) {
         let plans: Vec<_> = {
             let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
@@ -302,7 +307,6 @@ impl Drive {
             }
             waiting.push_back((Event::Wake { plan: name }, None));
         }
-        self.dispatch_all_in_flight();
     }
 
     fn dispatch_all_in_flight(&self) {

@@ -32,6 +32,8 @@ pub struct Wake {
     pub at: Option<Mono>,
     /// As soon as one of these has changed.
     pub shared: Parts,
+    /// When the plan was looked at last: just now.
+    looked: Mono,
 }
 
 /// Parts of what plans share. Whoever waits for one of them has no use for a change of another: where
@@ -84,7 +86,10 @@ impl ops::BitOrAssign for Parts {
 }
 
 impl Wake {
+    /// What is due already was looked at just now, and a look that changed nothing is not repeated at
+    /// once: it would be for ever.
     fn at(&mut self, mono: Mono) {
+        let mono = if mono > self.looked { mono } else { self.looked + WALL_CHECK };
         self.at = Some(self.at.map_or(mono, |at| at.min(mono)));
     }
 
@@ -98,7 +103,7 @@ impl Wake {
 
 /// When to look at `plan` again, as things are.
 pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
-    let mut wake = Wake::default();
+    let mut wake = Wake { looked: now.mono, ..Wake::default() };
     let Some(state) = world.plans.get(plan) else { return wake };
     for release in state.in_order().filter(|release| !is_settled(release) || release.owes()) {
         if let Some(ends) = lane::ends(release).filter(|_| lane::is_open(release)) {
@@ -146,8 +151,6 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
             }
         }
     }
-    // What is due already was looked at just now: only what comes later can change anything.
-    wake.at = wake.at.map(|at| at.max(Mono(now.mono.0 + 1)));
     wake
 }
 

@@ -51,6 +51,11 @@ fn one(weigher: &mut Weigher, was: &Gate, is: &Gate) -> Gate {
         OnNoData::Hold => 0,
         OnNoData::Fail => 1,
     };
+    // A minimum of what the former gate does not count would never be met: that is another question.
+    let minimum = |weigher: &mut Weigher, field: &str, was, is| match samples {
+        Some(_) => weigher.least(&at(field), was, is),
+        None => weigher.other(&at(field), was, is, maybe),
+    };
     let no_data =
         if strict(&is.on_no_data) > strict(on_no_data) { Way::Tighter } else { Way::Looser };
     Gate {
@@ -64,9 +69,10 @@ fn one(weigher: &mut Weigher, was: &Gate, is: &Gate) -> Gate {
         initial_delay: weigher.other(&at("initialDelay"), initial_delay, &is.initial_delay, said),
         unit: weigher.other(&at("unit"), unit, &is.unit, maybe),
         judge: bounds(weigher, &at, judge, &is.judge),
-        min_samples: weigher.least(&at("minSamples"), min_samples, &is.min_samples),
-        min_total_samples: weigher.least(
-            &at("minTotalSamples"),
+        min_samples: minimum(weigher, "minSamples", min_samples, &is.min_samples),
+        min_total_samples: minimum(
+            weigher,
+            "minTotalSamples",
             min_total_samples,
             &is.min_total_samples,
         ),

@@ -23,7 +23,7 @@ fn gate(name: &str) -> Gate {
         signal: Signal::Errors,
         provider: "prometheus".into(),
         query: "up".into(),
-        samples: None,
+        samples: Some("count".into()),
         interval: Span::minutes(1),
         initial_delay: Span::ZERO,
         judge: Judge::Threshold { min: Some(0.9), max: None },
@@ -300,6 +300,19 @@ fn a_rule_that_became_another_binds_beside_the_former() {
     let both = [plan().residency[0].clone(), later.residency[0].clone()];
     assert_eq!(taken.residency, both);
     assert_eq!(tightest(&taken, &later, |_| true), None);
+}
+
+#[test]
+fn a_minimum_of_what_is_not_counted_is_not_taken() {
+    let uncounted = edited(edit!(gate: g => {
+        g.samples = None;
+        g.min_samples = None;
+    }));
+    let later = edited(edit!(gate: g => g.min_total_samples = Some(1.0)));
+    let found = differences(&uncounted, &later);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().all(|found| found.way == Way::Other), "{found:?}");
+    assert_eq!(tightest(&uncounted, &later, |_| true), None);
 }
 
 #[test]

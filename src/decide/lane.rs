@@ -101,12 +101,12 @@ impl Draft {
         let Some(release) = self.release(id) else { return Ok(()) };
         for (ring, run) in &release.rings {
             for (debt, owed) in &run.debts {
-                let (release_id, ring_name, debt_of) = (id.clone(), ring.clone(), debt.clone());
-                if let Some(why) = self.gone(&release, ring, run) {
-                    let (release, ring, debt) = (release_id, ring_name, debt_of);
+                let gone = self.gone(&release, ring, run);
+                let paid = is_paid(&release, ring, run, debt, owed);
+                let (release, ring, debt) = (id.clone(), ring.clone(), debt.clone());
+                if let Some(why) = gone {
                     self.fact(Fact::DebtDropped { release, ring, debt, why })?;
-                } else if is_paid(&release, ring, run, debt, owed) {
-                    let (release, ring, debt) = (release_id, ring_name, debt_of);
+                } else if paid {
                     self.fact(Fact::DebtPaid { release, ring, debt })?;
                 }
             }

@@ -57,7 +57,7 @@ name!(/// A `Cluster`'s name.
     ClusterName);
 name!(/// A gate's name inside its policy.
     GateName);
-name!(/// A `RingPolicy`'s name.
+name!(/// A `RingPolicy`'s or a `ResidencyPolicy`'s name.
     PolicyName);
 name!(/// A `Calendar`'s name.
     CalendarName);
@@ -77,6 +77,8 @@ name!(/// A Git commit (or `dir:` and a content hash where the source is a plain
     Commit);
 name!(/// Names one freeze.
     FreezeId);
+name!(/// Names one waiver of a residency rule.
+    WaiverId);
 name!(/// What makes a repeated effect or request recognisable as a repeat.
     IdempotencyKey);
 

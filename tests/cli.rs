@@ -83,6 +83,10 @@ const COMMANDS: &[&str] = &[
     "freeze add",
     "freeze list",
     "freeze lift",
+    "waive",
+    "waive list",
+    "waive approve",
+    "waive revoke",
     "audit",
     "audit show",
     "audit verify",
@@ -136,6 +140,22 @@ fn what_is_no_command_line_is_refused_with_two() {
         &["release", "create", "checkout", "1"],
         &["freeze", "add"],
         &["freeze", "add", "--reason", "x", "--plan", "a", "--jurisdiction", "DE"],
+        &["waive", "checkout"],
+        &["waive", "checkout", "--rule", "R-1", "--reason", "x"],
+        &["waive", "checkout", "--rule", "R-1", "--for", "1h"],
+        &["waive", "checkout", "--for", "1h", "--reason", "x"],
+        &[
+            "waive",
+            "checkout",
+            "--rule",
+            "R",
+            "--for",
+            "1h",
+            "--until",
+            "2026-01-01T00:00:00Z",
+            "--reason",
+            "x",
+        ],
         &["get", "unicorns"],
         &["status", "checkout", "-o", "xml"],
         &["plan"],
@@ -484,6 +504,8 @@ fn refusals_are_words_and_codes() {
         (412, "stale-state", 6),
         (422, "idempotency-conflict", 6),
         (422, "residency-violation", 7),
+        (422, "hard-rule", 7),
+        (404, "unknown-waiver", 1),
         (403, "self-approval", 7),
         (403, "not-authorised", 1),
         (404, "unknown-release", 1),
@@ -786,4 +808,52 @@ fn a_journal_that_does_not_hold_is_an_error() {
     has(&verified.err, &["entry 4 does not hold: it is missing"]);
     let fake = Fake::always(200, json!({"entries": 3, "head": "ab", "broken": null}));
     assert_eq!(fake.run(&["audit", "verify"], 0).out, "3 entries hold; the last is ab\n");
+}
+
+#[test]
+fn a_waiver_is_asked_for_approved_and_revoked_by_its_id() {
+    let waiver = json!({
+        "id": "w-1", "plan": "checkout", "rule": "GDPR-4", "policy": "gdpr", "release": "2.14.0",
+        "ring": "eu-west", "covers": "checkout@2.14.0 on eu-west", "state": "asked", "count": 2,
+        "agreed": ["kim"], "until": "2026-11-03T08:00:00Z",
+        "said": {"by": "ola", "at": "2026-11-02T08:00:00Z", "reason": "the mirror is down"},
+        "endedBecause": null,
+    });
+    let fake = Fake::new(move |_, seen| match (seen.method.as_str(), seen.path.as_str()) {
+        ("GET", _) => Say::This(200, "\"a\"", json!({"items": [waiver.clone()]})),
+        (_, "/v1/plans/checkout/waivers") => Say::This(201, "\"a\"", json!({"id": "w-1"})),
+        _ => Say::This(200, "\"a\"", json!({"inFlight": []})),
+    });
+    let asked = [
+        "waive",
+        "checkout@2.14.0",
+        "--ring",
+        "eu-west",
+        "--rule",
+        "GDPR-4",
+        "--until",
+        "2026-11-03T08:00:00Z",
+        "--reason",
+        "the mirror is down",
+    ];
+    let asked = fake.run(&asked, 0);
+    has(&asked.out, &["w-1: asked for, until 2026-11-03 08:00Z", "`ringward waive approve w-1`"]);
+    let approved = fake.run(&["waive", "approve", "w-1"], 0);
+    assert_eq!(approved.out, "w-1: approved\n");
+    has(&approved.err, &["GDPR-4", "checkout@2.14.0 on eu-west", "by ola", "the mirror is down"]);
+    fake.run(&["waive", "revoke", "w-1", "--reason", "it is back"], 0);
+    let listed = fake.run(&["get", "waivers", "-o", "wide"], 0);
+    has(&listed.out, &["WAIVER", "GDPR-4", "asked", "1/2", "2026-11-03 08:00Z", "kim", "gdpr"]);
+    assert_eq!(fake.run(&["waive", "list"], 0).out.lines().count(), 2);
+    has(&fake.run(&["waive", "approve", "w-2"], 1).err, &["there is no waiver w-2", "waive list"]);
+    let actions = fake.seen().into_iter().filter(|seen| seen.method == "POST");
+    let actions: Vec<_> = actions.map(|seen| format!("{} {}", seen.path, seen.body)).collect();
+    assert_eq!(
+        actions,
+        [
+            r#"/v1/plans/checkout/waivers {"reason":"the mirror is down","release":"2.14.0","ring":"eu-west","rule":"GDPR-4","until":"2026-11-03T08:00:00Z"}"#,
+            "/v1/plans/checkout/waivers/w-1/approve {}",
+            r#"/v1/plans/checkout/waivers/w-1/revoke {"reason":"it is back"}"#,
+        ]
+    );
 }

@@ -1,12 +1,17 @@
 //! Caps: how much may be in motion at once, over all plans.
 
 use super::{
+    residency::waived,
     waiting::WaitingOn,
     world::{Moving, Release, World},
 };
 use crate::{
     ids::{PlanName, RingName},
-    model::{residency::Demand, ring::Ring},
+    model::{
+        residency::{Demand, Rule},
+        ring::Ring,
+        time::Now,
+    },
 };
 
 /// A ring in motion, and whose it is.
@@ -14,15 +19,29 @@ type Other<'a> = (&'a (PlanName, RingName), &'a Moving);
 
 /// The caps that keep `release` from starting on `ring`: those of its own plan, and those of what moves
 /// already. A cap that bound its own plan alone would hold or not as chance has it who comes first.
-pub(super) fn in_the_way(world: &World, release: &Release, ring: &Ring) -> Vec<WaitingOn> {
+pub(super) fn in_the_way(
+    world: &World,
+    release: &Release,
+    ring: &Ring,
+    now: Now,
+) -> Vec<WaitingOn> {
     let own = (release.id.plan.clone(), ring.name.clone());
     let motion = world.shared.motion.iter();
     let others: Vec<Other<'_>> = motion.filter(|(at, _)| **at != own).collect();
-    let rules = release.plan.residency.iter();
-    let mut found: Vec<_> = rules.flat_map(|rule| cap(&rule.demand, ring, &others)).collect();
+    // What the plan does without does not come back through another plan that has the same rule.
+    let (free, rules): (Vec<&Rule>, Vec<&Rule>) = release
+        .plan
+        .residency
+        .iter()
+        .filter(|rule| rule.demand.is_cap())
+        .partition(|rule| waived(world, release, &ring.name, rule, now));
+    let same = |a: &Rule, b: &Rule| a.is_named_as(b) && a.content() == b.content();
+    let mut found: Vec<_> =
+        rules.into_iter().flat_map(|rule| cap(&rule.demand, ring, &others)).collect();
     for other in &others {
         let (_, moving) = other;
-        for demand in &moving.caps {
+        for rule in moving.caps.iter().filter(|rule| !free.iter().any(|own| same(own, rule))) {
+            let demand = &rule.demand;
             let theirs = match demand {
                 Demand::MaxInFlight { jurisdiction, .. } if moving.reaches(jurisdiction) => {
                     cap(demand, ring, &others)

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{command::Lane, part::Told};
 use crate::{
     ids::{
-        ClusterName, Commit, FreezeId, IdempotencyKey, Jurisdiction, PlanName, Principal,
-        ReleaseId, RingName, Version,
+        ClusterName, Commit, FreezeId, IdempotencyKey, Jurisdiction, PlanName, PolicyName,
+        Principal, ReleaseId, RingName, Version, WaiverId,
     },
     model::{
         limits::Limits,
@@ -416,6 +416,41 @@ pub enum Action {
         /// Why that is good enough.
         reason: String,
     },
+    /// That a residency rule shall not bind for a time. It does until enough others agree.
+    Waive {
+        /// Its id.
+        id: WaiverId,
+        /// Whose rule.
+        plan: PlanName,
+        /// The rule's id.
+        rule: String,
+        /// The document that declares it, where several of the plan's have that id.
+        policy: Option<PolicyName>,
+        /// For this release only; it may be one to come.
+        release: Option<Version>,
+        /// On this ring only.
+        ring: Option<RingName>,
+        /// When it ends by itself.
+        until: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// Agrees to a waiver.
+    ApproveWaiver {
+        /// Whose.
+        plan: PlanName,
+        /// Which.
+        id: WaiverId,
+    },
+    /// Ends a waiver, or takes back that it was asked for.
+    RevokeWaiver {
+        /// Whose.
+        plan: PlanName,
+        /// Which.
+        id: WaiverId,
+        /// Why.
+        reason: Option<String>,
+    },
 }
 
 impl Action {
@@ -437,6 +472,9 @@ impl Action {
                 Scope::Plan(plan) | Scope::Ring(plan, _) => Some(plan),
                 Scope::Release(id) | Scope::ReleaseRing(id, _) => Some(&id.plan),
             },
+            Action::Waive { plan, .. }
+            | Action::ApproveWaiver { plan, .. }
+            | Action::RevokeWaiver { plan, .. } => Some(plan),
             Action::Lift { .. } => None,
         }
     }

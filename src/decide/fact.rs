@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     ids::{
-        ClusterName, Commit, FreezeId, GateName, Hash, IdempotencyKey, PlanName, Principal,
-        ReleaseId, RingName, Version,
+        ClusterName, Commit, FreezeId, GateName, Hash, IdempotencyKey, PlanName, PolicyName,
+        Principal, ReleaseId, RingName, Version, WaiverId,
     },
     model::{
         limits::Limits,
@@ -191,6 +191,34 @@ pub enum Fact {
     HomeStated { home: Home },
     /// A deploy that is out and not known to have arrived was called back: a rule forbids it now.
     DeployRecalled { release: ReleaseId, ring: RingName, cluster: ClusterName, why: String },
+
+    /// Somebody asked that a residency rule shall not bind for a time.
+    WaiverAsked { plan: PlanName, id: WaiverId, waiver: Waiver, by: Actor },
+    /// Somebody agreed to it.
+    WaiverApproved { plan: PlanName, id: WaiverId, by: Actor },
+    /// Somebody ended it.
+    WaiverRevoked { plan: PlanName, id: WaiverId, by: Actor, reason: Option<String> },
+    /// Its rule is another one now: nobody has agreed to do without that.
+    WaiverVoided { plan: PlanName, id: WaiverId, why: String },
+}
+
+/// What a waiver takes out of force, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiver {
+    /// The rule's id.
+    pub rule: String,
+    /// The document that declares it.
+    pub policy: Option<PolicyName>,
+    /// What the rule said: no other is waived.
+    pub content: Hash,
+    /// For this release only.
+    pub release: Option<Version>,
+    /// On this ring only.
+    pub ring: Option<RingName>,
+    /// When it ends by itself.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a hotfix did without on a ring.
@@ -360,6 +388,14 @@ pub enum Refusal {
     ImpossibleRequirement,
     /// It asks for a reason, and none was given.
     ReasonMissing,
+    /// Nobody can waive the rule.
+    HardRule,
+    /// The plan has no such residency rule.
+    UnknownRule,
+    /// No such waiver.
+    UnknownWaiver,
+    /// It would end too late, or has ended.
+    ExpiryOutOfRange,
 }
 
 impl Refusal {
@@ -380,6 +416,10 @@ impl Refusal {
             Refusal::NothingToDo => "nothing-to-do",
             Refusal::ImpossibleRequirement => "impossible-requirement",
             Refusal::ReasonMissing => "reason-missing",
+            Refusal::HardRule => "hard-rule",
+            Refusal::UnknownRule => "unknown-rule",
+            Refusal::UnknownWaiver => "unknown-waiver",
+            Refusal::ExpiryOutOfRange => "expiry-out-of-range",
         }
     }
 }

@@ -18,6 +18,7 @@ mod soak;
 mod tests;
 pub mod tighten;
 pub mod waiting;
+pub mod waiver;
 pub mod wake;
 pub mod world;
 
@@ -191,6 +192,7 @@ impl Draft {
                 let same = in_force.is_some_and(|known| known.hash == plan.hash);
                 if !same || !problems.is_empty() || withdrawn {
                     self.fact(Fact::PlanDeclared { plan: plan.clone() })?;
+                    self.void_waivers()?;
                     self.tighten_all()?;
                 }
             }

@@ -9,13 +9,15 @@ use super::{
     command::{Command, Lane},
     event::{Action, Actor, Request, Scope},
     fact::{Fact, Refusal, Reply},
+    residency,
     rollback::{AskedFor, Word, newer_on},
     waiting::{approvals_that_count, binding, covers, may_approve, requirements},
+    waiver,
     world::{Illegal, Phase, PlanState, Release, World},
 };
 use crate::{
     ids::{Hash, IdempotencyKey, PlanName, ReleaseId, RingName, Version},
-    model::{blocs, lane, policy::RollbackScope, residency, ring::Ring, time::Now},
+    model::{blocs, lane, policy::RollbackScope, ring::Ring, time::Now},
 };
 
 /// Why a request is refused.
@@ -92,7 +94,10 @@ impl Draft {
             | Action::Advance { .. }
             | Action::Freeze { .. }
             | Action::Lift { .. }
-            | Action::WriteOff { .. } => Ok(()),
+            | Action::WriteOff { .. }
+            | Action::Waive { .. }
+            | Action::ApproveWaiver { .. }
+            | Action::RevokeWaiver { .. } => Ok(()),
         }
     }
 
@@ -196,7 +201,19 @@ impl Asked<'_> {
             Action::WriteOff { release, ring, reason } => {
                 self.write_off(release, ring.as_ref(), reason)
             }
+            Action::Waive { plan, reason, .. } => {
+                said("a waiver", Some(reason))?;
+                self.waivers(plan)?.ask(action)
+            }
+            Action::ApproveWaiver { plan, id } => self.waivers(plan)?.approve(id),
+            Action::RevokeWaiver { plan, id, reason } => {
+                self.waivers(plan)?.revoke(id, reason.as_ref())
+            }
         }
+    }
+
+    fn waivers<'b>(&'b self, name: &'b PlanName) -> Result<waiver::Asked<'b>, No> {
+        Ok(waiver::Asked { name, plan: self.plan(name)?, by: self.by, now: self.now })
     }
 
     fn submit(&self, action: &Action) -> Verdict {
@@ -258,9 +275,9 @@ impl Asked<'_> {
             possible(state, &release.version, required)?;
         }
         let way = fast.as_ref().unwrap_or(plan);
-        if let Some(breach) =
-            residency::breaches(way, None, &self.world.known(self.now)).into_iter().next()
-        {
+        let author = author.as_ref().unwrap_or(&self.by.name);
+        let subject = waiver::Subject { version: &release.version, author, by: &self.by.name };
+        if let Some(breach) = residency::against_admission(self.world, way, subject, self.now) {
             let detail = format!("rule {}: {}", breach.rule, breach.fact);
             return Err((Refusal::ResidencyViolation, detail));
         }
@@ -268,7 +285,7 @@ impl Asked<'_> {
         let submitted = Fact::Submitted {
             release: release.clone(),
             artifact: artifact.clone(),
-            author: author.clone().unwrap_or_else(|| self.by.name.clone()),
+            author: author.clone(),
             by: self.by.clone(),
             lane: *lane,
             reason: reason.clone(),

@@ -6,11 +6,13 @@
 
 use super::{
     fact::{Judged, Taken, Verdict},
+    waiver::{self, Subject},
     world::{Release, RingRun, World},
 };
 use crate::{
     ids::{ClusterName, RingName},
     model::{
+        plan::Plan,
         policy::Gate,
         residency::{Breach, Disclose, Enforcement, Known, Rule, disclosed, pulled},
         ring::{Artifact, Cluster, Ring},
@@ -41,7 +43,7 @@ pub(super) fn against(world: &World, release: &Release, ring: &Ring, now: Now) -
     for cluster in &ring.clusters {
         let image = pulled(plan, ring, cluster, &release.artifact, &known, binds);
         let new = image.err().filter(|breach| !found.iter().any(|b| b.rule == breach.rule));
-        found.extend(new);
+        found.extend(new.map(|breach| *breach));
     }
     found
 }
@@ -57,10 +59,12 @@ pub(super) fn against_watched(
     let declared = world.plans.get(&release.id.plan).and_then(|state| state.declared.as_ref());
     let as_declared = declared.is_some_and(|declared| declared.hash == release.plan.hash);
     let problems = world.plans.get(&release.id.plan).is_some_and(|s| !s.problems.is_empty());
+    // What it was let past once binds it again when the waiver ends.
+    let waived = world.plans.get(&release.id.plan).is_some_and(|s| waiver::may_rest_on(s, release));
     // The server's own place is no plan's to declare.
     let homely = release.plan.residency.iter().any(|rule| rule.demand.state().is_some());
     let facts = &world.shared.facts;
-    if as_declared && !problems && !homely && facts.is_calm(now.wall) {
+    if as_declared && !problems && !waived && !homely && facts.is_calm(now.wall) {
         return Vec::new();
     }
     against(world, release, ring, now)
@@ -75,7 +79,7 @@ pub(super) fn way_back(
     cluster: &Cluster,
     good: &Artifact,
     now: Now,
-) -> Result<Artifact, Breach> {
+) -> Result<Artifact, Box<Breach>> {
     let known = world.known(now);
     let binds =
         |rule: &Rule| rule.enforcement == Enforcement::Hard && rule.demand.binds_the_way_back();
@@ -83,7 +87,7 @@ pub(super) fn way_back(
         let here = |breach: &Breach| breach.cluster.as_ref().is_none_or(|c| *c == cluster.name);
         let mut breaches = rule.breaches(&release.plan, Some(&ring.name), &known).into_iter();
         if let Some(breach) = breaches.find(here) {
-            return Err(breach);
+            return Err(Box::new(breach));
         }
     }
     pulled(&release.plan, ring, cluster, good, &known, binds)
@@ -195,11 +199,33 @@ pub(super) fn too_few_samples(
 
 /// Whether two approvers took a rule out of force for a release on a ring, for now.
 pub(super) fn waived(
-    _world: &World,
-    _release: &Release,
-    _ring: &RingName,
-    _rule: &Rule,
-    _now: Now,
+    world: &World,
+    release: &Release,
+    ring: &RingName,
+    rule: &Rule,
+    now: Now,
 ) -> bool {
-    false
+    let plan = world.plans.get(&release.id.plan).filter(|plan| !plan.waivers.is_empty());
+    plan.is_some_and(|plan| waiver::in_force(plan, release.into(), ring, rule, now).is_some())
+}
+
+/// What stands against a release that is about to be admitted, as its plan is declared.
+pub(super) fn against_admission(
+    world: &World,
+    plan: &Plan,
+    subject: Subject<'_>,
+    now: Now,
+) -> Option<Breach> {
+    let known = world.known(now);
+    let state = world.plans.get(&plan.name);
+    let waived = |rule: &Rule, breach: &Breach| {
+        let found = state
+            .zip(breach.ring.as_ref())
+            .and_then(|(state, ring)| waiver::in_force(state, subject, ring, rule, now));
+        found.is_some()
+    };
+    plan.residency.iter().find_map(|rule| {
+        let mut breaches = rule.breaches(plan, None, &known).into_iter();
+        breaches.find(|breach| !waived(rule, breach))
+    })
 }

@@ -2,6 +2,7 @@
 
 mod counting;
 mod simulated;
+mod waivers;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     ids::{
-        CalendarName, ClusterName, FreezeId, GateName, Jurisdiction, PlanName, Principal, RingName,
-        Version,
+        CalendarName, ClusterName, FreezeId, GateName, Jurisdiction, PlanName, PolicyName,
+        Principal, RingName, Version,
     },
     model::{
         blocs,
@@ -24,7 +24,7 @@ use crate::{
         graph::{Join, RingGraph},
         plan::OnNewer,
         policy::{Approvals, Gate},
-        residency::{Breach, Demand},
+        residency::{Breach, Demand, Enforcement, Rule},
         ring::{Cluster, Ring},
         time::{Mono, Now, Span},
     },
@@ -86,6 +86,12 @@ pub enum WaitingOn {
     Residency {
         /// The rule's id.
         rule: String,
+        /// The document that declares it.
+        policy: Option<PolicyName>,
+        /// Whether it can be waived.
+        enforcement: Enforcement,
+        /// The ring that breaks it, where it is one ring: this one or one before it.
+        at: Option<RingName>,
         /// The fact that breaks it.
         fact: String,
     },
@@ -183,7 +189,8 @@ impl HoldKind {
 
 impl WaitingOn {
     fn of(breach: Breach) -> Self {
-        Self::Residency { rule: breach.rule, fact: breach.fact }
+        let Breach { rule, policy, enforcement, ring: at, fact, .. } = breach;
+        Self::Residency { rule, policy, enforcement, at, fact }
     }
 
     /// Which kind of hold it is; nothing for a ring that merely waits for its turn.
@@ -403,7 +410,7 @@ impl Look<'_> {
         found.extend(self.skew());
         found.extend(self.residency());
         found.extend(self.watched());
-        found.extend(caps::in_the_way(self.world, self.release, self.ring));
+        found.extend(caps::in_the_way(self.world, self.release, self.ring, self.now));
         found
     }
 
@@ -567,7 +574,10 @@ impl Look<'_> {
     /// own jurisdiction.
     fn approval(&self) -> Vec<WaitingOn> {
         let Some(asked) = &self.ring.policy.approvals else { return Vec::new() };
-        let within = self.release.plan.residency.iter().filter_map(|rule| match &rule.demand {
+        let (release, ring) = (self.release, &self.ring.name);
+        let binds = |rule: &&Rule| !residency::waived(self.world, release, ring, rule, self.now);
+        let rules = release.plan.residency.iter().filter(binds);
+        let within = rules.filter_map(|rule| match &rule.demand {
             Demand::ApproverWithin { jurisdiction, count } if jurisdiction.reaches(self.ring) => {
                 let jurisdiction = Some(jurisdiction.clone());
                 Some(Approvals { count: *count, jurisdiction, ..asked.clone() })
@@ -681,7 +691,7 @@ impl Look<'_> {
             };
             let (world, release, ring) = (self.world, self.release, self.ring);
             let way = residency::way_back(world, release, ring, cluster, &good.artifact, self.now);
-            found.extend(way.err().map(WaitingOn::of));
+            found.extend(way.err().map(|breach| WaitingOn::of(*breach)));
         }
         found
     }

@@ -46,7 +46,7 @@ pub struct Parts {
     pub motion: bool,
     /// How many rollbacks there are, and may be.
     pub rollbacks: bool,
-    /// What residency rules are asked by: facts and waivers.
+    /// What residency rules are asked by: what is known of places.
     pub rules: bool,
 }
 
@@ -210,6 +210,12 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
         let known = world.known(now);
         let expire = release.plan.clusters().filter_map(|cluster| known.expires(cluster));
         expire.min().into_iter().for_each(|at| wake.at_wall(at, now));
+        let waivers = world.plans.get(&release.id.plan).into_iter().flat_map(|p| &p.waivers);
+        let open = waivers.filter(|(_, waiver)| !waiver.is_over(now)).map(|(_, w)| w.ends());
+        for ends in open {
+            wake.at(ends.mono);
+            wake.at_wall(ends.wall, now);
+        }
     }
     // A pause of more than this plan must be seen by what it stops, as well as its end.
     wake.shared.stops |= release.ring(&ring.name).is_some_and(|run| run.phase == Phase::Soaking);

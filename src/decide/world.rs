@@ -9,6 +9,7 @@ mod lane;
 mod plan;
 mod rollbacks;
 mod run;
+mod waiver;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,7 +30,7 @@ use crate::{
     model::{
         plan::Plan,
         policy::{Gate, Judge},
-        residency::{Demand, Facts, Known, Territory},
+        residency::{Facts, Known, Rule, Territory},
         ring::{Artifact, Ring},
         time::{Mono, Now, Span},
     },
@@ -40,6 +41,7 @@ pub use self::{
     plan::{KnownGood, PlanState, Release, TargetRun},
     rollbacks::{RollbackLimit, Rollbacks},
     run::{Approval, Back, ClusterRun, GateRun, Phase, RingRun, SoakRun, Step, Stopwatch},
+    waiver::{Ended, WaiverRun},
 };
 
 /// Known goods that are kept a target: the last may itself turn out bad.
@@ -96,8 +98,8 @@ pub struct Shared {
 pub struct Moving {
     /// Its clusters, and where they lie.
     pub clusters: BTreeMap<ClusterName, Jurisdiction>,
-    /// The caps of its plan: while it moves, they bind whoever would move beside it.
-    pub caps: Vec<Demand>,
+    /// The rules of its plan that are caps: while it moves, they bind whoever would move beside it.
+    pub caps: Vec<Rule>,
 }
 
 impl Moving {
@@ -511,6 +513,19 @@ impl World {
                 here.recalls += 1;
                 here.reachable.stop(at.mono);
             }
+            Fact::WaiverAsked { plan, id, waiver, by } => {
+                self.ask_waiver((plan, id), waiver, by, at)?;
+            }
+            Fact::WaiverApproved { plan, id, by } => {
+                self.waiver_mut(plan, id)?.approvals.push((by.clone(), at));
+            }
+            Fact::WaiverRevoked { plan, id, by, reason } => {
+                let said = Said { by: by.clone(), at, reason: reason.clone() };
+                self.end_waiver(plan, id, Ended::Revoked(said))?;
+            }
+            Fact::WaiverVoided { plan, id, why } => {
+                self.end_waiver(plan, id, Ended::Voided { why: why.clone(), at })?;
+            }
         }
         Ok(())
     }
@@ -792,8 +807,8 @@ impl World {
         let moving = moving.and_then(|moving| {
             let clusters = moving.plan.ring(ring)?.clusters.iter();
             let clusters = clusters.map(|c| (c.name.clone(), c.jurisdiction.clone())).collect();
-            let demands = moving.plan.residency.iter().map(|rule| &rule.demand);
-            Some(Moving { clusters, caps: demands.filter(|d| d.is_cap()).cloned().collect() })
+            let caps = moving.plan.residency.iter().filter(|rule| rule.demand.is_cap());
+            Some(Moving { clusters, caps: caps.cloned().collect() })
         });
         let key = (plan.clone(), ring.clone());
         if self.shared.motion.get(&key) != moving.as_ref() {

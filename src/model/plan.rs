@@ -64,12 +64,8 @@ impl Plan {
         for rule in &mut meant.residency {
             rule.declared_at.clear();
         }
-        let mut text = String::new();
         // A plan is made of maps with text keys and finite numbers: nothing that JSON cannot hold.
-        let value = serde_json::to_value(&meant).unwrap_or_default();
-        canonical(&value, &mut text);
-        let digest = Sha256::digest(text.as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        digest(&serde_json::to_value(&meant).unwrap_or_default())
     }
 
     /// Every cluster of every ring, each once.
@@ -129,6 +125,14 @@ pub enum OnNewer {
     ReplaceIfUnhealthy,
     /// An operator decides.
     Manual,
+}
+
+/// The hash of a JSON value, whatever the order of its keys.
+pub(super) fn digest(value: &serde_json::Value) -> Hash {
+    let mut text = String::new();
+    canonical(value, &mut text);
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 /// JSON with its keys in order, whatever order serde_json was built to keep.

@@ -10,8 +10,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::ring::{Cluster, Ring};
-use crate::ids::{ClusterName, DataClass, Jurisdiction, RingName};
+use super::{
+    plan::digest,
+    ring::{Cluster, Ring},
+};
+use crate::ids::{ClusterName, DataClass, Hash, Jurisdiction, PolicyName, RingName};
 
 pub use self::{
     breach::{breaches, disclosed},
@@ -50,6 +53,10 @@ impl Territory {
 pub struct Rule {
     /// The id that its owner gave it, such as `GDPR-1`.
     pub id: String,
+    /// The document that declares it: ids are its own. Nothing in plans that were compiled before rules
+    /// could be waived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyName>,
     /// Whether it can be waived.
     pub enforcement: Enforcement,
     /// What it demands.
@@ -176,6 +183,8 @@ pub enum Disclose {
 pub struct Breach {
     /// The rule's id.
     pub rule: String,
+    /// The document that declares it.
+    pub policy: Option<PolicyName>,
     /// Whether it can be waived.
     pub enforcement: Enforcement,
     /// `file:line` of the rule.
@@ -186,6 +195,21 @@ pub struct Breach {
     pub cluster: Option<ClusterName>,
     /// In words: `serves customer-personal from cluster us-east-1 (jurisdiction US)`.
     pub fact: String,
+}
+
+impl Rule {
+    /// What the rule says, wherever it stands: another content is another rule, whatever its id.
+    pub fn content(&self) -> Hash {
+        let said = Rule { policy: None, declared_at: String::new(), ..self.clone() };
+        // It is made of text, lists and whole numbers: nothing that JSON cannot hold.
+        digest(&serde_json::to_value(&said).unwrap_or_default())
+    }
+
+    /// Whether it goes by the same name as another: of one document, as far as both say of which.
+    pub fn is_named_as(&self, other: &Rule) -> bool {
+        let apart = self.policy.as_ref().zip(other.policy.as_ref()).is_some_and(|(a, b)| a != b);
+        self.id == other.id && !apart
+    }
 }
 
 impl Enforcement {

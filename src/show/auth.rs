@@ -77,6 +77,8 @@ pub enum Verb {
     Go,
     /// Approve or reject.
     Agree,
+    /// End what was agreed to: for who operates and for who agrees.
+    Withdraw,
     /// Name somebody else as a release's author.
     Attribute,
     /// Take away all that is recorded, whoever it is about.
@@ -90,6 +92,7 @@ impl Verb {
             Verb::Read => "viewer",
             Verb::Stop | Verb::Go => "operator",
             Verb::Agree => "approver",
+            Verb::Withdraw => "operator or approver",
             Verb::Attribute | Verb::Backup => "admin",
         }
     }
@@ -100,6 +103,7 @@ impl Verb {
             Verb::Read => operates || caller.is("viewer") || caller.is("approver"),
             Verb::Stop | Verb::Go => operates,
             Verb::Agree => caller.is("approver"),
+            Verb::Withdraw => operates || caller.is("approver"),
             Verb::Attribute | Verb::Backup => caller.is("admin"),
         }
     }
@@ -179,7 +183,9 @@ pub fn may(caller: &Caller, verb: Verb, reach: &Reach) -> Result<(), Denied> {
         Reach::Plan(_, places) => {
             let outside = places.iter().find(|place| !reaches(place));
             let enough = match verb {
-                Verb::Read | Verb::Stop => places.is_empty() || places.iter().any(reaches),
+                Verb::Read | Verb::Stop | Verb::Withdraw => {
+                    places.is_empty() || places.iter().any(reaches)
+                }
                 Verb::Go | Verb::Agree | Verb::Attribute | Verb::Backup => outside.is_none(),
             };
             match outside {

@@ -38,7 +38,7 @@ pub enum ChangeKind {
     Release,
     /// A plan's declarations or its targets.
     Plan,
-    /// A pause or a freeze.
+    /// A pause, a freeze or a waiver.
     Line,
     /// Where the declarations come from.
     Source,
@@ -143,6 +143,10 @@ impl<'a> About<'a> {
         }
     }
 
+    fn waiver(name: &'static str, plan: &'a PlanName) -> Self {
+        Self { kind: Some(ChangeKind::Line), ..Self::plan(name, plan) }
+    }
+
     fn by(self, by: &'a Actor) -> Self {
         Self { by: Some(by), ..self }
     }
@@ -233,6 +237,12 @@ impl<'a> About<'a> {
             Fact::DebtWrittenOff { release, ring, by, .. } => {
                 Self::ring("debtWrittenOff", release, ring).by(by)
             }
+            Fact::WaiverAsked { plan, by, waiver, .. } => {
+                Self { ring: waiver.ring.as_ref(), ..Self::waiver("waiverAsked", plan).by(by) }
+            }
+            Fact::WaiverApproved { plan, by, .. } => Self::waiver("waiverApproved", plan).by(by),
+            Fact::WaiverRevoked { plan, by, .. } => Self::waiver("waiverRevoked", plan).by(by),
+            Fact::WaiverVoided { plan, .. } => Self::waiver("waiverVoided", plan),
         }
     }
 }

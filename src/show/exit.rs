@@ -55,14 +55,19 @@ impl Exit {
             | Refusal::Tombstoned
             | Refusal::AlreadyTerminal
             | Refusal::IdempotencyConflict => Exit::Conflict,
-            Refusal::ResidencyViolation | Refusal::SelfApproval => Exit::Violation,
+            Refusal::ResidencyViolation | Refusal::SelfApproval | Refusal::HardRule => {
+                Exit::Violation
+            }
             Refusal::NotAuthorised
             | Refusal::UnknownRelease
             | Refusal::UnknownRing
             | Refusal::PlanInError
             | Refusal::NothingToDo
             | Refusal::ImpossibleRequirement
-            | Refusal::ReasonMissing => Exit::Error,
+            | Refusal::ReasonMissing
+            | Refusal::UnknownRule
+            | Refusal::UnknownWaiver
+            | Refusal::ExpiryOutOfRange => Exit::Error,
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     ids::{
         CalendarName, ClusterName, Commit, DataClass, FreezeId, GateName, Hash, IdempotencyKey,
         Jurisdiction, PlanName, PolicyName, Principal, Region, ReleaseId, RingName, Version,
+        WaiverId,
     },
     model::{
         graph::Join,
@@ -62,7 +63,7 @@ schema! {
     RingName: "A ring's name inside its plan.";
     ClusterName: "A cluster's name.";
     GateName: "A gate's name inside its policy.";
-    PolicyName: "A ring policy's name.";
+    PolicyName: "A ring policy's or a residency policy's name.";
     CalendarName: "A calendar's name.";
     Version: "A release's version inside its plan.";
     Region: "A cloud region.";
@@ -72,6 +73,7 @@ schema! {
     Hash: "A content hash in hexadecimal.";
     Commit: "A Git commit, or `dir:` and a content hash.";
     FreezeId: "Names one freeze.";
+    WaiverId: "Names one waiver of a residency rule.";
     IdempotencyKey: "Makes a repeat of an effect recognisable.";
     ReleaseId: "`plan@version`.";
     Artifact: "An image reference, pinned by digest where it carries one.";

@@ -31,7 +31,7 @@ use crate::{
         ring::Ring,
         time::{Mono, Now},
     },
-    show::words::Ender,
+    show::{view::WaiverState, words::Ender},
 };
 
 /// The most series of one name; the default of 2000 is too few for thousands of plans.
@@ -314,7 +314,11 @@ impl<'a> Step<'a> {
             | Fact::DebtRecorded { .. }
             | Fact::DebtPaid { .. }
             | Fact::DebtDropped { .. }
-            | Fact::DebtWrittenOff { .. } => return None,
+            | Fact::DebtWrittenOff { .. }
+            | Fact::WaiverAsked { .. }
+            | Fact::WaiverApproved { .. }
+            | Fact::WaiverRevoked { .. }
+            | Fact::WaiverVoided { .. } => return None,
         };
         Some(Self { release, ring, to, actor })
     }
@@ -408,6 +412,18 @@ fn watch(meter: &Meter, desk: &Arc<Desk>) {
         |w, now, tell| {
             for place in places(w) {
                 place.human_wait(w, now).iter().for_each(|waited| tell(*waited, &place.labels([])));
+            }
+        },
+    );
+    gauge(
+        "ringward_waivers",
+        "How many residency rules of a plan are waived now",
+        |world, now, tell| {
+            for (plan, state) in world.plans.iter().filter(|(_, state)| !state.waivers.is_empty()) {
+                let waivers = state.waivers.values();
+                let waived = waivers.filter(|w| WaiverState::of(w, now) == WaiverState::InForce);
+                let plan = KeyValue::new("plan", plan.to_string());
+                tell(waived.count() as f64, &[plan]);
             }
         },
     );

@@ -7,12 +7,13 @@ use utoipa::ToSchema;
 use crate::{
     decide::{
         event::Scope,
-        fact::Debt,
+        fact::{Debt, Waiver},
         phase,
         waiting::WaitingOn,
+        waiver::{APPROVERS, ROLE, agreed},
         world::{DebtRun, Release, RollbackLimit, Said, Step, World},
     },
-    ids::{ClusterName, RingName, Version},
+    ids::{ClusterName, PlanName, PolicyName, ReleaseId, RingName, Version},
     model::{
         graph::Join,
         plan::Plan,
@@ -127,17 +128,19 @@ pub fn of(
             format!("the ring of {plan} with {partner} is done"),
             Ender::Progress,
         ),
-        WaitingOn::Residency { rule, fact } => {
-            let declared = release.plan.residency.iter().find(|r| r.id == *rule);
-            let how = match declared.map(|r| r.enforcement) {
-                Some(Enforcement::Waivable) => {
-                    "a change in Git, for a new release; the rule can be waived there"
-                }
-                Some(Enforcement::Hard) | None => {
-                    "a change in Git, for a new release; nobody can override the rule"
+        WaitingOn::Residency { rule, policy, enforcement, at, fact } => {
+            let git = "a change in Git, for a new release";
+            let at = at.as_ref().unwrap_or(ring);
+            let how = match enforcement {
+                Enforcement::Hard => format!("{git}; nobody can override the rule"),
+                Enforcement::Waivable => {
+                    format!(
+                        "{git}, or {}",
+                        waiver((rule, policy.as_ref()), world, release, at, now)
+                    )
                 }
             };
-            words(format!("residency rule {rule}: {fact}"), how.into(), Ender::Person)
+            words(format!("residency rule {rule}: {fact}"), how, Ender::Person)
         }
         WaitingOn::Skew { ring: behind, limit } => words(
             format!("{behind} would be more than {} behind", versions(*limit)),
@@ -190,6 +193,39 @@ pub fn of(
         WaitingOn::Decision(failed) => decision(failed, release),
         WaitingOn::Rollbacks(limit, ahead) => rollbacks(*limit, *ahead, world, release, ring, now),
     }
+}
+
+/// What is missing for a waiver of a rule for a release on a ring.
+fn waiver(
+    (rule, policy): (&str, Option<&PolicyName>),
+    world: &World,
+    release: &Release,
+    ring: &RingName,
+    now: Now,
+) -> String {
+    let id = &release.id;
+    let waivers = world.plans.get(&id.plan).into_iter().flat_map(|plan| &plan.waivers);
+    let mut pending = waivers.filter(|(_, run)| {
+        let asked = (run.waiver.rule.as_str(), run.waiver.policy.as_ref());
+        asked == (rule, policy) && run.covers(&id.version, ring) && !run.is_over(now)
+    });
+    if let Some((waiver, run)) = pending.next() {
+        let missing = APPROVERS.saturating_sub(agreed(run, Some(release.into())).len());
+        return format!("{missing} more by {ROLE}s: `ringward waive approve {waiver}`");
+    }
+    format!(
+        "a waiver that {APPROVERS} {ROLE}s agree to: `ringward waive {id} --ring {ring} --rule \
+         {rule} --for 24h --reason ...`"
+    )
+}
+
+/// A waiver's scope as people read it.
+pub fn waived(plan: &PlanName, waiver: &Waiver) -> String {
+    let what = waiver.release.as_ref().map_or_else(
+        || format!("plan {plan}"),
+        |version| ReleaseId::new(plan.clone(), version.clone()).to_string(),
+    );
+    waiver.ring.as_ref().map_or_else(|| what.clone(), |ring| format!("{what} on {ring}"))
 }
 
 /// What a release owes on a ring, and what would settle it.

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{LaneRun, Said, run::RingRun};
+use super::{LaneRun, Said, WaiverRun, run::RingRun};
 use crate::{
     decide::{
         command::{Command, Lane},
         event::{Actor, Problem, TargetState},
     },
-    ids::{ClusterName, IdempotencyKey, Principal, ReleaseId, RingName, Version},
+    ids::{ClusterName, IdempotencyKey, Principal, ReleaseId, RingName, Version, WaiverId},
     model::{plan::Plan, ring::Artifact, time::Now},
 };
 
@@ -32,6 +32,8 @@ pub struct PlanState {
     pub targets: BTreeMap<ClusterName, TargetRun>,
     /// What was rolled back where, and may not come again by itself.
     pub tombstones: BTreeMap<RingName, BTreeMap<Version, Artifact>>,
+    /// Waivers of its residency rules, those that have ended included.
+    pub waivers: BTreeMap<WaiverId, WaiverRun>,
     /// Effects without an outcome: issued again after a crash.
     pub in_flight: BTreeMap<IdempotencyKey, Arc<Command>>,
 }

@@ -51,7 +51,7 @@ impl Placed<'_> {
 }
 
 pub(super) fn lower<'a>(world: &World<'a>) -> Units<Vec<Placed<'a>>> {
-    units(world, Kind::ResidencyPolicy, |_, doc, problems| {
+    units(world, Kind::ResidencyPolicy, |name, doc, problems| {
         let spec: &schema::ResidencyPolicy = doc.spec_as()?;
         let list = doc.spec().field("rules");
         let rules = doc.spec().require(spec.rules.as_deref(), "rules", problems)?;
@@ -64,7 +64,9 @@ pub(super) fn lower<'a>(world: &World<'a>) -> Units<Vec<Placed<'a>>> {
         }
         let placed = rules.iter().enumerate().filter_map(|(i, rule)| {
             let at = list.item(i);
-            Some(Placed { rule: one(world, rule, at, problems)?, id: at.field("id"), at })
+            let mut rule = one(world, rule, at, problems)?;
+            rule.policy = Some(name.into());
+            Some(Placed { rule, id: at.field("id"), at })
         });
         Some(placed.collect())
     })
@@ -97,6 +99,7 @@ fn one(
     let (_, demand) = demands.pop()?;
     Some(residency::Rule {
         id: id?.into(),
+        policy: None,
         enforcement: enforcement?.into(),
         demand: demand?,
         allow_empty: spec.allow_empty.unwrap_or(false),

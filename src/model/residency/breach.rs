@@ -157,6 +157,7 @@ impl Rule {
     pub(super) fn breach(&self, ring: &Ring, cluster: Option<&Cluster>, fact: String) -> Breach {
         Breach {
             rule: self.id.clone(),
+            policy: self.policy.clone(),
             enforcement: self.enforcement,
             declared_at: self.declared_at.clone(),
             ring: Some(ring.name.clone()),

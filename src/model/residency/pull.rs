@@ -51,7 +51,7 @@ pub fn pulled(
     artifact: &Artifact,
     known: &Known<'_>,
     binds: impl Fn(&Rule) -> bool,
-) -> Result<Artifact, Breach> {
+) -> Result<Artifact, Box<Breach>> {
     let sight = known.of(cluster);
     let rules: Vec<(&Rule, &Territory, &[Registry])> = plan
         .residency
@@ -77,7 +77,7 @@ pub fn pulled(
         } else {
             format!("no registry of {} is known to serve {} with {artifact}", jurisdiction.name, sight.place())
         };
-        first.breach(ring, Some(cluster), fact)
+        Box::new(first.breach(ring, Some(cluster), fact))
     })
 }
 

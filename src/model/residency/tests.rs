@@ -114,6 +114,7 @@ fn rule(demand: Demand) -> Rule {
         enforcement: Enforcement::Hard,
         demand,
         allow_empty: false,
+        policy: None,
         declared_at: "policies/residency.yaml:8".into(),
     }
 }

@@ -47,6 +47,7 @@ fn rule(id: &str, demand: Demand) -> Rule {
         enforcement: Enforcement::Waivable,
         demand,
         allow_empty: false,
+        policy: None,
         declared_at: "policies/residency.yaml:1".into(),
     }
 }

@@ -1,6 +1,6 @@
 //! Who asks, what they may do, and how they are answered.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::{
     Json,
@@ -172,6 +172,25 @@ impl Visit {
     /// 400 and 412.
     pub fn conditions(&self) -> Result<Conditions, Problem> {
         Conditions::read(&self.headers, &self.caller.name)
+    }
+
+    /// An id for what they ask for. A repeat under the same key names the same; otherwise nobody can
+    /// guess it.
+    ///
+    /// # Errors
+    /// 400 and 412.
+    pub fn new_id(&self, prefix: &str) -> Result<String, Problem> {
+        Ok(match self.conditions()?.key {
+            Some(key) => {
+                let digest = Sha256::digest(key.as_str().as_bytes());
+                let digest: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+                format!("{prefix}-{digest}")
+            }
+            None => {
+                let mut mint = self.api.mint.lock().unwrap_or_else(PoisonError::into_inner);
+                mint.short(prefix)
+            }
+        })
     }
 
     /// What they read, or 304 where they know it already. `timeless` is the same without what grows by

@@ -10,7 +10,9 @@ use serde_path_to_error::Segment;
 use utoipa::IntoParams;
 
 use super::problem::{Problem, Violation};
-use crate::ids::{FreezeId, IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version};
+use crate::ids::{
+    FreezeId, IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version, WaiverId,
+};
 
 /// `{plan}`.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -72,6 +74,18 @@ impl ReleaseRingPath {
     pub fn id(&self) -> ReleaseId {
         ReleaseId { plan: self.plan.clone(), version: self.version.clone() }
     }
+}
+
+/// `{plan}/waivers/{id}`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct WaiverPath {
+    /// The plan.
+    #[serde(deserialize_with = "label")]
+    pub plan: PlanName,
+    /// The waiver.
+    #[serde(deserialize_with = "label")]
+    pub id: WaiverId,
 }
 
 /// `{id}` of a freeze.

@@ -7,8 +7,6 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use std::sync::PoisonError;
 use utoipa::ToSchema;
 
 use super::{
@@ -92,7 +90,7 @@ pub async fn freeze(visit: Visit, Body(body): Body<FreezeBody>) -> Result<Respon
     let Some(scope) = scope.filter(|_| wrong.is_empty()) else {
         return Err(Problem::invalid(wrong));
     };
-    let id = freeze_id(&visit)?;
+    let id: FreezeId = visit.new_id("f")?.into();
     let reach = reach(&visit, &scope);
     let (until, reason) = (body.until, body.reason);
     let action = Action::Freeze { id: id.clone(), scope, until, reason };
@@ -150,19 +148,4 @@ fn reach(visit: &Visit, scope: &Scope) -> Reach {
         Scope::Release(id) => visit.reach(&id.plan, Some(&id.version), None),
         Scope::ReleaseRing(id, ring) => visit.reach(&id.plan, Some(&id.version), Some(ring)),
     }
-}
-
-/// A repeat under the same key names the same freeze; otherwise nobody can guess it.
-fn freeze_id(visit: &Visit) -> Result<FreezeId, Problem> {
-    Ok(match visit.conditions()?.key {
-        Some(key) => {
-            let digest = Sha256::digest(key.as_str().as_bytes());
-            let digest: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
-            format!("f-{digest}").into()
-        }
-        None => {
-            let mut mint = visit.api.mint.lock().unwrap_or_else(PoisonError::into_inner);
-            mint.short("f").into()
-        }
-    })
 }

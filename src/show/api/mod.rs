@@ -21,9 +21,11 @@ mod rings;
 mod service;
 #[cfg(test)]
 mod tests;
+mod waivers;
 
 pub use line::{FreezeBody, Frozen};
 pub use releases::{AbortBody, ArtifactBody, Created, RollbackBody, SubmitBody, WriteOffBody};
+pub use waivers::{AskedFor, WaiverBody};
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -225,6 +227,10 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(line::approvals))
         .routes(routes!(line::freezes, line::freeze))
         .routes(routes!(line::lift))
+        .routes(routes!(waivers::list))
+        .routes(routes!(waivers::ask))
+        .routes(routes!(waivers::approve))
+        .routes(routes!(waivers::revoke))
         .routes(routes!(audit::since))
         .routes(routes!(audit::verify))
         .routes(routes!(audit::backup))

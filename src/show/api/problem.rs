@@ -115,9 +115,14 @@ impl Problem {
             Refusal::ResidencyViolation
             | Refusal::IdempotencyConflict
             | Refusal::ImpossibleRequirement
-            | Refusal::ReasonMissing => StatusCode::UNPROCESSABLE_ENTITY,
+            | Refusal::ReasonMissing
+            | Refusal::HardRule
+            | Refusal::ExpiryOutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::StaleState => StatusCode::PRECONDITION_FAILED,
-            Refusal::UnknownRelease | Refusal::UnknownRing => StatusCode::NOT_FOUND,
+            Refusal::UnknownRelease
+            | Refusal::UnknownRing
+            | Refusal::UnknownRule
+            | Refusal::UnknownWaiver => StatusCode::NOT_FOUND,
         };
         Self::new(status, kind.name(), detail)
     }

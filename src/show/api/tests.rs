@@ -8,14 +8,18 @@ use serde_json::{Value, json};
 use super::{
     super::{
         auth::{NewToken, Tokens},
-        fixture::{Stage, artifact},
+        fixture::{Stage, artifact, plan},
         telemetry::Telemetry,
     },
     router,
 };
 use crate::{
     ids::{Mint, PlanName},
-    model::time::Span,
+    model::{
+        plan::Plan,
+        residency::{Demand, Enforcement, Rule, Territory},
+        time::Span,
+    },
     record::memory::Fault,
 };
 
@@ -31,7 +35,11 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let mut stage = Stage::new();
+        Self::over(plan()).await
+    }
+
+    async fn over(plan: Plan) -> Self {
+        let mut stage = Stage::with(plan);
         stage.serve();
         let data = tempfile::tempdir().unwrap();
         let tokens = Arc::new(Tokens::open(data.path()).unwrap());
@@ -138,6 +146,10 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET /v1/freezes", "read"),
     ("POST /v1/freezes", "operate"),
     ("DELETE /v1/freezes/{id}", "operate"),
+    ("GET /v1/waivers", "read"),
+    ("POST /v1/plans/{plan}/waivers", "operate"),
+    ("POST /v1/plans/{plan}/waivers/{id}/approve", "agree"),
+    ("POST /v1/plans/{plan}/waivers/{id}/revoke", "withdraw"),
     ("GET /v1/audit", "read"),
     ("GET /v1/audit/verify", "read"),
     ("GET /v1/backup", "administer"),
@@ -162,6 +174,7 @@ async fn every_route_asks_for_its_role() {
                     (_, "nobody") => false,
                     ("read", _) | ("operate", "operator" | "admin") => true,
                     ("agree", who) => who == "approver",
+                    ("withdraw", who) => who != "viewer",
                     ("administer", who) => who == "admin",
                     _ => false,
                 };
@@ -186,6 +199,9 @@ async fn knock(server: &Server, who: &str, method: &str, path: &str) -> u16 {
         "/v1/freezes" => json!({"scope": {"plan": "nowhere"}, "reason": "a test"}),
         "/v1/plans/nowhere/releases" => {
             json!({"version": "0.0.0", "artifact": {"image": artifact("0.0.0")}})
+        }
+        path if path.ends_with("/waivers") => {
+            json!({"rule": "R-1", "until": "2026-10-30T09:00:00Z", "reason": "a test"})
         }
         path if path.ends_with("/write-off") => json!({"reason": "a test"}),
         _ => json!({}),
@@ -590,4 +606,85 @@ async fn the_page_signs_in_with_a_token_and_loads_nothing() {
     // A session ends with its token.
     server.tokens.revoke("viewer").unwrap();
     assert!(look().send().await.unwrap().text().await.unwrap().contains("name=\"token\""));
+}
+
+/// That the clusters of the EU lie outside it: no release could be admitted.
+fn rule(id: &str, enforcement: Enforcement) -> Rule {
+    let members = ["DE".into(), "IE".into()].into();
+    let jurisdiction = Territory { name: "EU".into(), members };
+    Rule {
+        id: id.into(),
+        policy: Some("law".into()),
+        enforcement,
+        demand: Demand::TargetsOutside { rings: vec!["eu-west".into()], jurisdiction },
+        allow_empty: false,
+        declared_at: "policies/law.yaml:6".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_rule_is_waived_by_two_who_may_and_binds_again() {
+    let residency = vec![rule("R-1", Enforcement::Waivable)];
+    let mut server = Server::over(Plan { residency, ..plan() }).await;
+    let within = |place: &str| NewToken {
+        roles: vec!["approver".into()],
+        within: vec![place.into()],
+        ..NewToken::default()
+    };
+    server.token("kim", within("EU"));
+    server.token("lee", within("IE"));
+    server.token("sam", within("US"));
+    let both = vec!["approver".into(), "operator".into()];
+    server.token("pat", NewToken { roles: both, ..NewToken::default() });
+
+    assert_eq!(problem(server.submit("2.14.0").await).await, refused(422, "residency-violation"));
+    let waivers = "/v1/plans/checkout/waivers";
+    let body = |rule: &str, until: &str| json!({"rule": rule, "ring": "eu-west", "until": until, "reason": "INC-4711"});
+    let soon = "2026-10-30T12:00:00Z";
+    let wrong = server.post("pat", waivers, &body("R-9", soon)).await;
+    assert_eq!(problem(wrong).await, refused(404, "unknown-rule"));
+    let long = server.post("pat", waivers, &body("R-1", "2026-11-06T08:00:01Z")).await;
+    assert_eq!(problem(long).await, refused(422, "expiry-out-of-range"));
+    let asked = server.call("pat", Method::POST, waivers).header("Idempotency-Key", "k1");
+    let asked = asked.json(&body("R-1", soon)).send().await.unwrap();
+    assert_eq!(asked.status(), StatusCode::CREATED);
+    let id = json(asked).await["id"].as_str().unwrap().to_owned();
+    let again = server.call("pat", Method::POST, waivers).header("Idempotency-Key", "k1");
+    let again = again.json(&body("R-1", soon)).send().await.unwrap();
+    assert_eq!(json(again).await["id"], id, "a repeat names the same");
+
+    let approve = format!("{waivers}/{id}/approve");
+    let agree = async |who: &str| server.post(who, &approve, &json!({})).await;
+    assert_eq!(problem(agree("pat").await).await, refused(403, "self-approval"));
+    assert_eq!(problem(agree("admin").await).await, refused(403, "not-authorised"));
+    assert_eq!(problem(agree("sam").await).await, refused(403, "not-authorised"), "of the US");
+    assert_eq!(agree("kim").await.status(), 200);
+    assert_eq!(problem(agree("kim").await).await, refused(409, "nothing-to-do"));
+    let listed = json(server.get("viewer", "/v1/waivers").await).await["items"][0].clone();
+    assert_eq!((&listed["state"], &listed["agreed"]), (&json!("asked"), &json!(["kim"])));
+    assert_eq!(listed["covers"], "plan checkout on eu-west");
+    assert_eq!(agree("lee").await.status(), 200);
+    assert_eq!(server.submit("2.14.0").await.status(), StatusCode::CREATED);
+    let metrics = server.get("viewer", "/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("ringward_waivers{plan=\"checkout\"} 1\n"), "{metrics}");
+
+    let revoke = format!("{waivers}/{id}/revoke");
+    let revoked = server.post("lee", &revoke, &json!({"reason": "it is back"})).await;
+    assert_eq!(revoked.status(), 200);
+    let listed = json(server.get("viewer", "/v1/waivers").await).await["items"][0].clone();
+    assert_eq!(listed["state"], "revoked");
+    assert_eq!(listed["endedBecause"], "revoked by lee: it is back");
+    let audit = json(server.get("viewer", "/v1/audit").await).await.to_string();
+    for fact in ["waiverAsked", "waiverApproved", "waiverRevoked", "self-approval"] {
+        assert!(audit.contains(fact), "{fact} in {audit}");
+    }
+}
+
+#[tokio::test]
+async fn a_hard_rule_is_waived_by_nobody() {
+    let residency = vec![rule("R-1", Enforcement::Hard)];
+    let server = Server::over(Plan { residency, ..plan() }).await;
+    let body = json!({"rule": "R-1", "until": "2026-10-30T12:00:00Z", "reason": "please"});
+    let asked = server.post("admin", "/v1/plans/checkout/waivers", &body).await;
+    assert_eq!(problem(asked).await, refused(422, "hard-rule"));
 }

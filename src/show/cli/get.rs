@@ -19,12 +19,12 @@ use crate::{
         exit::Exit,
         view::{
             ApprovalView, ClusterRow, DebtView, FreezeView, GateSpecView, Page, PlanRingView,
-            PlanView,
+            PlanView, WaiverView,
         },
     },
 };
 
-/// List what the server knows: plans, rings, releases, clusters, gates, approvals, freezes, debts
+/// List what the server knows: plans, rings, releases, clusters, gates, approvals, freezes, waivers, debts
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward get plans
@@ -32,7 +32,7 @@ use crate::{
   ringward get clusters -o wide                 what runs where, and what it would go back to
   ringward get rings -o json | jq -r '.items[] | select(.release == null).ring.name'")]
 pub struct Get {
-    /// What to list: plans, rings, releases, clusters, gates, approvals, freezes or debts.
+    /// What to list: plans, rings, releases, clusters, gates, approvals, freezes, waivers or debts.
     #[arg(value_name = "WHAT", value_enum, hide_possible_values = true)]
     what: What,
     /// Of this plan only.
@@ -64,6 +64,9 @@ pub enum What {
     /// The freezes in force.
     #[value(alias = "freeze")]
     Freezes,
+    /// The waivers of residency rules.
+    #[value(alias = "waiver")]
+    Waivers,
     /// What hotfixes did without.
     #[value(alias = "debt")]
     Debts,
@@ -101,6 +104,7 @@ pub async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> {
         What::Gates => some::<GateSpecView>(context, &client, &["gates"], plan).await,
         What::Approvals => some::<ApprovalView>(context, &client, &["approvals"], plan).await,
         What::Debts => some::<DebtView>(context, &client, &["debts"], plan).await,
+        What::Waivers => some::<WaiverView>(context, &client, &["waivers"], plan).await,
         What::Freezes => some::<FreezeView>(context, &client, &["freezes"], plan).await,
     }
 }
@@ -432,6 +436,41 @@ impl Listed for ApprovalView {
 
     fn wide(&self) -> Vec<Cell> {
         vec![self.author.to_string().into(), short(self.policy.as_str()).into()]
+    }
+}
+
+impl Listed for WaiverView {
+    const COLUMNS: &'static [&'static str] =
+        &["WAIVER", "RULE", "FOR", "STATE", "AGREED", "UNTIL", "BY"];
+    const WIDE: &'static [&'static str] = &["POLICY", "WHY", "WHO AGREED", "ENDED"];
+
+    fn names(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn is_of(&self, plan: &PlanName) -> bool {
+        self.plan == *plan
+    }
+
+    fn cells(&self, _context: &Context) -> Vec<Cell> {
+        vec![
+            self.id.to_string().into(),
+            self.rule.clone().into(),
+            self.covers.clone().into(),
+            self.state.name().into(),
+            format!("{}/{}", self.agreed.len(), self.count).into(),
+            instant(self.until).into(),
+            self.said.by.to_string().into(),
+        ]
+    }
+
+    fn wide(&self) -> Vec<Cell> {
+        vec![
+            some_text(self.policy.as_ref()).into(),
+            some_text(self.said.reason.as_ref()).into(),
+            joined(&self.agreed).into(),
+            some_text(self.ended_because.as_ref()).into(),
+        ]
     }
 }
 

@@ -31,6 +31,7 @@ mod test;
 mod token;
 mod tree;
 mod wait;
+mod waive;
 
 use clap::{Parser, Subcommand};
 
@@ -100,6 +101,7 @@ enum Command {
     Act(act::Act),
     #[command(subcommand)]
     Freeze(freeze::Freezes),
+    Waive(waive::Waive),
     #[command(subcommand)]
     Audit(audit::Audit),
     Backup(backup::Backup),
@@ -154,6 +156,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Wait(args) => wait::run(context, args).await,
         Command::Act(act) => act::run(context, act).await,
         Command::Freeze(command) => freeze::run(context, command).await,
+        Command::Waive(args) => waive::run(context, args).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Backup(args) => backup::backup(context, args).await,
         Command::Restore(args) => backup::restore(context, args),

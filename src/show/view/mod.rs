@@ -12,6 +12,7 @@ mod line;
 mod plan;
 mod release;
 mod ring;
+mod waiver;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use plan::{
 };
 pub use release::{ReleaseSummary, ReleaseView, RingSummary, release, summary};
 pub use ring::{ClusterView, GateCount, GateView, HoldView, RingView, SoakView, ring};
+pub use waiver::{WaiverState, WaiverView, waivers};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -130,6 +130,8 @@ pub struct ApprovalsView {
 pub struct ResidencyRuleView {
     /// Its id.
     pub id: String,
+    /// The document that declares it.
+    pub policy: Option<PolicyName>,
     /// Whether it can be waived.
     pub enforcement: Enforcement,
     /// Where it is declared.
@@ -322,6 +324,7 @@ fn approvals(needed: &Approvals) -> ApprovalsView {
 fn rule(rule: &Rule) -> ResidencyRuleView {
     ResidencyRuleView {
         id: rule.id.clone(),
+        policy: rule.policy.clone(),
         enforcement: rule.enforcement,
         declared_at: rule.declared_at.clone(),
     }

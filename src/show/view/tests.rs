@@ -266,6 +266,7 @@ fn figures_that_stay_in_their_jurisdiction() {
             disclose: Disclose::Verdict,
         },
         allow_empty: false,
+        policy: None,
         declared_at: "rules.yaml:3".into(),
     }];
     let stage = Stage::with(kept);

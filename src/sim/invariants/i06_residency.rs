@@ -1,4 +1,4 @@
-use super::{Invariant, On, Step};
+use super::{Invariant, On, Step, waived::Waivers};
 use crate::{
     decide::{
         command::{Command, Write},
@@ -8,16 +8,18 @@ use crate::{
     },
     ids::{ClusterName, DataClass, Jurisdiction, ReleaseId},
     model::{
-        residency::{Demand, Disclose, Enforcement, Territory},
+        residency::{Demand, Disclose, Enforcement, Rule, Territory},
         ring::{Artifact, Cluster, MetricSource},
         time::Now,
     },
 };
 
-/// Asks for every effect whether a hard rule forbids it, by what was known when it was decided; and
-/// looks in what was recorded for figures that must not be there. It reads the facts for itself.
+/// Asks for every effect whether a rule forbids it, by what was known when it was decided, and nobody has
+/// waived it; and looks in what was recorded for figures that must not be there. It reads the facts for itself.
 #[derive(Debug, Default)]
-pub(super) struct Residency;
+pub(super) struct Residency {
+    waivers: Waivers,
+}
 
 impl Invariant for Residency {
     fn number(&self) -> u8 {
@@ -29,12 +31,15 @@ impl Invariant for Residency {
     }
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
+        self.waivers.hear(step);
+        let waivers = &self.waivers;
         for command in &step.decision.commands {
             match command {
                 Command::Deploy(write) => {
                     let on = step.on(&write.release, &write.ring)?;
                     for cluster in &on.ring.clusters {
-                        payload(step, &on, cluster, write)?;
+                        let binds = |rule: &Rule| waivers.binds(rule, &on, step.now);
+                        payload(step, &on, cluster, write, binds)?;
                     }
                 }
                 Command::Restore(write) => {
@@ -42,7 +47,8 @@ impl Invariant for Residency {
                     let cluster = on.ring.cluster(&write.cluster);
                     let cluster =
                         cluster.ok_or_else(|| format!("{} leaves its ring", write.key))?;
-                    payload(step, &on, cluster, write)?;
+                    let binds = |rule: &Rule| rule.enforcement == Enforcement::Hard;
+                    payload(step, &on, cluster, write, binds)?;
                 }
                 Command::Measure(measure) => {
                     let on = step.on(&measure.release, &measure.ring)?;
@@ -50,7 +56,7 @@ impl Invariant for Residency {
                     let place = Place::of(step, cluster);
                     let sources = measure.source.iter().chain(measure.parts.iter().filter_map(own));
                     for source in sources {
-                        for (territory, _) in evidence(&on, &place) {
+                        for (territory, _) in evidence(&on, &place, waivers, step.now) {
                             let said = source.jurisdiction.as_ref();
                             if !said.is_some_and(|said| territory.contains(said)) {
                                 let (key, territory) = (&measure.key, &territory.name);
@@ -128,12 +134,18 @@ impl Place {
     }
 }
 
-/// Hard rules over where a payload goes.
-fn payload(step: &Step<'_>, on: &On<'_>, cluster: &Cluster, write: &Write) -> Result<(), String> {
+/// Rules over where a payload goes. A way back has to keep the hard ones.
+fn payload(
+    step: &Step<'_>,
+    on: &On<'_>,
+    cluster: &Cluster,
+    write: &Write,
+    binds: impl Fn(&Rule) -> bool,
+) -> Result<(), String> {
     let place = Place::of(step, cluster);
     let plan = &on.release.plan;
     let named = |rings: &[crate::ids::RingName]| rings.is_empty() || rings.contains(&on.ring.name);
-    for rule in plan.residency.iter().filter(|rule| rule.enforcement == Enforcement::Hard) {
+    for rule in plan.residency.iter().filter(|rule| binds(rule)) {
         let kept = match &rule.demand {
             Demand::ClassWithin { class, jurisdiction } => {
                 let serves = plan.data_classes.contains(class) && place.classes.contains(class);
@@ -193,10 +205,15 @@ fn own(part: &Part) -> Option<&MetricSource> {
     }
 }
 
-fn evidence<'a>(on: &On<'a>, place: &Place) -> Vec<(&'a Territory, Disclose)> {
+fn evidence<'a>(
+    on: &On<'a>,
+    place: &Place,
+    waivers: &Waivers,
+    now: Now,
+) -> Vec<(&'a Territory, Disclose)> {
     let rules = on.release.plan.residency.iter();
     rules
-        .filter(|rule| rule.enforcement == Enforcement::Hard)
+        .filter(|rule| waivers.binds(rule, on, now))
         .filter_map(|rule| rule.demand.evidence())
         .filter(|(territory, _)| place.may_be_in(territory))
         .collect()

@@ -1,16 +1,18 @@
-use super::{Invariant, Step};
+use super::{Invariant, Step, waived::Waivers};
 use crate::{
     decide::{
         command::Command,
         fact::Fact,
         world::{Moving, Step as ClusterStep},
     },
-    model::residency::Demand,
+    model::residency::{Demand, Rule},
 };
 
 /// Counts what is in motion at every start and every write.
 #[derive(Debug, Default)]
-pub(super) struct Caps;
+pub(super) struct Caps {
+    waivers: Waivers,
+}
 
 impl Invariant for Caps {
     fn number(&self) -> u8 {
@@ -22,6 +24,7 @@ impl Invariant for Caps {
     }
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
+        self.waivers.hear(step);
         for command in &step.decision.commands {
             let Command::Deploy(write) = command else { continue };
             let on = step.on(&write.release, &write.ring)?;
@@ -38,9 +41,10 @@ impl Invariant for Caps {
             let motion = &step.after.shared.motion;
             let own = (release.plan.clone(), ring.clone());
             // The caps of whatever moves, this ring included: they hold whoever came first.
+            let binds = |rule: &&Rule| self.waivers.binds(rule, &on, step.now);
             for (at, moving) in motion {
-                for demand in &moving.caps {
-                    if let Demand::MaxInFlight { jurisdiction, rings } = demand {
+                for rule in moving.caps.iter().filter(binds) {
+                    if let Demand::MaxInFlight { jurisdiction, rings } = &rule.demand {
                         let concerned =
                             jurisdiction.reaches(on.ring) && moving.reaches(jurisdiction);
                         let count = motion.values().filter(|m| m.reaches(jurisdiction)).count();
@@ -50,7 +54,9 @@ impl Invariant for Caps {
                         }
                     }
                 }
-                let exclusive = |m: &Moving| m.caps.contains(&Demand::PairExclusive);
+                let exclusive = |m: &Moving| {
+                    m.caps.iter().filter(binds).any(|rule| rule.demand == Demand::PairExclusive)
+                };
                 let bound = exclusive(moving) || motion.get(&own).is_some_and(exclusive);
                 let pair = on.ring.clusters.iter().find_map(|cluster| {
                     let partner = cluster.failover_pair.as_ref()?;

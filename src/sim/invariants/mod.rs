@@ -39,6 +39,7 @@ mod i32_progress;
 mod i33_irreversible;
 #[cfg(test)]
 mod tests;
+mod waived;
 
 pub use self::{
     i09_repeats::Repeats,

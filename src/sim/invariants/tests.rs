@@ -382,6 +382,7 @@ fn i06_a_write_outside_the_jurisdiction() {
         enforcement: Enforcement::Hard,
         demand: Demand::TargetsWithin { rings: Vec::new(), jurisdiction: territory },
         allow_empty: false,
+        policy: None,
         declared_at: "policies/all.yaml:1".into(),
     });
     assert_eq!(Bench::released(plan).start(), Err(6));

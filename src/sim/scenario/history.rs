@@ -244,6 +244,20 @@ impl History {
                 let text = format!("{ring}: {} answers for {debt:?}", who(by));
                 self.line(at, Some(release), text);
             }
+            Fact::WaiverAsked { plan, id, waiver, by } => {
+                let (rule, until) = (&waiver.rule, waiver.until);
+                let text = format!("{} asks for waiver {id} of {rule} until {until}", who(by));
+                self.line(at, None, format!("plan {plan}: {text}"));
+            }
+            Fact::WaiverApproved { plan, id, by } => {
+                self.line(at, None, format!("plan {plan}: {} agrees to waiver {id}", who(by)));
+            }
+            Fact::WaiverRevoked { plan, id, by, .. } => {
+                self.line(at, None, format!("plan {plan}: {} revokes waiver {id}", who(by)));
+            }
+            Fact::WaiverVoided { plan, id, why } => {
+                self.line(at, None, format!("plan {plan}: waiver {id} is void: {why}"));
+            }
             Fact::PlacesDeclared { clusters } => {
                 for (name, place) in clusters.iter().filter(|_| at > Span::ZERO) {
                     let what = place.as_ref().map_or("no more".into(), |p| {

@@ -115,6 +115,8 @@ impl Reader<'_> {
             freeze,
             lift,
             write_off,
+            waive,
+            revoke,
             edit,
             restart,
             clock,
@@ -127,8 +129,8 @@ impl Reader<'_> {
         found.extend(release.map(|release| Some(submit(release))));
         found.extend(pause.map(|pause| self.pause(i, "pause", pause)));
         found.extend(resume.map(|resume| self.pause(i, "resume", resume)));
-        found.extend(approve.map(|approve| Some(judge(approve, true))));
-        found.extend(reject.map(|reject| Some(judge(reject, false))));
+        found.extend(approve.map(|approve| self.judge(i, "approve", approve)));
+        found.extend(reject.map(|reject| self.judge(i, "reject", reject)));
         found.extend(abort.map(|abort| Some(self::abort(abort))));
         found.extend(retry.map(|it| {
             Some(ask(
@@ -157,6 +159,11 @@ impl Reader<'_> {
             let action = Action::WriteOff { release: it.release, ring: it.ring, reason };
             Some(ask(it.by, it.roles, action))
         }));
+        found.extend(waive.map(|waive| self.waive(i, waive, (start, then))));
+        found.extend(revoke.map(|it| {
+            let wire::Revoke { plan, waiver, by, roles, reason } = it;
+            Some(ask(by, roles, Action::RevokeWaiver { plan, id: waiver, reason }))
+        }));
         found.extend(edit.map(|edit| self.edit(i, edit)));
         found.extend(restart.map(|restart| Some(What::Restart { down: restart.down })));
         found.extend(clock.map(|clock| Some(What::Jump(clock.jump.0.0))));
@@ -176,8 +183,8 @@ impl Reader<'_> {
         }
         let message = format!("a step does one thing, and this does {}", found.len());
         let help = "give each its own `at`: release, pause, resume, approve, reject, abort, retry, \
-                    rollback, advance, freeze, lift, writeOff, edit, restart, clock, drift, hear or \
-                    expect";
+                    rollback, advance, freeze, lift, writeOff, waive, revoke, edit, restart, clock, \
+                    drift, hear or expect";
         self.step_problem(i, "", Rule::Sch007, &message, help);
         None
     }
@@ -198,21 +205,85 @@ impl Reader<'_> {
         let scope = self.scope(i, "freeze", (plan, None, None, jurisdiction, everything))?;
         let until = match until {
             None => None,
-            Some(text) => {
-                let relative = text.parse::<Span>().ok();
-                let relative = relative.and_then(|s| start.saturating_add(s.to_signed()).ok());
-                let instant = relative.or_else(|| text.parse().ok());
-                if instant.is_none() {
-                    let message = format!("`{text}` is neither an instant nor a time such as 3h");
-                    self.step_problem(i, "freeze", Rule::Sch004, &message, "");
-                    return None;
-                }
-                instant
-            }
+            Some(text) => Some(self.instant(i, "freeze", &text, start)?),
         };
         let id = id.unwrap_or_else(|| format!("freeze-{}", i + 1).into());
         let reason = reason.unwrap_or_default();
         Some(ask(by, roles, Action::Freeze { id, scope, until, reason }))
+    }
+
+    /// An instant as it is written, or by the scenario's own time.
+    fn instant(
+        &mut self,
+        i: usize,
+        field: &str,
+        text: &str,
+        start: Timestamp,
+    ) -> Option<Timestamp> {
+        let relative = text.parse::<Span>().ok();
+        let relative = relative.and_then(|s| start.saturating_add(s.to_signed()).ok());
+        let instant = relative.or_else(|| text.parse().ok());
+        if instant.is_none() {
+            let message = format!("`{text}` is neither an instant nor a time such as 3h");
+            self.step_problem(i, field, Rule::Sch004, &message, "");
+        }
+        instant
+    }
+
+    /// What the wall clock says at the start, and at the step unless it was set in between.
+    fn waive(
+        &mut self,
+        i: usize,
+        waive: wire::Waive,
+        (start, then): (Timestamp, Timestamp),
+    ) -> Option<What> {
+        let wire::Waive { id, plan, release, ring, rule, policy, length, until, by, roles, reason } =
+            waive;
+        let (plan, release) = match (plan, release) {
+            (Some(plan), None) => (plan, None),
+            (None, Some(release)) => (release.plan, Some(release.version)),
+            (Some(_), Some(_)) | (None, None) => {
+                let help = "either {plan: checkout} or {release: checkout@2.14.0}";
+                let message = "it is not clear for what the rule is waived";
+                self.step_problem(i, "waive", Rule::Sch007, message, help);
+                return None;
+            }
+        };
+        let until = match (length, until) {
+            (Some(length), None) => then.saturating_add(length.to_signed()).unwrap_or(then),
+            (None, Some(text)) => self.instant(i, "waive", &text, start)?,
+            (Some(_), Some(_)) | (None, None) => {
+                let help = "either {for: 24h} or {until: INSTANT}";
+                let message = "it is not clear when the waiver ends";
+                self.step_problem(i, "waive", Rule::Sch007, message, help);
+                return None;
+            }
+        };
+        let id = id.unwrap_or_else(|| format!("waiver-{}", i + 1).into());
+        let reason = reason.unwrap_or_default();
+        let action = Action::Waive { id, plan, rule, policy, release, ring, until, reason };
+        Some(ask(by, roles, action))
+    }
+
+    fn judge(&mut self, i: usize, field: &str, approve: wire::Approve) -> Option<What> {
+        let wire::Approve { release, ring, plan, waiver, by, jurisdiction, roles, reason } =
+            approve;
+        let action = match (release, ring, plan, waiver) {
+            (Some(release), Some(ring), None, None) => match field {
+                "approve" => Action::Approve { release, ring },
+                _ => Action::Reject { release, ring, reason },
+            },
+            (None, None, Some(plan), Some(id)) if field == "approve" => {
+                Action::ApproveWaiver { plan, id }
+            }
+            _ => {
+                let help = "{release, ring}, or {plan, waiver} for a waiver that is approved";
+                let message = "it is not clear what is agreed to";
+                self.step_problem(i, field, Rule::Sch007, message, help);
+                return None;
+            }
+        };
+        Some(What::Ask(Asking { jurisdiction, ..asking(Some(by), roles, action) }))
     }
 
     fn scope(
@@ -472,15 +543,6 @@ fn submit(submit: wire::Submit) -> What {
         requires: submit.requires.map(|requires| requires.0),
     };
     ask(by, submit.roles, action)
-}
-
-fn judge(approve: wire::Approve, agrees: bool) -> What {
-    let wire::Approve { release, ring, by, jurisdiction, roles, reason } = approve;
-    let action = match agrees {
-        true => Action::Approve { release, ring },
-        false => Action::Reject { release, ring, reason },
-    };
-    What::Ask(Asking { jurisdiction, ..asking(Some(by), roles, action) })
 }
 
 fn abort(abort: wire::Abort) -> What {

@@ -18,8 +18,8 @@ use crate::{
         waiting::HoldKind,
     },
     ids::{
-        ClusterName, FreezeId, GateName, IdempotencyKey, Jurisdiction, PlanName, Principal, Region,
-        ReleaseId, RingName, Version,
+        ClusterName, FreezeId, GateName, IdempotencyKey, Jurisdiction, PlanName, PolicyName,
+        Principal, Region, ReleaseId, RingName, Version, WaiverId,
     },
     model::{limits::Limits, policy::RollbackScope, residency::Home, time::Span},
     sim::notation::Values,
@@ -155,6 +155,8 @@ pub struct Step {
     pub freeze: Option<Freeze>,
     pub lift: Option<Lift>,
     pub write_off: Option<Override>,
+    pub waive: Option<Waive>,
+    pub revoke: Option<Revoke>,
     pub edit: Option<Edit>,
     pub restart: Option<Restart>,
     pub clock: Option<ClockStep>,
@@ -226,10 +228,45 @@ pub struct Pause {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Approve {
-    pub release: ReleaseId,
-    pub ring: RingName,
+    /// A release on a ring, or a waiver of a plan.
+    pub release: Option<ReleaseId>,
+    pub ring: Option<RingName>,
+    pub plan: Option<PlanName>,
+    pub waiver: Option<WaiverId>,
     pub by: Principal,
     pub jurisdiction: Option<Jurisdiction>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Waive {
+    pub id: Option<WaiverId>,
+    /// For a plan, or for one release of it.
+    pub plan: Option<PlanName>,
+    pub release: Option<ReleaseId>,
+    pub ring: Option<RingName>,
+    pub rule: String,
+    pub policy: Option<PolicyName>,
+    /// How long it lasts.
+    #[serde(rename = "for")]
+    pub length: Option<Span>,
+    /// An instant, or a time of the scenario such as `3h`.
+    pub until: Option<String>,
+    pub by: Option<Principal>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Revoke {
+    pub plan: PlanName,
+    pub waiver: WaiverId,
+    pub by: Option<Principal>,
     #[serde(default)]
     pub roles: Vec<String>,
     pub reason: Option<String>,

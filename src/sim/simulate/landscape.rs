@@ -328,6 +328,7 @@ fn residency(chance: &mut Chance, rings: &[Ring]) -> Vec<Rule> {
             enforcement: Enforcement::Hard,
             demand,
             allow_empty: true,
+            policy: None,
             declared_at: "policies/residency.yaml:1".into(),
         });
     };

@@ -121,7 +121,9 @@ fn step(at: Span, what: What) -> Step {
 fn ask(request: &Request) -> Option<Asking> {
     let Request { by, key, seen, action } = request;
     let jurisdiction = match action {
-        Action::Approve { .. } | Action::Reject { .. } => by.jurisdiction.clone(),
+        Action::Approve { .. } | Action::Reject { .. } | Action::ApproveWaiver { .. } => {
+            by.jurisdiction.clone()
+        }
         // A freeze of anything smaller is refused, and cannot be written.
         Action::Freeze {
             scope: Scope::Ring(..) | Scope::Release(_) | Scope::ReleaseRing(..),
@@ -138,7 +140,9 @@ fn ask(request: &Request) -> Option<Asking> {
         | Action::Advance { .. }
         | Action::Freeze { .. }
         | Action::Lift { .. }
-        | Action::WriteOff { .. } => None,
+        | Action::WriteOff { .. }
+        | Action::Waive { .. }
+        | Action::RevokeWaiver { .. } => None,
     };
     let mut roles = by.roles.clone();
     if !roles.iter().any(|role| role == "operator") {

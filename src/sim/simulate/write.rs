@@ -145,6 +145,19 @@ fn ask(names: &mut Names, asking: &Asking, fields: &mut Map<String, Value>) {
         Action::WriteOff { release, ring, reason } => {
             ("writeOff", with_reason(on(release, ring.as_ref()), &Some(reason.clone())))
         }
+        Action::Waive { id, plan, rule, policy, release, ring, until, reason } => {
+            let release = release.clone().map(|version| ReleaseId::new(plan.clone(), version));
+            let plan = release.is_none().then_some(plan);
+            let what = json!({
+                "id": id, "plan": plan, "release": release, "ring": ring, "rule": rule,
+                "policy": policy, "until": until, "reason": reason,
+            });
+            ("waive", what)
+        }
+        Action::ApproveWaiver { plan, id } => ("approve", json!({"plan": plan, "waiver": id})),
+        Action::RevokeWaiver { plan, id, reason } => {
+            ("revoke", with_reason(json!({"plan": plan, "waiver": id}), reason))
+        }
     };
     let others: Vec<_> = roles.iter().filter(|role| *role != "operator").collect();
     what["by"] = json!(by);

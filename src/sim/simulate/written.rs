@@ -31,6 +31,7 @@ pub(super) fn documents(plan: &Plan) -> Vec<Value> {
         let rules = plan.residency.iter().map(|rule| {
             let mut rule = written(rule);
             rule.remove("declaredAt");
+            rule.remove("policy");
             lift(&mut rule, "demand");
             rule
         });

@@ -15,12 +15,14 @@ use tokio::{
 
 use crate::{
     act::{
+        Connections,
         cluster::{Connection, Kubeconfigs},
         dispatch::{Dispatch, Limits},
         metrics::{
             self, Metrics, NoClient,
             auth::{AuthError, Credentials},
         },
+        sources::Sources,
     },
     clock::Clock,
     config::{Settings, SettingsError, SourceSettings},
@@ -127,11 +129,12 @@ pub async fn start(
         .into_iter()
         .map(|(name, c)| (name, Connection { kubeconfig: c.kubeconfig, context: c.context }));
     let credentials = Credentials::new(settings.metrics)?;
-    let measurer = Metrics::new(credentials, clock.clone(), metrics::Limits::default())?;
+    let metrics = Metrics::new(credentials, clock.clone(), metrics::Limits::default())?;
+    let connections: Arc<dyn Connections> = Arc::new(Kubeconfigs::new(connections.collect()));
     let (report, events) = mpsc::channel(EVENTS);
     let dispatch = Dispatch::new(
-        Arc::new(Kubeconfigs::new(connections.collect())),
-        Arc::new(measurer),
+        connections.clone(),
+        Arc::new(Sources::new(Arc::new(metrics), connections)),
         report.clone(),
         Limits::default(),
     );

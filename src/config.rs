@@ -104,6 +104,8 @@ pub struct MetricsAuth {
     pub basic: Option<BasicAuth>,
     /// The files that hold an AWS access key, which requests are signed with.
     pub aws: Option<AwsKey>,
+    /// The file that holds the secret that a webhook's messages are signed with.
+    pub webhook_secret_file: Option<PathBuf>,
     /// Further headers, such as a tenant's.
     pub headers: BTreeMap<String, String>,
     /// Further headers, each with the file that holds its value.
@@ -137,11 +139,20 @@ pub struct AwsKey {
 /// Shows which credentials there are, and none of them.
 impl fmt::Debug for MetricsAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bearer_token_file, basic, aws, headers, header_files, ca_file } = self;
+        let Self {
+            bearer_token_file,
+            basic,
+            aws,
+            webhook_secret_file,
+            headers,
+            header_files,
+            ca_file,
+        } = self;
         f.debug_struct("MetricsAuth")
             .field("bearer_token_file", bearer_token_file)
             .field("basic", basic)
             .field("aws", aws)
+            .field("webhook_secret_file", webhook_secret_file)
             .field("headers", &headers.keys())
             .field("header_files", header_files)
             .field("ca_file", ca_file)

@@ -1,14 +1,26 @@
 //! Sources that do all that a source should not, asked by every kind of client: an Error in bounded
 //! time and memory each, and a source beside them that answers well is heard all the same.
 
-use std::{fmt::Write as _, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fmt::Write as _, fs, net::SocketAddr, path::Path, sync::Arc,
+    time::Duration,
+};
 
 use futures::future::{BoxFuture, join, join_all};
+use jiff::Timestamp;
 use ringward::{
-    act::metrics::{Limits, Metrics, When, auth::Credentials},
+    act::{
+        Measurer as _,
+        metrics::{Limits, Metrics, When, auth::Credentials},
+    },
     clock::{Clock, SystemClock},
     config::MetricsAuth,
-    decide::event::Reading,
+    decide::{
+        command::Measure,
+        event::Reading,
+        part::{Ask, Case, Part, Role, Told},
+    },
+    ids::ReleaseId,
     model::{
         ring::{MetricSource, ProviderKind},
         time::{Mono, Span},
@@ -123,6 +135,10 @@ fn metrics(folder: &Path, urls: &[&str], ca: Option<&str>) -> Metrics {
         let plain = MetricsAuth { ca_file: ca_file.clone(), ..Default::default() };
         settings
             .insert(format!("{url}/aws"), MetricsAuth { aws: Some(aws.clone()), ..plain.clone() });
+        let secret = folder.join("secret");
+        fs::write(&secret, "whsec_Y2FuYXJ5LXNlY3JldC1vZi10d2VudHktZm91cg==\n").unwrap();
+        let desk = MetricsAuth { webhook_secret_file: Some(secret), ..plain.clone() };
+        settings.insert(format!("{url}/desk"), desk);
         settings.insert((*url).to_owned(), plain);
     }
     let clock = Arc::new(SystemClock::new(Mono(0)));
@@ -138,7 +154,61 @@ async fn ask_all(metrics: &Metrics, url: &str) -> Vec<(&'static str, Reading)> {
         let answer = metrics.ask(&source(kind, &url), "q#/value", When::Now, PATIENCE);
         async move { (name, answer.await) }
     });
-    join_all(asked).await
+    // Those that tell something else than numbers.
+    let mut measure = nothing_of(url);
+    let desk = format!("{url}/desk");
+    let alertmanager = source(ProviderKind::Alertmanager, url);
+    let parts = [
+        ("alerts", Ask::Alerts { source: source(ProviderKind::Prometheus, url), matchers: page() }),
+        ("alertmanager", Ask::Alerts { source: alertmanager, matchers: page() }),
+        ("webhook", Ask::Webhook { source: source(ProviderKind::Webhook, &desk), case: case() }),
+    ];
+    measure.parts =
+        parts.iter().map(|(_, ask)| Part { role: Role::Alerts, ask: ask.clone() }).collect();
+    let (mut answers, told) = join(join_all(asked), metrics.measure(&measure)).await;
+    answers.extend(parts.iter().zip(told.parts).map(|((name, _), told)| match told {
+        Told::Error(why) => (*name, Reading::Error(why)),
+        other => panic!("{name}: {other:?}"),
+    }));
+    answers
+}
+
+fn page() -> BTreeMap<String, String> {
+    [("severity".to_owned(), "page".to_owned())].into()
+}
+
+fn case() -> Case {
+    Case {
+        plan: "checkout".into(),
+        version: "1".into(),
+        digest: String::new(),
+        ring: "beta".into(),
+        cluster: "c".into(),
+        region: "r".into(),
+        jurisdiction: "IE".into(),
+        namespace: "shop".into(),
+        target: "checkout".into(),
+        gate: "desk".into(),
+        deployed_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn nothing_of(url: &str) -> Measure {
+    Measure {
+        key: format!("checkout@1/beta/c/1/{url}/1").into(),
+        release: ReleaseId::new("checkout", "1"),
+        ring: "beta".into(),
+        attempt: 1,
+        cluster: "c".into(),
+        gate: "gate".into(),
+        source: None,
+        query: String::new(),
+        samples: None,
+        baseline_at: None,
+        due: Mono(0),
+        timeout: PATIENCE,
+        parts: Vec::new(),
+    }
 }
 
 /// The most memory that the process had, in KiB, since this was last asked.

@@ -2,12 +2,14 @@
 //! writes the store.
 //!
 //! [`dispatch`] queues, retries and gives up; what is behind it are adapters, each of one kind:
-//! a [`Deployer`] for a cluster, a [`Measurer`] for metric sources. An adapter makes one attempt and
+//! a [`Deployer`] for a cluster, a [`Measurer`] for metric sources; [`sources`] puts both behind one for
+//! gates that ask the clusters themselves. An adapter makes one attempt and
 //! says how it ended; patience is the dispatcher's alone.
 
 pub mod cluster;
 pub mod dispatch;
 pub mod metrics;
+pub mod sources;
 
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use crate::{
     decide::{
         command::{Measure, Write},
         event::{Answer, TargetState},
+        part::Workload,
     },
     ids::PlanName,
     model::ring::Target,
@@ -38,6 +41,9 @@ pub trait Deployer: Send + Sync {
 
     /// The target's states, each as it changes; Unknown while the cluster cannot be seen. Never ends.
     fn watch(&self, plan: &PlanName, target: &Target) -> BoxStream<'static, TargetState>;
+
+    /// How the target's replicas and pods do now, or why nobody can tell; in words.
+    fn workload(&self, target: &Target) -> BoxFuture<'_, Result<Workload, String>>;
 }
 
 /// What ran in a target, healthy and under no intent of ringward's, before the write that was made or

@@ -21,6 +21,7 @@ pub mod sequential;
 
 pub mod threshold;
 pub mod webhook;
+pub mod words;
 
 use jiff::Timestamp;
 

@@ -11,7 +11,7 @@ use super::{
     fact::Verdict,
 };
 use crate::{
-    ids::ClusterName,
+    ids::{ClusterName, GateName, Jurisdiction, PlanName, Region, RingName, Version},
     model::{
         ring::{MetricSource, Target},
         time::Span,
@@ -88,12 +88,12 @@ pub enum Ask {
         /// By label, its value.
         matchers: BTreeMap<String, String>,
     },
-    /// A webhook of the server's settings.
+    /// The word of a webhook.
     Webhook {
-        /// Its name there.
-        name: String,
-        /// The last deploy there: what is older says nothing.
-        deployed: Timestamp,
+        /// Whom.
+        source: MetricSource,
+        /// What is to be judged.
+        case: Case,
     },
     /// The target's replicas and pods.
     Workload {
@@ -102,6 +102,34 @@ pub enum Ask {
         /// The object.
         target: Target,
     },
+}
+
+/// What a webhook is told of what it is to judge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Case {
+    /// The release's plan.
+    pub plan: PlanName,
+    /// The version.
+    pub version: Version,
+    /// The digest of its artifact; empty where it is not pinned.
+    pub digest: String,
+    /// The ring.
+    pub ring: RingName,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Its region.
+    pub region: Region,
+    /// The country whose law it is under.
+    pub jurisdiction: Jurisdiction,
+    /// The namespace of the object that was changed.
+    pub namespace: String,
+    /// Its name.
+    pub target: String,
+    /// The gate.
+    pub gate: GateName,
+    /// When the target last took the release: what is older says nothing about it.
+    pub deployed_at: Timestamp,
 }
 
 /// The answer to a part.

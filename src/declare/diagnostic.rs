@@ -114,6 +114,9 @@ rules! {
     Gat010 "GAT010" Error "a policy without a required gate that does not say `gates: none`",
     Gat012 "GAT012" Error "a judge without a query that it needs",
     Gat015 "GAT015" Error "a gate in another language than the metric source of a cluster",
+    Gat017 "GAT017" Error "counts that do not look back over the time that they are asked for",
+    Gat018 "GAT018" Error "a judge that a cluster's kind of metric source cannot answer",
+    Gat019 "GAT019" Warning "a soak that ends before its judge has looked back as far as it wants to",
     App001 "APP001" Error "approvals that nobody can give",
 }
 

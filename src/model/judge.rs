@@ -207,7 +207,7 @@ pub const USUAL_WINDOWS: [Pair; 2] = [
     Pair { rate: 6.0, long: Span::minutes(360), short: Span::minutes(30) },
 ];
 
-/// Alerts that must not fire: those that carry each of these labels.
+/// Alerts that must not fire: those that carry each of these labels, of which there is at least one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alerts {
     /// By label, the value that it has; built-in placeholders are still open in it.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     calendar::Calendar,
-    judge::{Alerts, BurnRate, Kubernetes, MannWhitney, Sequential, Traffic},
+    judge::{Alerts, BurnRate, Control, Kubernetes, MannWhitney, Sequential, Traffic},
     residency::Territory,
+    ring::ProviderKind,
     time::Span,
 };
 use crate::ids::{GateName, PolicyName, RingName};
@@ -155,7 +156,7 @@ pub struct Gate {
     pub name: GateName,
     /// What kind of signal it reads.
     pub signal: Signal,
-    /// The metric source of that name on each cluster.
+    /// The metric source of that name on each cluster; empty where its judge asks none.
     pub provider: String,
     /// The query, with the template's arguments put in and the built-in ones still open; empty where
     /// its judge reads no such number.
@@ -263,7 +264,7 @@ pub enum Judge {
     BurnRate(BurnRate),
     /// No alert that matches fires.
     Alerts(Alerts),
-    /// A webhook says so; the gate's provider is its name in the server's settings.
+    /// A webhook says so: a metric source of that kind.
     Webhook,
     /// The targets' pods do well.
     Kubernetes(Kubernetes),
@@ -305,8 +306,54 @@ impl Judge {
             | Judge::MannWhitney(_)
             | Judge::Sequential(_)
             | Judge::BurnRate(_)
-            | Judge::Alerts(_) => true,
-            Judge::Webhook | Judge::Kubernetes(_) => false,
+            | Judge::Alerts(_)
+            | Judge::Webhook => true,
+            Judge::Kubernetes(_) => false,
+        }
+    }
+
+    /// Whether it judges numbers that queries give.
+    pub fn reads_numbers(&self) -> bool {
+        match self {
+            Judge::Threshold { .. }
+            | Judge::Relative { .. }
+            | Judge::MannWhitney(_)
+            | Judge::Sequential(_)
+            | Judge::BurnRate(_) => true,
+            Judge::Alerts(_) | Judge::Webhook | Judge::Kubernetes(_) => false,
+        }
+    }
+
+    /// Whether a metric source of that kind can tell what it asks for.
+    pub fn can_ask(&self, kind: &ProviderKind) -> bool {
+        match self {
+            Judge::Threshold { .. }
+            | Judge::Relative { .. }
+            | Judge::MannWhitney(_)
+            | Judge::Sequential(_)
+            | Judge::BurnRate(_) => kind.tells_numbers(),
+            Judge::Alerts(_) => {
+                matches!(kind, ProviderKind::Prometheus | ProviderKind::Alertmanager)
+            }
+            Judge::Webhook => matches!(kind, ProviderKind::Webhook),
+            Judge::Kubernetes(_) => false,
+        }
+    }
+
+    /// What it asks a source for of the time before, which not every kind can tell.
+    pub fn asks_of_the_past(&self) -> Option<Past> {
+        match self {
+            Judge::Relative { baseline: Baseline::Before, .. } => Some(Past::Instant),
+            Judge::MannWhitney(MannWhitney { control: Control::Before, .. })
+            | Judge::Sequential(Sequential { phi: None, .. }) => Some(Past::Range),
+            Judge::Relative { baseline: Baseline::Stable(_) | Baseline::Ring(_), .. }
+            | Judge::MannWhitney(MannWhitney { control: Control::Stable(_), .. })
+            | Judge::Sequential(Sequential { phi: Some(_), .. })
+            | Judge::Threshold { .. }
+            | Judge::BurnRate(_)
+            | Judge::Alerts(_)
+            | Judge::Webhook
+            | Judge::Kubernetes(_) => None,
         }
     }
 
@@ -323,6 +370,15 @@ impl Judge {
             Judge::Kubernetes(_) => "kubernetes",
         }
     }
+}
+
+/// What a judge asks of the time before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// What its query would have answered at an instant.
+    Instant,
+    /// The numbers of a stretch of time.
+    Range,
 }
 
 /// What a relative gate is compared with.

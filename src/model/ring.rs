@@ -93,6 +93,10 @@ pub enum ProviderKind {
         /// The JSON pointer of the instant that the number is true of.
         timestamp: String,
     },
+    /// Alertmanager's v2 API, which tells alerts and no numbers.
+    Alertmanager,
+    /// Whoever answers a signed question with a verdict.
+    Webhook,
 }
 
 impl ProviderKind {
@@ -106,13 +110,17 @@ impl ProviderKind {
             ProviderKind::Graphite { .. } => "graphite",
             ProviderKind::NewRelic { .. } => "newRelic",
             ProviderKind::Json { .. } => "json",
+            ProviderKind::Alertmanager => "alertmanager",
+            ProviderKind::Webhook => "webhook",
         }
     }
 
-    /// The language that its queries are written in.
+    /// The language that its queries are written in. Nobody puts a query to one that tells no numbers.
     pub fn language(&self) -> Language {
         match self {
-            ProviderKind::Prometheus => Language::PromQl,
+            ProviderKind::Prometheus | ProviderKind::Alertmanager | ProviderKind::Webhook => {
+                Language::PromQl
+            }
             ProviderKind::Datadog { .. } => Language::Datadog,
             ProviderKind::CloudWatch { .. } => Language::CloudWatch,
             ProviderKind::Flux { .. } => Language::Flux,
@@ -120,6 +128,27 @@ impl ProviderKind {
             ProviderKind::Graphite { .. } => Language::Graphite,
             ProviderKind::NewRelic { .. } => Language::Nrql,
             ProviderKind::Json { .. } => Language::Url,
+        }
+    }
+
+    /// Whether it can be asked for a number at all.
+    pub fn tells_numbers(&self) -> bool {
+        !matches!(self, ProviderKind::Alertmanager | ProviderKind::Webhook)
+    }
+
+    /// Whether it can be asked for the numbers of a stretch of time.
+    pub fn knows_ranges(&self) -> bool {
+        match self {
+            ProviderKind::Prometheus
+            | ProviderKind::Datadog { .. }
+            | ProviderKind::CloudWatch { .. }
+            | ProviderKind::Graphite { .. } => true,
+            ProviderKind::Flux { .. }
+            | ProviderKind::InfluxQl { .. }
+            | ProviderKind::NewRelic { .. }
+            | ProviderKind::Json { .. }
+            | ProviderKind::Alertmanager
+            | ProviderKind::Webhook => false,
         }
     }
 
@@ -133,7 +162,9 @@ impl ProviderKind {
             | ProviderKind::Graphite { .. } => true,
             ProviderKind::InfluxQl { .. }
             | ProviderKind::NewRelic { .. }
-            | ProviderKind::Json { .. } => false,
+            | ProviderKind::Json { .. }
+            | ProviderKind::Alertmanager
+            | ProviderKind::Webhook => false,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `apps/v1` Deployment: the image of one container, by server-side apply.
 
+mod pods;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -24,6 +26,7 @@ use crate::{
     decide::{
         command::Write,
         event::{Status, TargetState},
+        part::Workload,
     },
     model::ring::{Artifact, Target},
 };
@@ -347,6 +350,25 @@ impl View {
             Err(why) => (unknown(format!("its pods cannot be listed: {why}")), true),
         }
     }
+}
+
+/// How its pods do now.
+pub(super) async fn workload(link: &Link, target: &Target) -> Result<Workload, String> {
+    let Target { namespace, name, container, .. } = target;
+    let api: Api<Deployment> = Api::namespaced(link.client().await?, namespace);
+    let deployment = match api.get_opt(name).await {
+        Ok(Some(deployment)) => deployment,
+        Ok(None) => return Err(format!("Deployment {namespace}/{name} does not exist")),
+        Err(error) => {
+            if failure::is_stranger(&error) {
+                link.forget().await;
+            }
+            return Err(failure::words(&error));
+        }
+    };
+    let pods = pods(link, namespace, &deployment).await;
+    let pods = pods.map_err(|why| format!("its pods cannot be listed: {why}"))?;
+    pods::read(&deployment, container, &pods)
 }
 
 /// The pods that the Deployment's selector finds.

@@ -18,7 +18,7 @@ use self::connection::Link;
 pub use self::connection::{Connection, Kubeconfigs};
 use super::{Deployer, Found, WriteError};
 use crate::{
-    decide::{command::Write, event::TargetState},
+    decide::{command::Write, event::TargetState, part::Workload},
     ids::PlanName,
     model::ring::{Target, TargetKind},
 };
@@ -67,5 +67,15 @@ impl Deployer for Cluster {
         match target.kind {
             TargetKind::Deployment => deployment::watch(self.link.clone(), target.clone()),
         }
+    }
+
+    fn workload(&self, target: &Target) -> BoxFuture<'_, Result<Workload, String>> {
+        let target = target.clone();
+        async move {
+            match target.kind {
+                TargetKind::Deployment => deployment::workload(&self.link, &target).await,
+            }
+        }
+        .boxed()
     }
 }

@@ -26,8 +26,8 @@ use tokio::sync::Semaphore;
 
 use super::{
     client::{Answered, Client, base},
-    provider,
-    question::{Provider, Question, Sample},
+    question::{Heard, Question, Speaks},
+    speaker,
 };
 use crate::{
     clock::Clock,
@@ -56,8 +56,8 @@ impl Default for Limits {
     }
 }
 
-/// The samples of one series, or why there is no answer.
-type Told = Result<Vec<Sample>, String>;
+/// What was answered, or why there is no answer.
+type Told = Result<Heard, String>;
 type Flight = Shared<BoxFuture<'static, Told>>;
 type Grounded = WeakShared<BoxFuture<'static, Told>>;
 
@@ -113,11 +113,9 @@ impl Asker {
         let landing = Landing { asker: self.clone(), question: question.clone(), number };
         let flight = async move {
             let Landing { asker, question, .. } = &landing;
-            let provider = provider(&question.kind);
-            let (now, Answered { status, body, .. }) = asker.turn(question, &*provider).await?;
-            let mut samples = provider.samples(question, now, (status, &body))?;
-            samples.sort_by_key(|sample| sample.at);
-            Ok(samples)
+            let speaker = speaker(question)?;
+            let (now, Answered { status, body, .. }) = asker.turn(question, &*speaker).await?;
+            speaker.heard(question, now, (status, &body))
         };
         let flight = flight.boxed().shared();
         if let Some(weak) = flight.downgrade() {
@@ -130,7 +128,7 @@ impl Asker {
     async fn turn(
         &self,
         question: &Question,
-        provider: &dyn Provider,
+        speaker: &dyn Speaks,
     ) -> Result<(Timestamp, Answered), String> {
         let base = base(&question.url)?;
         let endpoint = self.endpoint(&base);
@@ -140,14 +138,14 @@ impl Asker {
                 let _turn = endpoint.turns.acquire().await;
                 if endpoint.silences.load(Ordering::SeqCst) == 0 {
                     let _place = self.overall.acquire().await;
-                    return self.ask(question, provider, &base, &endpoint).await;
+                    return self.ask(question, speaker, &base, &endpoint).await;
                 }
             } else {
                 let _turn = endpoint.probe.acquire().await;
                 match endpoint.silences.load(Ordering::SeqCst) {
                     now if now == silences => {
                         let _place = self.silent.acquire().await;
-                        return self.ask(question, provider, &base, &endpoint).await;
+                        return self.ask(question, speaker, &base, &endpoint).await;
                     }
                     0 => {}
                     _ => return Err("it answers nothing; another question ran out of time".into()),
@@ -159,7 +157,7 @@ impl Asker {
     async fn ask(
         &self,
         question: &Question,
-        provider: &dyn Provider,
+        speaker: &dyn Speaks,
         base: &Url,
         endpoint: &Endpoint,
     ) -> Result<(Timestamp, Answered), String> {
@@ -168,7 +166,7 @@ impl Asker {
         if quiet > Span::ZERO {
             return Err(format!("it asked to be left alone for another {}", whole(quiet)));
         }
-        let outgoing = provider.request(question, now.wall)?;
+        let outgoing = speaker.request(question, now.wall)?;
         let before = endpoint.answers.load(Ordering::SeqCst);
         let exchange = self.client.exchange(base, outgoing, now.wall);
         match tokio::time::timeout(question.timeout.to_std(), exchange).await {

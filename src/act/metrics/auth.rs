@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use super::{
     question::Outgoing,
     sigv4::{self, Keys},
+    webhook,
 };
 use crate::config::{BasicAuth, MetricsAuth};
 
@@ -35,6 +36,17 @@ pub enum AuthError {
     /// A source of AWS' without a key.
     #[error("it takes signed requests only: give aws for it in the server's settings")]
     Unsigned,
+    /// A secret of a webhook, where there is none to sign for.
+    #[error("webhookSecretFile is given for it in the server's settings, and it is no webhook")]
+    NotAWebhook,
+    /// A webhook without a secret.
+    #[error(
+        "it is sent signed messages only: give webhookSecretFile for it in the server's settings"
+    )]
+    Unsealed,
+    /// A webhook's secret that is none.
+    #[error("{} holds no secret of a webhook: base64 of 24 bytes or more, with whsec_ before it", .0.display())]
+    NoSecret(PathBuf),
     /// A header that HTTP cannot carry, or that is not the settings' to set.
     #[error("the header `{0}` cannot be set")]
     Header(String),
@@ -110,6 +122,19 @@ pub(super) async fn sign(
     }
     if let Some(BasicAuth { username, password_file }) = &auth.basic {
         request = request.basic_auth(username, Some(secret(password_file).await?));
+    }
+    match (&auth.webhook_secret_file, &outgoing.message) {
+        (None, None) => {}
+        (Some(_), None) => return Err(AuthError::NotAWebhook),
+        (None, Some(_)) => return Err(AuthError::Unsealed),
+        (Some(path), Some(id)) => {
+            let body = outgoing.body.as_deref().unwrap_or_default();
+            let signed = webhook::sign(&secret(path).await?, id, body, now);
+            for (name, value) in signed.ok_or_else(|| AuthError::NoSecret(path.clone()))? {
+                let (name, value) = header(name, &value)?;
+                request = request.header(name, value);
+            }
+        }
     }
     let (aws, scope) = match (&auth.aws, &outgoing.scope) {
         (None, None) => return Ok(request),

@@ -95,6 +95,8 @@ impl Client {
             request = sign(auth, request, &outgoing, now).await.map_err(|e| e.to_string())?;
         } else if outgoing.scope.is_some() {
             return Err(AuthError::Unsigned.to_string());
+        } else if outgoing.message.is_some() {
+            return Err(AuthError::Unsealed.to_string());
         }
         let mut response = request.send().await.map_err(|e| explain(&e))?;
 

@@ -4,6 +4,7 @@
 //! [`client`] asks for all of them, and the [`asker`] says whose turn it is.
 
 mod address;
+pub mod alerts;
 mod asker;
 pub mod auth;
 mod client;
@@ -16,6 +17,7 @@ pub mod newrelic;
 pub mod prometheus;
 pub mod question;
 mod sigv4;
+pub mod webhook;
 
 use std::{fmt, sync::Arc};
 
@@ -23,6 +25,7 @@ use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
 
 use self::{
+    alerts::{Alertmanager, Firing},
     asker::Asker,
     auth::Credentials,
     client::Client,
@@ -33,7 +36,8 @@ use self::{
     json::Json,
     newrelic::NewRelic,
     prometheus::Prometheus,
-    question::{Provider, Question},
+    question::{Heard, Question, Speaks, Topic},
+    webhook::Webhook,
 };
 pub use self::{
     asker::Limits,
@@ -122,16 +126,51 @@ impl Metrics {
         when: When,
         timeout: Span,
     ) -> impl Future<Output = Result<Vec<Sample>, String>> + Send + use<> {
-        let (kind, url, query) = (source.kind.clone(), source.url.clone(), query.to_owned());
-        let answer = self.asker.board(Question { kind, url, query, when, timeout });
+        let heard = self.hear(source, Topic::Numbers, query.to_owned(), when, timeout);
+        async move {
+            match heard.await? {
+                Heard::Samples(samples) => Ok(samples),
+                Heard::Alerts(_) | Heard::Ruled { .. } => Err(MIXED_UP.into()),
+            }
+        }
+    }
+
+    fn hear(
+        &self,
+        source: &MetricSource,
+        topic: Topic,
+        query: String,
+        when: When,
+        timeout: Span,
+    ) -> impl Future<Output = Result<Heard, String>> + Send + use<> {
+        let (kind, url) = (source.kind.clone(), source.url.clone());
+        let answer = self.asker.board(Question { kind, url, topic, query, when, timeout });
         let name = source.name.clone();
         async move { answer.await.map_err(|why| format!("metric source {name}: {why}")) }
     }
 }
 
-/// What speaks the API of that kind.
-fn provider(kind: &ProviderKind) -> Box<dyn Provider + '_> {
-    match kind {
+/// No API tells anything else than it is asked for.
+const MIXED_UP: &str = "something else was answered than was asked for";
+
+/// What speaks the API of the source, and knows what is wanted of it.
+fn speaker(question: &Question) -> Result<Box<dyn Speaks + '_>, String> {
+    let kind = &question.kind;
+    Ok(match (&question.topic, kind) {
+        (Topic::Numbers, kind) => numbers(kind)?,
+        (Topic::Alerts, ProviderKind::Prometheus) => Box::new(Firing),
+        (Topic::Alerts, ProviderKind::Alertmanager) => Box::new(Alertmanager),
+        (Topic::Verdict { id }, ProviderKind::Webhook) => Box::new(Webhook { id }),
+        (Topic::Alerts, _) => return Err(format!("type {} tells no alerts", kind.name())),
+        (Topic::Verdict { .. }, _) => {
+            return Err(format!("type {} gives no verdicts", kind.name()));
+        }
+    })
+}
+
+/// What asks a source of that kind for numbers.
+fn numbers(kind: &ProviderKind) -> Result<Box<dyn Speaks + '_>, String> {
+    Ok(match kind {
         ProviderKind::Prometheus => Box::new(Prometheus),
         ProviderKind::Datadog { window } => Box::new(Datadog { window: *window }),
         ProviderKind::CloudWatch { region, period, window } => {
@@ -142,7 +181,10 @@ fn provider(kind: &ProviderKind) -> Box<dyn Provider + '_> {
         ProviderKind::Graphite { window } => Box::new(Graphite { window: *window }),
         ProviderKind::NewRelic { account } => Box::new(NewRelic { account: *account }),
         ProviderKind::Json { timestamp } => Box::new(Json { timestamp }),
-    }
+        ProviderKind::Alertmanager | ProviderKind::Webhook => {
+            return Err(format!("type {} tells no numbers", kind.name()));
+        }
+    })
 }
 
 impl Measurer for Metrics {
@@ -153,7 +195,7 @@ impl Measurer for Metrics {
         let value = asked.and_then(|query| ask(query, When::Now));
         let samples = samples.as_deref().and_then(|samples| ask(samples, When::Now));
         let baseline = baseline_at.and_then(|at| ask(query, When::At(at)));
-        let parts: Vec<_> = measure.parts.iter().map(|part| self.part(part, *timeout)).collect();
+        let parts: Vec<_> = measure.parts.iter().map(|part| self.part(measure, part)).collect();
         async move {
             let (value, samples, baseline, parts) = futures::join!(
                 optional(value),
@@ -169,7 +211,8 @@ impl Measurer for Metrics {
 }
 
 impl Metrics {
-    fn part(&self, part: &Part, timeout: Span) -> BoxFuture<'static, Told> {
+    fn part(&self, measure: &Measure, part: &Part) -> BoxFuture<'static, Told> {
+        let timeout = measure.timeout;
         match &part.ask {
             Ask::Number { source, query, .. } => {
                 let asked = self.ask(source, query, When::Now, timeout);
@@ -190,8 +233,38 @@ impl Metrics {
                 }
                 .boxed()
             }
-            Ask::Alerts { .. } | Ask::Webhook { .. } | Ask::Workload { .. } => {
-                async { Told::Error("it is no question for this kind of source".into()) }.boxed()
+            Ask::Alerts { source, matchers } => {
+                // All who ask Prometheus ask the same, whichever alerts they are after.
+                let filters = source.kind == ProviderKind::Alertmanager;
+                let query = if filters { alerts::filters(matchers) } else { String::new() };
+                let asked = self.hear(source, Topic::Alerts, query, When::Now, timeout);
+                let matchers = matchers.clone();
+                async move {
+                    match asked.await {
+                        Ok(Heard::Alerts(mut firing)) => {
+                            firing.retain(|alert| alert.matches(&matchers));
+                            Told::Alerts(firing)
+                        }
+                        Ok(Heard::Samples(_) | Heard::Ruled { .. }) => Told::Error(MIXED_UP.into()),
+                        Err(why) => Told::Error(why),
+                    }
+                }
+                .boxed()
+            }
+            Ask::Webhook { source, case } => {
+                let topic = Topic::Verdict { id: webhook::id(&measure.key) };
+                let asked = self.hear(source, topic, webhook::text(case), When::Now, timeout);
+                async move {
+                    match asked.await {
+                        Ok(Heard::Ruled { verdict, detail }) => Told::Ruled { verdict, detail },
+                        Ok(Heard::Samples(_) | Heard::Alerts(_)) => Told::Error(MIXED_UP.into()),
+                        Err(why) => Told::Error(why),
+                    }
+                }
+                .boxed()
+            }
+            Ask::Workload { .. } => {
+                async { Told::Error("it is a question for a cluster".into()) }.boxed()
             }
         }
     }

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use reqwest::Url;
 
 pub use crate::decide::gate::reading::Sample;
-use crate::model::{ring::ProviderKind, time::Span};
+use crate::{
+    decide::{fact::Verdict, part::Alert},
+    model::{ring::ProviderKind, time::Span},
+};
 
 /// What is asked; two that are equal have one answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,12 +16,45 @@ pub struct Question {
     pub kind: ProviderKind,
     /// Where it is, as declared.
     pub url: String,
-    /// The query, complete.
+    /// What is wanted of it.
+    pub topic: Topic,
+    /// The query, complete; of alerts, the matchers that the source may leave others out by; of a
+    /// verdict, what is to be judged.
     pub query: String,
     /// Of which time.
     pub when: When,
     /// The longest an answer may take, once it is this question's turn.
     pub timeout: Span,
+}
+
+/// What is wanted of a source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// Numbers.
+    Numbers,
+    /// The alerts that fire.
+    Alerts,
+    /// A verdict of its own.
+    Verdict {
+        /// The message's id: the same for a question that is put again.
+        id: String,
+    },
+}
+
+/// What was answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// The samples of one series, oldest first.
+    Samples(Vec<Sample>),
+    /// The alerts that fire.
+    Alerts(Vec<Alert>),
+    /// A verdict: Pass, Fail or Insufficient.
+    Ruled {
+        /// The verdict.
+        verdict: Verdict,
+        /// In the source's words, as they came.
+        detail: String,
+    },
 }
 
 /// The time that a question is about.
@@ -77,6 +113,43 @@ pub trait Provider: Send + Sync {
     ) -> Result<Vec<Sample>, String>;
 }
 
+/// What speaks an API, whatever it tells.
+pub trait Speaks: Send + Sync {
+    /// As [`Provider::request`].
+    ///
+    /// # Errors
+    /// As there.
+    fn request(&self, question: &Question, now: Timestamp) -> Result<Outgoing, String>;
+
+    /// What was answered, by its status and body.
+    ///
+    /// # Errors
+    /// In words, where the answer is none that can be used.
+    fn heard(
+        &self,
+        question: &Question,
+        now: Timestamp,
+        answer: (u16, &[u8]),
+    ) -> Result<Heard, String>;
+}
+
+impl<P: Provider> Speaks for P {
+    fn request(&self, question: &Question, now: Timestamp) -> Result<Outgoing, String> {
+        Provider::request(self, question, now)
+    }
+
+    fn heard(
+        &self,
+        question: &Question,
+        now: Timestamp,
+        answer: (u16, &[u8]),
+    ) -> Result<Heard, String> {
+        let mut samples = self.samples(question, now, answer)?;
+        samples.sort_by_key(|sample| sample.at);
+        Ok(Heard::Samples(samples))
+    }
+}
+
 /// An HTTP request that is not signed yet.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -88,18 +161,20 @@ pub struct Outgoing {
     pub body: Option<String>,
     /// What a signature by AWS' rules is made for, where the source wants one.
     pub scope: Option<Scope>,
+    /// The id of the message, where the source wants a signature by the rules of Standard Webhooks.
+    pub message: Option<String>,
 }
 
 impl Outgoing {
     /// A GET.
     pub fn get(url: Url) -> Self {
-        Self { url, headers: Vec::new(), body: None, scope: None }
+        Self { url, headers: Vec::new(), body: None, scope: None, message: None }
     }
 
     /// A POST.
     pub fn post(url: Url, content_type: &str, body: String) -> Self {
         let headers = vec![("content-type", content_type.to_owned())];
-        Self { url, headers, body: Some(body), scope: None }
+        Self { url, headers, body: Some(body), scope: None, message: None }
     }
 
     /// With a further header.

@@ -417,4 +417,5 @@ async fn a_user_and_a_password() {
 }
 
 mod recorded;
+mod told;
 mod turns;

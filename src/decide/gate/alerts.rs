@@ -1,7 +1,7 @@
 //! No alert that matches fires: what Prometheus' and Alertmanager's own rules make of the metrics
 //! (Prometheus' HTTP API, `/api/v1/alerts`; Alertmanager's, `/api/v2/alerts`).
 
-use super::{About, Given, Rule, Ruling, Unusable, figures::figure, query::plain};
+use super::{About, Given, Rule, Ruling, Unusable, figures::figure, query::plain, words::tamed};
 use crate::{
     decide::{
         fact::Verdict,
@@ -12,6 +12,8 @@ use crate::{
 
 /// Alerts that a sentence names.
 const NAMED: usize = 3;
+/// The most characters of a name that it shows.
+const SHOWN: usize = 80;
 
 impl Rule for Alerts {
     fn asks(&self, about: &About<'_>) -> Vec<Part> {
@@ -30,7 +32,7 @@ impl Rule for Alerts {
         let (verdict, detail) = match matching.as_slice() {
             [] => (Verdict::Pass, "no alert that matches fires".to_owned()),
             many => {
-                let name = |alert: &Alert| alert.labels.get("alertname").cloned();
+                let name = |alert: &Alert| Some(tamed(alert.labels.get("alertname")?, SHOWN));
                 let mut names: Vec<String> = many.iter().filter_map(name).collect();
                 names.sort_unstable();
                 names.dedup();

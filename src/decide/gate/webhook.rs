@@ -1,7 +1,10 @@
 //! A webhook's own word: its endpoint is asked, and rules Pass, Fail or Insufficient.
 
-use super::{About, Given, Rule, Ruling, Unusable};
-use crate::decide::part::{Ask, Part, Role, Told};
+use super::{About, Given, Rule, Ruling, Unusable, words::tamed};
+use crate::decide::{
+    fact::Verdict,
+    part::{Ask, Case, Part, Role, Told},
+};
 
 /// The most characters of a webhook's words that are kept.
 const LONGEST: usize = 300;
@@ -12,18 +15,36 @@ pub struct Webhook;
 
 impl Rule for Webhook {
     fn asks(&self, about: &About<'_>) -> Vec<Part> {
-        let ask = Ask::Webhook { name: about.gate.provider.clone(), deployed: about.deployed };
-        vec![Part { role: Role::Webhook, ask }]
+        let Some(source) = about.source.cloned() else { return Vec::new() };
+        let vars = about.vars;
+        let case = Case {
+            plan: vars.plan.clone(),
+            version: vars.version.clone(),
+            digest: vars.digest.clone(),
+            ring: vars.ring.clone(),
+            cluster: vars.cluster.clone(),
+            region: vars.region.clone(),
+            jurisdiction: vars.jurisdiction.clone(),
+            namespace: vars.namespace.clone(),
+            target: vars.target.clone(),
+            gate: about.gate.name.clone(),
+            deployed_at: about.deployed,
+        };
+        vec![Part { role: Role::Webhook, ask: Ask::Webhook { source, case } }]
     }
 
     fn rule(&self, given: &Given<'_>) -> Result<Ruling, Unusable> {
         let Some(Told::Ruled { verdict, detail }) = given.part(Role::Webhook) else {
             return Err(Unusable::error("the webhook did not rule"));
         };
-        // Words from outside: short, and with nothing that could disturb a terminal.
-        let detail: String = detail.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+        let (Verdict::Pass | Verdict::Fail | Verdict::Insufficient) = verdict else {
+            return Err(Unusable::error("the webhook gave no verdict that it may give"));
+        };
         let name = &given.gate.provider;
-        let detail = if detail.is_empty() { format!("{name} says so") } else { detail };
+        let detail = match tamed(detail, LONGEST) {
+            said if said.is_empty() => format!("{name} says so"),
+            said => format!("{name} says: {said}"),
+        };
         Ok(Ruling::new(*verdict, None, detail))
     }
 }

@@ -165,7 +165,7 @@ fn provider(
         ("timestamp", spec.timestamp.is_some()),
     ];
     let taken: &[&str] = match kind {
-        Provider::Prometheus => &[],
+        Provider::Prometheus | Provider::Alertmanager | Provider::Webhook => &[],
         Provider::Datadog | Provider::Graphite => &["window"],
         Provider::CloudWatch => &["region", "period", "window"],
         Provider::InfluxDb => &["org", "database"],
@@ -179,6 +179,8 @@ fn provider(
     let window = length("window", spec.window, WINDOW, at, problems);
     Some(match kind {
         Provider::Prometheus => ProviderKind::Prometheus,
+        Provider::Alertmanager => ProviderKind::Alertmanager,
+        Provider::Webhook => ProviderKind::Webhook,
         Provider::Datadog => ProviderKind::Datadog { window: window? },
         Provider::Graphite => ProviderKind::Graphite { window: window? },
         Provider::CloudWatch => {

@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::{
-    At, Diagnostic, Doc, Kind, Rule, Units, World, nearest,
+    At, Diagnostic, Doc, Kind, Rule, Units, World,
+    judge::{asks_no_query, judge, looks_back, measurements, provider, usual_signal},
+    nearest,
     query::{Fault, Query},
     units,
 };
 use crate::{
-    declare::schema::{self, OutlierStrategy, scalar},
+    declare::schema::{self, scalar},
     model::{
-        judge::{
-            BurnRate, Control, Counts, EffectLimits, MannWhitney, MannWhitneyRules, Outliers, Pair,
-            Sequential, Traffic, USUAL_WINDOWS,
-        },
+        judge::Traffic,
         language::Language,
-        policy::{Baseline, Gate, Judge, Signal},
+        policy::{Gate, Signal},
         time::Span,
     },
 };
@@ -39,18 +38,18 @@ pub(super) struct Template<'a> {
     /// By name, each with its default.
     arguments: BTreeMap<&'a str, Option<&'a str>>,
     /// None where there are counts alone.
-    query: Option<Query>,
+    pub(super) query: Option<Query>,
     samples: Option<Query>,
-    stable: Option<Query>,
-    counts: Option<Counted>,
+    pub(super) stable: Option<Query>,
+    pub(super) counts: Option<Counted>,
 }
 
 /// Queries that count.
 #[derive(Debug)]
-struct Counted {
-    requests: Query,
-    errors: Query,
-    stable: Option<(Query, Query)>,
+pub(super) struct Counted {
+    pub(super) requests: Query,
+    pub(super) errors: Query,
+    pub(super) stable: Option<(Query, Query)>,
 }
 
 impl Template<'_> {
@@ -223,9 +222,18 @@ pub(super) fn one(
     if let Some(name) = name.filter(|n| !super::is_label(n)) {
         problems.push(super::bad_name(at.field("name"), name));
     }
-    let template = at.require(spec.template.as_deref(), "template", problems).and_then(|name| {
+    let named = match asks_no_query(spec) {
+        true => spec.template.as_deref(),
+        false => at.require(spec.template.as_deref(), "template", problems),
+    };
+    let template = named.and_then(|name| {
         world.find(&world.templates, Kind::GateTemplate, name, at.field("template"), problems)
     });
+    if let (Some(_), Some(_)) = (spec.signal, named) {
+        let message = "the template says which kind of signal the gate reads";
+        let problem = at.field("signal").key().problem(Rule::Sch007, message);
+        problems.push(problem.help("take `signal` out, or `template`"));
+    }
     let values = template.map(|template| values(template, spec, at, problems)).unwrap_or_default();
     let judge = judge(spec, template.map(|template| (template, &values)), at, problems);
     let interval = spec.interval.map_or(INTERVAL, |d| d.0);
@@ -239,7 +247,20 @@ pub(super) fn one(
     };
     let required = spec.required.unwrap_or(true);
     times.check(required, at, problems);
-    let counted = template.is_some_and(|t| t.samples().is_some());
+    if let (Some(soak), Some(back)) = (soak, judge.as_ref().and_then(looks_back))
+        && required
+        && soak < back
+    {
+        let message = format!("the soak of {soak} ends before a window of {back} is full");
+        let help = "lengthen the soak, or give `windows` that fit into it: a window that is not full is \
+                    judged by what is there";
+        problems.push(at.field("burnRate").key().problem(Rule::Gat019, message).help(help));
+    }
+    let provider = provider(spec, template.map(|t| t.provider.as_str()), at, problems);
+    // Whom a template's queries are for is the template's to say.
+    let counting = template.filter(|t| provider.as_ref() == Some(&t.provider));
+    let samples = counting.and_then(Template::samples);
+    let may_count = template.is_some() || named.is_none() && asks_no_query(spec);
     for (field, minimum) in
         [("minSamples", spec.min_samples), ("minTotalSamples", spec.min_total_samples)]
     {
@@ -248,23 +269,37 @@ pub(super) fn one(
         if !minimum.is_finite() || minimum < 0.0 {
             let problem = place.problem(Rule::Sch004, format!("`{field}` is not a number from 0"));
             problems.push(problem);
-        } else if template.is_some() && !counted {
-            let message =
-                format!("`{field}` cannot be counted: the template has no `samples` query");
+        } else if may_count && samples.is_none() {
+            let why = match template {
+                Some(template) if template.samples().is_some() => {
+                    "the template counts at another source"
+                }
+                Some(_) => "the template has no `samples` query",
+                None => "there is no template with a `samples` query",
+            };
+            let message = format!("`{field}` cannot be counted: {why}");
             let help = "add a `samples` query that counts requests over [{{interval}}]";
             problems.push(place.key().problem(Rule::Gat006, message).help(help));
         }
     }
-    let template = template?;
+    if named.is_some() {
+        template?;
+    }
+    let judge = judge?;
+    let query = template.and_then(|t| t.query.as_ref()).filter(|_| judge.reads_value());
     Some(Gate {
         name: name?.into(),
-        signal: template.signal,
-        provider: template.provider.clone(),
-        query: template.query.as_ref().map(|q| q.render(&values)).unwrap_or_default(),
-        samples: template.samples().map(|q| q.render(&values)),
+        signal: match (template, spec.signal) {
+            (Some(template), _) => template.signal,
+            (None, Some(signal)) => signal.into(),
+            (None, None) => usual_signal(&judge),
+        },
+        provider: provider?,
+        query: query.map(|q| q.render(&values)).unwrap_or_default(),
+        samples: samples.map(|q| q.render(&values)),
         interval,
         initial_delay: times.initial_delay,
-        judge: judge?,
+        judge,
         min_samples: spec.min_samples,
         min_total_samples: spec.min_total_samples,
         failure_limit: spec.failure_limit.map_or(FAILURE_LIMIT, |n| n.0),
@@ -362,346 +397,10 @@ impl Times {
     }
 }
 
-/// A template with the values of its arguments.
-type Filled<'v, 't> = (&'t Template<'v>, &'t BTreeMap<&'v str, &'v str>);
-
-fn judge(
-    spec: &schema::Gate,
-    template: Option<Filled<'_, '_>>,
-    at: At<'_>,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<Judge> {
-    // A judge that is built moves from this list to those below.
-    let not_built = [
-        ("alerts", spec.alerts.is_some()),
-        ("webhook", spec.webhook.is_some()),
-        ("kubernetes", spec.kubernetes.is_some()),
-    ];
-    let mut named: Vec<&str> =
-        not_built.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
-    for name in &named {
-        let message = format!("this version cannot evaluate the judge `{name}`");
-        let help = "use another judge; a gate that is never evaluated would pass nothing";
-        problems.push(at.field(name).key().problem(Rule::Gat008, message).help(help));
-    }
-    let built = [
-        ("threshold", spec.threshold.is_some()),
-        ("relative", spec.relative.is_some()),
-        ("mannWhitney", spec.mann_whitney.is_some()),
-        ("sequential", spec.sequential.is_some()),
-        ("burnRate", spec.burn_rate.is_some()),
-    ];
-    named.extend(built.iter().filter(|(_, there)| *there).map(|(name, _)| *name));
-    if named.len() > 1 {
-        let message = format!("a gate has one judge, and this one has {}", named.join(", "));
-        let help = "make a gate of each, on the same template";
-        problems.push(at.field("name").problem(Rule::Gat002, message).help(help));
-        return None;
-    }
-    let reads = Reads { template, at, name: named.first().copied().unwrap_or_default() };
-    let judge = if let Some(threshold) = &spec.threshold {
-        bounds(threshold, at.field("threshold"), problems)
-    } else if let Some(relative) = &spec.relative {
-        comparison(relative, &reads, problems)
-    } else if let Some(declared) = &spec.mann_whitney {
-        mann_whitney(declared, &reads, problems)
-    } else if let Some(declared) = &spec.sequential {
-        sequential(declared, &reads, problems)
-    } else if let Some(declared) = &spec.burn_rate {
-        burn_rate(declared, &reads, problems)
-    } else {
-        let lost = |name: &&str| at.lost(name);
-        let all = not_built.iter().chain(&built).map(|(name, _)| *name);
-        if named.is_empty() && !all.clone().any(|name| lost(&name)) {
-            let message = "a gate without a pass condition";
-            let help = "add threshold: {min: ...} or relative: {baseline: before, ...}";
-            problems.push(at.field("name").problem(Rule::Gat001, message).help(help));
-        }
-        None
-    };
-    let judge = judge?;
-    if judge.reads_value() && template.is_some_and(|(template, _)| template.query.is_none()) {
-        reads.lacks("query", "the one number that it judges", problems);
-        return None;
-    }
-    Some(judge)
-}
-
-/// What a judge reads of its template.
-struct Reads<'v, 't, 'a> {
-    template: Option<Filled<'v, 't>>,
-    at: At<'a>,
-    name: &'static str,
-}
-
-impl Reads<'_, '_, '_> {
-    /// Where the judge is declared.
-    fn place(&self) -> At<'_> {
-        self.at.field(self.name)
-    }
-
-    fn lacks(&self, field: &str, what: &str, problems: &mut Vec<Diagnostic>) {
-        let message = format!("the template has no `{field}`, which `{}` needs", self.name);
-        let problem = self.at.field("template").problem(Rule::Gat012, message);
-        problems.push(problem.help(format!("give the template `{field}`: {what}")));
-    }
-
-    /// The template's query for the stable population.
-    fn stable(&self, problems: &mut Vec<Diagnostic>) -> Option<String> {
-        let (template, values) = self.template?;
-        if template.stable.is_none() {
-            self.lacks("stable", "the same figure of the population beside the release", problems);
-        }
-        Some(template.stable.as_ref()?.render(values))
-    }
-
-    /// The template's counts, of the release and, where it has them, of the stable population.
-    fn counts(&self, problems: &mut Vec<Diagnostic>) -> Option<(Counts, Option<Counts>)> {
-        let (template, values) = self.template?;
-        let Some(counted) = &template.counts else {
-            self.lacks("counts", "requests and errors over [{{interval}}]", problems);
-            return None;
-        };
-        let counts = |requests: &Query, errors: &Query| Counts {
-            requests: requests.render(values),
-            errors: errors.render(values),
-        };
-        let stable = counted.stable.as_ref().map(|(requests, errors)| counts(requests, errors));
-        Some((counts(&counted.requests, &counted.errors), stable))
-    }
-
-    /// Refuses a parameter that is outside of its range, NaN included.
-    fn within(&self, field: &str, ok: bool, range: &str, problems: &mut Vec<Diagnostic>) -> bool {
-        if !ok {
-            let message = format!("`{field}` is not {range}");
-            problems.push(self.place().field(field).problem(Rule::Sch004, message));
-        }
-        ok
-    }
-}
-
-/// The measurements without which a judge cannot tell.
-fn measurements(judge: &Judge) -> u32 {
-    match judge {
-        Judge::MannWhitney(declared) => u32::try_from(declared.rules.min_samples).unwrap_or(2),
-        Judge::Threshold { .. }
-        | Judge::Relative { .. }
-        | Judge::Sequential(_)
-        | Judge::BurnRate(_)
-        | Judge::Alerts(_)
-        | Judge::Webhook
-        | Judge::Kubernetes(_) => 2,
-    }
-}
-
 fn traffic(spec: &schema::Traffic, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Traffic> {
     Some(Traffic {
         requests: at.require(spec.requests, "requests", problems)?.0,
         stable: spec.stable.map(|rate| rate.0),
         errors: spec.errors.map(|share| share.0),
-    })
-}
-
-fn mann_whitney(
-    spec: &schema::MannWhitney,
-    reads: &Reads<'_, '_, '_>,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<Judge> {
-    let at = reads.place();
-    let usual = MannWhitneyRules::default();
-    let control = match at.require(spec.baseline.as_ref(), "baseline", problems)? {
-        scalar::Baseline::Before => Control::Before,
-        scalar::Baseline::Stable => Control::Stable(reads.stable(problems)?),
-        scalar::Baseline::Ring(_) => {
-            let message = "`mannWhitney` compares with samples of the same cluster";
-            let help = "use `before` or `stable`; `relative` compares with another ring";
-            problems.push(at.field("baseline").problem(Rule::Sch005, message).help(help));
-            return None;
-        }
-    };
-    let tolerance = spec.tolerance.unwrap_or(usual.tolerance);
-    let confidence = spec.confidence.unwrap_or(usual.confidence);
-    let outliers = spec.outliers.as_ref();
-    let factor = outliers.and_then(|o| o.factor).unwrap_or(3.0);
-    let finite = |x: f64| x.is_finite() && x >= 0.0;
-    let sound = [
-        reads.within("tolerance", finite(tolerance), "a number from 0", problems),
-        reads.within(
-            "confidence",
-            (0.5..=0.9999).contains(&confidence),
-            "between 0.5 and 0.9999",
-            problems,
-        ),
-        reads.within("outliers", finite(factor) && factor > 0.0, "above 0", problems),
-    ];
-    if sound.contains(&false) {
-        return None;
-    }
-    let effect = spec.effect_size.as_ref();
-    let least = MannWhitneyRules::least_samples(confidence);
-    let min_samples = spec.min_samples.map_or(least, |n| n.0 as usize);
-    reads
-        .within(
-            "minSamples",
-            (least..=500).contains(&min_samples),
-            &format!("from {least}, which that confidence needs, to 500"),
-            problems,
-        )
-        .then_some(())?;
-    let rules = MannWhitneyRules {
-        direction: spec.direction.map_or(usual.direction, Into::into),
-        tolerance,
-        confidence,
-        effect: EffectLimits {
-            measure: effect.and_then(|e| e.measure).map(Into::into).unwrap_or_default(),
-            allowed_increase: effect.and_then(|e| e.allowed_increase),
-            allowed_decrease: effect.and_then(|e| e.allowed_decrease),
-            critical_increase: effect.and_then(|e| e.critical_increase),
-            critical_decrease: effect.and_then(|e| e.critical_decrease),
-        },
-        nan: spec.nan.map_or(usual.nan, Into::into),
-        outliers: match outliers.and_then(|o| o.strategy) {
-            Some(OutlierStrategy::Remove) => Outliers::Remove { factor },
-            Some(OutlierStrategy::Keep) | None => Outliers::Keep,
-        },
-        min_samples,
-    };
-    Some(Judge::MannWhitney(MannWhitney { control, rules }))
-}
-
-fn sequential(
-    spec: &schema::Sequential,
-    reads: &Reads<'_, '_, '_>,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<Judge> {
-    let alpha = spec.alpha.unwrap_or(0.01);
-    let (r0, margin) = (spec.r0.unwrap_or(1.0), spec.margin.unwrap_or(2.0));
-    let phi = spec.phi;
-    let sound = [
-        reads.within("alpha", alpha > 0.0 && alpha < 1.0, "between 0 and 1", problems),
-        reads.within("r0", (1e-6..=1e6).contains(&r0), "above 0, and at most a million", problems),
-        reads.within(
-            "margin",
-            margin > r0 && margin <= 1e6,
-            "above r0, and at most a million",
-            problems,
-        ),
-        reads.within(
-            "phi",
-            phi.is_none_or(|phi| (1.0..=1e6).contains(&phi)),
-            "a number from 1",
-            problems,
-        ),
-    ];
-    let (canary, stable) = reads.counts(problems)?;
-    if stable.is_none() {
-        reads.lacks("counts.stableRequests", "and stableErrors, over [{{interval}}]", problems);
-    }
-    let stable = stable?;
-    (!sound.contains(&false)).then_some(Judge::Sequential(Sequential {
-        canary,
-        stable,
-        alpha,
-        r0,
-        phi,
-        margin,
-    }))
-}
-
-fn burn_rate(
-    spec: &schema::BurnRate,
-    reads: &Reads<'_, '_, '_>,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<Judge> {
-    let at = reads.place();
-    let objective = at.require(spec.objective, "objective", problems)?.0;
-    if !reads.within(
-        "objective",
-        objective > 0.0 && objective < 1.0,
-        "above 0% and below 100%: what is promised without a failure has no budget to burn",
-        problems,
-    ) {
-        return None;
-    }
-    let list = at.field("windows");
-    let mut windows = Vec::new();
-    for (i, written) in spec.windows.iter().flatten().enumerate() {
-        let place = list.item(i);
-        let rate = place.require(written.rate, "rate", problems);
-        let long = place.require(written.long, "long", problems);
-        let short = place.require(written.short, "short", problems);
-        let (Some(rate), Some(long), Some(short)) = (rate, long, short) else { return None };
-        let (long, short) = (long.0, short.0);
-        if !(rate.is_finite() && rate > 0.0) || short == Span::ZERO || long <= short {
-            let message =
-                "a pair of windows has a rate above 0, and a long window beyond the short";
-            let help = "as in {rate: 14.4, long: 1h, short: 5m}";
-            problems.push(place.problem(Rule::Sch004, message).help(help));
-            return None;
-        }
-        windows.push(Pair { rate, long, short });
-    }
-    if spec.windows.as_ref().is_some_and(Vec::is_empty) {
-        let message = "no windows pass everything";
-        let problem = list.key().problem(Rule::Gat001, message);
-        problems.push(problem.help("leave `windows` out for the usual ones"));
-        return None;
-    }
-    if windows.is_empty() {
-        windows = USUAL_WINDOWS.to_vec();
-    }
-    let (counts, _) = reads.counts(problems)?;
-    Some(Judge::BurnRate(BurnRate { counts, objective, windows }))
-}
-
-fn bounds(spec: &schema::Threshold, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Judge> {
-    for (field, bound) in [("min", spec.min), ("max", spec.max)] {
-        if bound.is_some_and(|b| !b.is_finite()) {
-            let message = format!("`{field}` is not a finite number");
-            problems.push(at.field(field).problem(Rule::Sch004, message).help("give a number"));
-            return None;
-        }
-    }
-    match (spec.min, spec.max) {
-        (None, None) if at.lost("min") || at.lost("max") => None,
-        (None, None) => {
-            let message = "a threshold without a bound passes everything";
-            problems
-                .push(at.key().problem(Rule::Gat001, message).help("give `min`, `max` or both"));
-            None
-        }
-        (Some(min), Some(max)) if min > max => {
-            let message = format!("nothing is at least {min} and at most {max}");
-            problems.push(at.key().problem(Rule::Gat001, message).help("swap `min` and `max`"));
-            None
-        }
-        (min, max) => Some(Judge::Threshold { min, max }),
-    }
-}
-
-fn comparison(
-    spec: &schema::Relative,
-    reads: &Reads<'_, '_, '_>,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<Judge> {
-    let at = reads.place();
-    let baseline = at.require(spec.baseline.as_ref(), "baseline", problems);
-    let max_degradation = at.require(spec.max_degradation, "maxDegradation", problems);
-    let direction = at.require(spec.direction, "direction", problems);
-    let floor = spec.floor.unwrap_or(0.0);
-    if !floor.is_finite() || floor < 0.0 {
-        problems.push(at.field("floor").problem(Rule::Sch004, "`floor` is not a number from 0"));
-        return None;
-    }
-    let baseline = match baseline? {
-        scalar::Baseline::Before => Baseline::Before,
-        scalar::Baseline::Stable => Baseline::Stable(reads.stable(problems)?),
-        scalar::Baseline::Ring(ring) => Baseline::Ring(ring.as_str().into()),
-    };
-    Some(Judge::Relative {
-        baseline,
-        max_degradation: max_degradation?.0,
-        direction: direction?.into(),
-        floor,
     })
 }

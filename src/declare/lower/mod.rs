@@ -11,6 +11,7 @@ mod cluster;
 mod dag;
 mod gate;
 mod head;
+mod judge;
 mod lane;
 mod plan;
 mod policy;

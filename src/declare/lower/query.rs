@@ -99,6 +99,15 @@ impl Query {
         })
     }
 
+    /// Whether that built-in placeholder stands in it.
+    pub(super) fn names(&self, built_in: &str) -> bool {
+        let slot = format!("{{{{{built_in}}}}}");
+        self.parts.iter().any(|part| match part {
+            Part::Text(text) => text.contains(&slot),
+            Part::Argument { .. } => false,
+        })
+    }
+
     /// The query with the arguments' values put in; those without a value leave nothing.
     pub(super) fn render(&self, values: &BTreeMap<&str, &str>) -> String {
         let mut text = String::new();

@@ -7,7 +7,7 @@ use crate::{
     declare::schema,
     ids::{ClusterName, RingName},
     model::{
-        policy::{Baseline, Judge, Policy},
+        policy::{Judge, Past, Policy},
         ring::{Cluster, Ring},
     },
 };
@@ -40,6 +40,7 @@ pub(super) fn one(
     if let (Some(clusters), Some(policy)) = (&clusters, policy) {
         unmeasurable(policy, clusters, at.field("name"), problems);
         forgetful(policy, clusters, at.field("name"), problems);
+        unanswerable(policy, clusters, at.field("name"), problems);
         foreign(world, policy, clusters, at.field("name"), problems);
     }
     Some(Ring { name: ring.name.as_deref()?.into(), clusters: clusters?, policy: policy?.clone() })
@@ -68,23 +69,77 @@ fn unmeasurable(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mu
     }
 }
 
-/// Gates that compare with the time before the deploy, by a source that knows nothing of it.
+/// Gates that ask for what was before, by a source that cannot tell.
 fn forgetful(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mut Vec<Diagnostic>) {
-    let compares =
-        |judge: &Judge| matches!(judge, Judge::Relative { baseline: Baseline::Before, .. });
-    let before = policy.gates.iter().filter(|gate| compares(&gate.judge));
-    for (gate, cluster) in before.flat_map(|gate| clusters.iter().map(move |c| (gate, c))) {
+    for (gate, cluster) in policy.gates.iter().flat_map(|g| clusters.iter().map(move |c| (g, c))) {
         let source = cluster.metrics.iter().find(|source| source.name == gate.provider);
-        let Some(kind) = source.map(|s| &s.kind).filter(|kind| !kind.knows_the_past()) else {
+        let Some(kind) = source.map(|s| &s.kind).filter(|kind| gate.judge.can_ask(kind)) else {
             continue;
         };
+        let (what, help) = match gate.judge.asks_of_the_past() {
+            Some(Past::Instant) if !kind.knows_the_past() => (
+                "compare with before the deploy",
+                "use `threshold`, or a source that can be asked about the past",
+            ),
+            Some(Past::Range) if !kind.knows_ranges() => {
+                if let Judge::Sequential(_) = gate.judge {
+                    (
+                        "learn how errors clump",
+                        "give `phi`, or use a source that tells whole ranges",
+                    )
+                } else {
+                    (
+                        "compare with before the deploy",
+                        "compare with `stable`, or use a source that tells whole ranges",
+                    )
+                }
+            }
+            Some(Past::Instant | Past::Range) | None => continue,
+        };
         let message = format!(
-            "gate `{}` cannot compare with before the deploy on cluster `{}`: `{}` cannot be asked about the past",
+            "gate `{}` cannot {what} on cluster `{}`: `{}` cannot be asked about the past",
             gate.name, cluster.name, gate.provider
         );
         let label = format!("policy `{}`, a source of type {}", policy.name, kind.name());
-        let help = "use `threshold`, or a source that can be asked about the past";
         problems.push(at.problem(Rule::Gat008, message).label(label).help(help));
+    }
+}
+
+/// Gates whose judge asks what the cluster's source of that name does not tell at all.
+fn unanswerable(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mut Vec<Diagnostic>) {
+    for (gate, cluster) in policy.gates.iter().flat_map(|g| clusters.iter().map(move |c| (g, c))) {
+        let source = cluster.metrics.iter().find(|source| source.name == gate.provider);
+        let Some(kind) = source.map(|source| &source.kind) else { continue };
+        let counted = gate.samples.is_none() || kind.tells_numbers();
+        if gate.judge.can_ask(kind) && counted {
+            continue;
+        }
+        let what = match &gate.judge {
+            Judge::Alerts(_) if counted => "alerts",
+            Judge::Webhook if counted => "verdicts",
+            Judge::Threshold { .. }
+            | Judge::Relative { .. }
+            | Judge::MannWhitney(_)
+            | Judge::Sequential(_)
+            | Judge::BurnRate(_)
+            | Judge::Alerts(_)
+            | Judge::Webhook
+            | Judge::Kubernetes(_) => "numbers",
+        };
+        let message = format!(
+            "gate `{}` asks for {what}, and `{}` of cluster `{}` is of type {}",
+            gate.name,
+            gate.provider,
+            cluster.name,
+            kind.name()
+        );
+        let help = match what {
+            "alerts" => "name a source of type prometheus or alertmanager",
+            "verdicts" => "name a source of type webhook",
+            _ => "name a source that tells numbers",
+        };
+        let label = format!("judged by {} of policy `{}`", gate.judge.name(), policy.name);
+        problems.push(at.problem(Rule::Gat018, message).label(label).help(help));
     }
 }
 
@@ -96,7 +151,8 @@ fn foreign(
     at: At<'_>,
     problems: &mut Vec<Diagnostic>,
 ) {
-    let asked: BTreeSet<&str> = policy.gates.iter().map(|gate| gate.provider.as_str()).collect();
+    let queries = policy.gates.iter().filter(|g| g.judge.reads_numbers() || g.samples.is_some());
+    let asked: BTreeSet<&str> = queries.map(|gate| gate.provider.as_str()).collect();
     for (cluster, provider) in clusters.iter().flat_map(|c| asked.iter().map(move |a| (c, *a))) {
         let source = cluster.metrics.iter().find(|source| source.name == provider);
         let meant = language_of(world, provider);

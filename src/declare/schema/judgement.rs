@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Unread,
     scalar::{Baseline, Concurrency, Count, Duration, Gates, Literal, Rate, Share, Text},
     words::{
         Direction, EffectMeasure, Nan, OnBreach, OnNoData, OutlierStrategy, RollbackScope, Signal,
@@ -97,9 +96,11 @@ pub struct Gate {
     /// Its name inside the policy.
     #[schemars(required)]
     pub name: Option<Text>,
-    /// The GateTemplate that it measures.
-    #[schemars(required)]
+    /// The GateTemplate that it measures; alerts, webhook and kubernetes need none.
     pub template: Option<Text>,
+    /// What kind of signal it reads, where it has no template to say so (errors for alerts, business for a
+    /// webhook, saturation for kubernetes).
+    pub signal: Option<Signal>,
     /// Values for the template's arguments.
     #[serde(default)]
     pub args: BTreeMap<String, Literal>,
@@ -139,15 +140,12 @@ pub struct Gate {
     pub sequential: Option<Sequential>,
     /// Burn rates of a service level objective.
     pub burn_rate: Option<BurnRate>,
-    /// A judge that this version cannot evaluate.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub alerts: Unread,
-    /// A judge that this version cannot evaluate.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub webhook: Unread,
-    /// A judge that this version cannot evaluate.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub kubernetes: Unread,
+    /// No alert that matches fires.
+    pub alerts: Option<Alerts>,
+    /// A webhook says so.
+    pub webhook: Option<Webhook>,
+    /// The target's pods do well.
+    pub kubernetes: Option<Kubernetes>,
 }
 
 /// Bounds, both inclusive.
@@ -264,6 +262,33 @@ pub struct Windows {
     /// The short window.
     #[schemars(required)]
     pub short: Option<Duration>,
+}
+
+/// Alerts that must not fire, of Prometheus or of Alertmanager.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Alerts {
+    /// The metric source of that name on each cluster (the template's, or else prometheus).
+    pub provider: Option<Text>,
+    /// By label, the value that an alert must have to count; names such as {{plan}} may stand in it.
+    #[schemars(required)]
+    pub matchers: Option<BTreeMap<String, Literal>>,
+}
+
+/// An endpoint that rules.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Webhook {
+    /// The metric source of that name on each cluster, of type webhook (the template's).
+    pub provider: Option<Text>,
+}
+
+/// The target's pods, as each cluster itself tells: every replica ready, none in a crash loop.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kubernetes {
+    /// More restarts of containers than this fail (0).
+    pub max_restarts: Option<Count>,
 }
 
 /// The traffic that a gate may count on in one cluster.

@@ -22,9 +22,6 @@ pub use self::{bounds::*, judgement::*, topology::*, words::*};
 /// The only version there is.
 pub const API_VERSION: &str = "ringward.dev/v1alpha1";
 
-/// A field whose content this version only recognises.
-type Unread = Option<Value>;
-
 macro_rules! kinds {
     ($($kind:ident in $folder:literal),* $(,)?) => {
         /// The kinds of document.

@@ -47,7 +47,7 @@ pub struct MetricSource {
     #[serde(rename = "type")]
     #[schemars(required)]
     pub kind: Option<Provider>,
-    /// Its base URL, without the API's path.
+    /// Its base URL, without the API's path; of webhook, where messages go.
     #[schemars(required)]
     pub url: Option<Text>,
     /// The country that the evidence lies in.

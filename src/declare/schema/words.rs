@@ -29,6 +29,7 @@ words! {
     /// Which API a metric source speaks.
     Provider "camelCase" {
         Prometheus, Datadog, #[serde(rename = "cloudwatch")] CloudWatch, #[serde(rename = "influxdb")] InfluxDb, Graphite, NewRelic, Json,
+        Alertmanager, Webhook,
     }
 }
 words! {

@@ -198,10 +198,11 @@ fn payload(
 /// The metric source that a part asks, where it is one.
 fn own(part: &Part) -> Option<&MetricSource> {
     match &part.ask {
-        Ask::Number { source, .. } | Ask::Range { source, .. } | Ask::Alerts { source, .. } => {
-            Some(source)
-        }
-        Ask::Webhook { .. } | Ask::Workload { .. } => None,
+        Ask::Number { source, .. }
+        | Ask::Range { source, .. }
+        | Ask::Alerts { source, .. }
+        | Ask::Webhook { source, .. } => Some(source),
+        Ask::Workload { .. } => None,
     }
 }
 

@@ -248,6 +248,20 @@ impl Fleet {
         Ok(())
     }
 
+    /// Gives the containers of a version so many restarts in a cluster; it serves all the same.
+    ///
+    /// # Errors
+    /// No such cluster.
+    pub fn restart(
+        &self,
+        cluster: &ClusterName,
+        artifact: &Artifact,
+        times: u32,
+    ) -> Result<(), FleetError> {
+        self.simulated(cluster)?.cluster.restart(artifact, times);
+        Ok(())
+    }
+
     /// Sets how long rollouts in a cluster take from now on.
     ///
     /// # Errors

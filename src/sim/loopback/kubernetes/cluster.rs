@@ -49,6 +49,8 @@ struct State {
     deploy_time: Span,
     /// Digests that fall over at their start.
     crashing: BTreeSet<String>,
+    /// By digest, how often each container restarts once it is ready.
+    restarts: BTreeMap<String, u32>,
     history: BTreeMap<Id, Vec<(Timestamp, Serving)>>,
     /// By the intent that a write carried: how often one changed its object.
     written: BTreeMap<String, u64>,
@@ -69,6 +71,7 @@ impl Cluster {
             mint: Mint::seeded(seed),
             deploy_time,
             crashing: BTreeSet::new(),
+            restarts: BTreeMap::new(),
             history: BTreeMap::new(),
             written: BTreeMap::new(),
         };
@@ -100,6 +103,15 @@ impl Cluster {
     pub(in crate::sim::loopback) fn crash(&self, artifact: &Artifact) {
         let key = artifact.digest().unwrap_or(&artifact.0).to_owned();
         self.locked(|state, _| state.crashing.insert(key));
+    }
+
+    /// Gives what an image holds so many restarts once it is ready; it serves all the same.
+    pub(in crate::sim::loopback) fn restart(&self, artifact: &Artifact, times: u32) {
+        let key = artifact.digest().unwrap_or(&artifact.0).to_owned();
+        self.locked(|state, now| {
+            state.restarts.insert(key, times);
+            state.step(now, |_| true);
+        });
     }
 
     /// Rollouts that begin from now on take this long.
@@ -223,26 +235,28 @@ impl State {
         while let Some(at) = self.next().filter(|at| *at <= now.mono) {
             let late = now.mono.since(at).to_signed();
             let wall = now.wall.checked_sub(late).unwrap_or(now.wall);
-            let crashing = &self.crashing;
-            let crashes = |image: &Artifact| crashing.contains(image.digest().unwrap_or(&image.0));
-            let world = Conditions { deploy_time: self.deploy_time, crashes: &crashes };
-            for controller in &mut self.controllers {
-                if controller.next().is_some_and(|due| due <= at) {
-                    controller.step(
-                        &mut self.store,
-                        &mut self.mint,
-                        &world,
-                        Now { wall, mono: at },
-                    );
-                    let serving = controller.serving();
-                    let history = self.history.entry(controller.id().clone()).or_default();
-                    if history.last().is_none_or(|(_, last)| *last != serving) {
-                        history.push((wall, serving));
-                    }
-                    if history.len() > REMEMBERED {
-                        history.remove(0);
-                    }
-                }
+            self.step(Now { wall, mono: at }, |next| next.is_some_and(|due| due <= at));
+        }
+    }
+
+    /// Lets those controllers do what is due, of which that is wanted by when they will next be.
+    fn step(&mut self, now: Now, wanted: impl Fn(Option<Mono>) -> bool) {
+        let (crashing, restarts) = (&self.crashing, &self.restarts);
+        let crashes = |image: &Artifact| crashing.contains(image.digest().unwrap_or(&image.0));
+        let restarts = |image: &Artifact| {
+            restarts.get(image.digest().unwrap_or(&image.0)).copied().unwrap_or(0)
+        };
+        let world =
+            Conditions { deploy_time: self.deploy_time, crashes: &crashes, restarts: &restarts };
+        for controller in self.controllers.iter_mut().filter(|c| wanted(c.next())) {
+            controller.step(&mut self.store, &mut self.mint, &world, now);
+            let serving = controller.serving();
+            let history = self.history.entry(controller.id().clone()).or_default();
+            if history.last().is_none_or(|(_, last)| *last != serving) {
+                history.push((now.wall, serving));
+            }
+            if history.len() > REMEMBERED {
+                history.remove(0);
             }
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Conditions<'a> {
     pub(super) deploy_time: Span,
     /// Whether what an image holds falls over at its start.
     pub(super) crashes: &'a dyn Fn(&Artifact) -> bool,
+    /// How often what an image holds restarts once it is ready.
+    pub(super) restarts: &'a dyn Fn(&Artifact) -> u32,
 }
 
 /// The controller of one Deployment.
@@ -69,6 +71,8 @@ struct Replica {
     /// When its start ends, well or not.
     starts: Mono,
     state: State,
+    /// Restarts since it was ready.
+    restarts: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +147,9 @@ impl Controller {
                     self.progressed = now.mono;
                 }
             }
+        }
+        for replica in self.replicas.iter_mut().filter(|r| r.state == State::Ready) {
+            replica.restarts = (world.restarts)(&replica.image);
         }
         self.reconcile(store, mint, world, now);
         let late = now.mono.since(self.progressed) >= self.wanted.deadline;
@@ -254,7 +261,8 @@ impl Controller {
         });
         store.put(id.clone(), pod, Vec::new());
         let (starts, state) = (now.mono + takes, State::Starting);
-        self.replicas.push(Replica { id, hash: hash.clone(), images, image, starts, state });
+        let hash = hash.clone();
+        self.replicas.push(Replica { id, hash, images, image, starts, state, restarts: 0 });
     }
 
     fn updated(&self) -> usize {
@@ -365,7 +373,7 @@ fn pod_status(replica: &Replica, before: &Value, wall: Timestamp) -> Value {
             "imageID": if replica.state == State::Starting { String::new() } else { pulled(image) },
             "ready": ready,
             "started": ready,
-            "restartCount": u8::from(replica.state == State::Crashing),
+            "restartCount": replica.restarts + u32::from(replica.state == State::Crashing),
             "state": state,
         })
     });

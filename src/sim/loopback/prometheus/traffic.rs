@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use super::query::{Asked, Figure, Per, Requests};
 use crate::{
     ids::{Mint, PlanName},
-    model::ring::{Artifact, Target},
+    model::{
+        ring::{Artifact, Target},
+        time::Span,
+    },
     sim::loopback::{Defect, kubernetes::Cluster},
 };
 
@@ -51,6 +54,18 @@ impl Traffic {
     pub(in crate::sim::loopback) fn add_defect(&self, artifact: &Artifact, defect: Defect) {
         let mut defects = self.defects.lock().unwrap_or_else(|e| e.into_inner());
         defects.insert(key(artifact), defect);
+    }
+
+    /// The services that run here.
+    pub(super) fn services(&self) -> impl Iterator<Item = &PlanName> {
+        self.services.keys()
+    }
+
+    /// The share of a service's requests that failed in the five minutes before an instant.
+    pub(super) fn failing(&self, service: &PlanName, at: Timestamp) -> Option<f64> {
+        let figure = Figure::Share(Requests::Failed);
+        let (service, range) = (service.as_str().to_owned(), Span::minutes(5));
+        self.answer(&Asked { service, range, figure, times: 1.0 }, at)
     }
 
     /// The figure asked for, as of an instant; nothing for a service that does not run here.

@@ -27,6 +27,8 @@ const ROOMS: &[(&str, &str)] = &[
     ("sim", "ids clock model declare decide record act"),
     // The demo is the whole product over a fleet that is not there.
     ("sim/demo", "app config show"),
+    // A metric source of the real world, which the settings have credentials for.
+    ("sim/replay", "config"),
     ("config", "ids model"),
     ("app", "ids clock model declare decide record act show sim config drive follow"),
     // The loop serves the desk: it takes what is asked there and says what changed.

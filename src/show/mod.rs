@@ -13,6 +13,7 @@ pub mod desk;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
+pub mod measured;
 pub mod schema;
 pub mod telemetry;
 pub mod view;

@@ -5,5 +5,6 @@ pub mod fleet;
 pub mod invariants;
 pub mod loopback;
 pub mod notation;
+pub mod replay;
 pub mod scenario;
 pub mod simulate;

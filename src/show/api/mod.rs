@@ -13,6 +13,7 @@ pub mod extract;
 mod fleet;
 mod limit;
 mod line;
+mod measurements;
 mod pages;
 mod plans;
 pub mod problem;
@@ -221,6 +222,7 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(rings::advance))
         .routes(routes!(rings::retry))
         .routes(routes!(rings::rollback))
+        .routes(routes!(measurements::list))
         .routes(routes!(fleet::clusters))
         .routes(routes!(fleet::gates))
         .routes(routes!(fleet::source))

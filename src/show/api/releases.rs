@@ -426,11 +426,11 @@ pub async fn debts(visit: Visit) -> Result<Response, Problem> {
     Ok(visit.list(&Page::whole(debts)))
 }
 
-fn unknown_release(id: &ReleaseId) -> Problem {
+pub(super) fn unknown_release(id: &ReleaseId) -> Problem {
     let detail = format!("there is no release {id}; GET /v1/releases lists them");
     Problem::unknown("unknown-release", detail)
 }
 
-fn unknown_ring(id: &ReleaseId, ring: &RingName) -> Problem {
+pub(super) fn unknown_ring(id: &ReleaseId, ring: &RingName) -> Problem {
     Problem::unknown("unknown-ring", format!("{id} has no ring {ring}"))
 }

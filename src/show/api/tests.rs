@@ -132,6 +132,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("POST /v1/plans/{plan}/releases/{version}/retry", "operate"),
     ("POST /v1/plans/{plan}/releases/{version}/write-off", "operate"),
     ("GET /v1/debts", "read"),
+    ("GET /v1/plans/{plan}/releases/{version}/rings/{ring}/measurements", "read"),
     ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/pause", "operate"),
     ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/resume", "operate"),
     ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/approve", "agree"),

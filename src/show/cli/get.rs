@@ -9,6 +9,7 @@ use super::{
     client::{Answer, Client},
     context::Context,
     failure::Failure,
+    measurements::{self, Selection},
     release::{self, List},
     table::{Cell, Table},
     tree::joined,
@@ -24,20 +25,26 @@ use crate::{
     },
 };
 
-/// List what the server knows: plans, rings, releases, clusters, gates, approvals, freezes, waivers, debts
+/// List what the server knows: plans, rings, releases, clusters, gates, measurements, approvals, freezes,
+/// waivers, debts
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward get plans
   ringward get approvals                        what waits for somebody's consent
   ringward get clusters -o wide                 what runs where, and what it would go back to
+  ringward get measurements checkout@2.14.0 --ring beta -o wide
+                                                what its gates were judged by, and what was asked
   ringward get rings -o json | jq -r '.items[] | select(.release == null).ring.name'")]
 pub struct Get {
-    /// What to list: plans, rings, releases, clusters, gates, approvals, freezes, waivers or debts.
+    /// What to list: plans, rings, releases, clusters, gates, measurements, approvals, freezes, waivers or
+    /// debts.
     #[arg(value_name = "WHAT", value_enum, hide_possible_values = true)]
     what: What,
     /// Of this plan only.
     #[arg(long, value_name = "PLAN")]
     plan: Option<PlanName>,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// What can be listed.
@@ -70,6 +77,9 @@ pub enum What {
     /// What hotfixes did without.
     #[value(alias = "debt")]
     Debts,
+    /// What the gates of a release on a ring were judged by.
+    #[value(alias = "measurement")]
+    Measurements,
 }
 
 /// Something that stands in a list.
@@ -94,9 +104,16 @@ pub trait Listed: Serialize + DeserializeOwned + ToSchema {
 
 /// Runs `get`.
 pub async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> {
+    if args.selection.is_given() && args.what != What::Measurements {
+        return Err(Failure::usage(
+            "a release, a ring, a gate or a cluster narrow measurements only",
+        )
+        .help("narrow the other lists by --plan"));
+    }
     let client = context.client()?;
     let plan = args.plan.as_ref();
     match args.what {
+        What::Measurements => measurements::list(context, &client, &args.selection).await,
         What::Plans => some::<PlanView>(context, &client, &["plans"], plan).await,
         What::Rings => rings(context, &client, plan).await,
         What::Releases => release::list(context, &client, &List::of(args.plan.clone())).await,

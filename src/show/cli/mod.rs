@@ -18,8 +18,10 @@ mod get;
 mod goal;
 pub mod judge;
 pub mod layout;
+mod measurements;
 mod plan;
 mod release;
+mod replay;
 mod run;
 #[cfg(test)]
 mod samples;
@@ -93,6 +95,8 @@ enum Command {
   echo '{"judge": "threshold", "parameters": {"max": 0.4}, "samples": [0.412]}' | ringward judge"#)]
     Judge,
     #[command(subcommand)]
+    Gate(replay::GateCommand),
+    #[command(subcommand)]
     Release(release::Releases),
     Status(status::Status),
     Explain(explain::Explain),
@@ -150,6 +154,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Test(args) => test::run(context, args),
         Command::Simulate(args) => Ok(simulate::run(args)),
         Command::Judge => about::judge(context),
+        Command::Gate(command) => replay::run(context, command).await,
         Command::Release(command) => release::run(context, command).await,
         Command::Status(args) => status::run(context, args).await,
         Command::Explain(args) => explain::run(context, args).await,

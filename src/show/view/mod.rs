@@ -9,6 +9,7 @@ mod cluster;
 mod debt;
 mod explain;
 mod line;
+mod measurement;
 mod plan;
 mod release;
 mod ring;
@@ -26,6 +27,9 @@ pub use explain::{ExplainView, RingReasons, WaitView, explain};
 pub use line::{
     ApprovalView, FreezeView, GivenApproval, PauseView, SaidView, ScopeView, SourceView, approvals,
     freezes, pauses, source,
+};
+pub use measurement::{
+    FigureView, MeasurementView, QuestionView, TakenView, WindowView, measurement,
 };
 pub use plan::{
     ApprovalsView, GateSpecView, PlanRingView, PlanView, ProblemView, ResidencyRuleView,

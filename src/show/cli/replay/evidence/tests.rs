@@ -1,0 +1,147 @@
+//! Measurements as the API tells them, put to other gates.
+
+use super::*;
+use crate::{
+    declare::{Snapshot, compile},
+    model::plan::Plan,
+    sim::replay::End,
+};
+
+fn plan(gates: &str) -> Plan {
+    let text = format!(
+        r#"
+apiVersion: ringward.dev/v1alpha1
+kind: RingPolicy
+metadata: {{name: p}}
+spec: {{soak: {{duration: 3m}}, gates: [{gates}]}}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: GateTemplate
+metadata: {{name: t}}
+spec:
+  signal: errors
+  provider: prometheus
+  query: up
+  counts:
+    requests: a[{{{{interval}}}}]
+    errors: b[{{{{interval}}}}]
+    stableRequests: c[{{{{interval}}}}]
+    stableErrors: d[{{{{interval}}}}]
+"#
+    );
+    let rings = r#"
+apiVersion: ringward.dev/v1alpha1
+kind: Cluster
+metadata: {name: c}
+spec: {region: r, jurisdiction: IE, metrics: [{name: prometheus, type: prometheus, url: "http://a"}]}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: RingPlan
+metadata: {name: checkout}
+spec:
+  target: {kind: Deployment, namespace: shop, name: checkout, container: app}
+  policy: p
+  rings: [{name: beta, clusters: {names: [c]}}]
+"#;
+    let files = [("policies/p.yaml", text.as_str()), ("rings/r.yaml", rings)];
+    let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into();
+    let compiled = compile(&Snapshot { commit: "c".into(), files });
+    assert!(!compiled.has_errors(), "{:#?}", compiled.diagnostics);
+    Plan::clone(compiled.plans["checkout"].as_ref().unwrap())
+}
+
+/// The `n`-th minute's.
+fn item(n: i64, verdict: Verdict, value: Option<f64>, figures: &[(&str, f64)]) -> MeasurementView {
+    let at = Timestamp::from_second(1_767_225_600 + 60 * n).unwrap();
+    MeasurementView {
+        seq: n as u64,
+        key: format!("checkout@1/beta/c/1/g/{n}").into(),
+        gate: "g".into(),
+        cluster: "c".into(),
+        asked_at: Some(at),
+        at,
+        asked: Vec::new(),
+        verdict,
+        value,
+        samples: None,
+        against: None,
+        detail: "as it was".into(),
+        figures: figures.iter().map(|(name, v)| ((*name).into(), FigureView(*v))).collect(),
+        control: None,
+        taken: None,
+        withheld: false,
+    }
+}
+
+fn judged(plan: &Plan, items: &[MeasurementView]) -> (Vec<Verdict>, End) {
+    let version = "1".into();
+    let (ring, deployed) = (&plan.rings[0], Timestamp::UNIX_EPOCH);
+    let case = Case { plan, ring, gate: &ring.policy.gates[0], version: &version, deployed };
+    let (course, was) = judge(case, items).unwrap();
+    assert_eq!(was.len(), items.len());
+    (course.steps.iter().map(|step| step.judged.verdict).collect(), course.end)
+}
+
+#[test]
+fn another_bound_over_the_same_numbers() {
+    let items: Vec<_> = [0.2, 0.3, 0.45, 0.3]
+        .into_iter()
+        .enumerate()
+        .map(|(n, value)| item(n as i64, Verdict::Pass, Some(value), &[]))
+        .collect();
+    let loose = plan("{name: g, template: t, threshold: {max: 0.5}}");
+    let (verdicts, end) = judged(&loose, &items);
+    assert_eq!(verdicts, [Verdict::Pass; 4]);
+    assert!(matches!(end, End::Passed { .. }), "{end:?}");
+    let tight = plan("{name: g, template: t, threshold: {max: 0.4}}");
+    let (verdicts, end) = judged(&tight, &items);
+    assert_eq!(verdicts[2], Verdict::Fail);
+    assert!(matches!(end, End::Failed { at, .. } if at == items[2].at), "{end:?}");
+}
+
+#[test]
+fn what_was_an_error_or_absent_stays_one() {
+    let items = [
+        item(0, Verdict::Error, None, &[]),
+        item(1, Verdict::Absent, None, &[]),
+        item(2, Verdict::Pass, Some(0.1), &[]),
+    ];
+    let plan = plan("{name: g, template: t, threshold: {max: 0.5}}");
+    let (verdicts, _) = judged(&plan, &items);
+    assert_eq!(verdicts, [Verdict::Error, Verdict::Absent, Verdict::Pass]);
+}
+
+#[test]
+fn counts_that_were_recorded_are_judged_by_either_judge_that_counts() {
+    let figures = |errors: f64| {
+        [
+            ("canaryRequests", 1_000.0),
+            ("canaryErrors", errors),
+            ("stableRequests", 9_000.0),
+            ("stableErrors", 45.0),
+        ]
+    };
+    let items: Vec<_> =
+        (0..4).map(|n| item(n, Verdict::Insufficient, None, &figures(60.0))).collect();
+    let sequential = plan("{name: g, template: t, sequential: {phi: 1}}");
+    let (verdicts, _) = judged(&sequential, &items);
+    assert_eq!(verdicts.first(), Some(&Verdict::Fail), "{verdicts:?}");
+    // Windows are summed up of what was counted.
+    let burn = "{name: g, template: t, burnRate: {objective: 99%, windows: [{rate: 5, long: 2m, short: 1m}]}}";
+    let (verdicts, _) = judged(&plan(burn), &items);
+    assert_eq!(verdicts, [Verdict::Fail; 4]);
+    // And nobody counted for a threshold.
+    let number = plan("{name: g, template: t, threshold: {max: 1}}");
+    assert_eq!(judged(&number, &items).0, [Verdict::Absent; 4]);
+}
+
+#[test]
+fn figures_that_stay_in_their_jurisdiction_are_no_evidence() {
+    let closed = MeasurementView { withheld: true, ..item(0, Verdict::Pass, None, &[]) };
+    let plan = plan("{name: g, template: t, threshold: {max: 1}}");
+    let version = "1".into();
+    let (ring, deployed) = (&plan.rings[0], Timestamp::UNIX_EPOCH);
+    let case = Case { plan: &plan, ring, gate: &ring.policy.gates[0], version: &version, deployed };
+    let failure = judge(case, &[closed]).unwrap_err();
+    assert!(failure.message.contains("stay in their jurisdiction"), "{}", failure.message);
+}

@@ -1,0 +1,155 @@
+//! One gate of one ring of two clusters, told what a test says.
+
+use super::*;
+use crate::{
+    decide::part::Told,
+    declare::{Snapshot, compile},
+};
+
+fn plan(gate: &str) -> Plan {
+    let text = format!(
+        r#"
+apiVersion: ringward.dev/v1alpha1
+kind: RingPolicy
+metadata: {{name: p}}
+spec:
+  soak: {{duration: 5m, onBreach: reset}}
+  gates:
+    - {gate}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: GateTemplate
+metadata: {{name: t}}
+spec:
+  signal: errors
+  provider: prometheus
+  query: up{{plan="{{{{plan}}}}",cluster="{{{{cluster}}}}"}}
+  samples: n{{plan="{{{{plan}}}}"}}
+"#
+    );
+    let rings = r#"
+apiVersion: ringward.dev/v1alpha1
+kind: Cluster
+metadata: {name: a}
+spec: {region: r, jurisdiction: IE, metrics: [{name: prometheus, type: prometheus, url: "http://a"}]}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: Cluster
+metadata: {name: b}
+spec: {region: r, jurisdiction: IE, metrics: [{name: prometheus, type: prometheus, url: "http://b"}]}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: RingPlan
+metadata: {name: checkout}
+spec:
+  target: {kind: Deployment, namespace: shop, name: checkout, container: app}
+  policy: p
+  rings: [{name: beta, clusters: {names: [a, b]}}]
+"#;
+    let files = [("policies/p.yaml", text.as_str()), ("rings/r.yaml", rings)];
+    let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into();
+    let compiled = compile(&Snapshot { commit: "c".into(), files });
+    assert!(!compiled.has_errors(), "{:#?}", compiled.diagnostics);
+    Plan::clone(compiled.plans["checkout"].as_ref().unwrap())
+}
+
+fn minute(n: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + 60 * n).unwrap()
+}
+
+/// One value a minute for each cluster; nothing where there is none.
+fn course(plan: &Plan, a: &[Option<f64>], b: &[Option<f64>]) -> Course {
+    let version = "1".into();
+    let ring = &plan.rings[0];
+    let deployed = minute(0);
+    let case = Case { plan, ring, gate: &ring.policy.gates[0], version: &version, deployed };
+    let mut replay = Replay::new(case, ["a".into(), "b".into()]);
+    for (n, (a, b)) in a.iter().zip(b).enumerate() {
+        let at = minute(n as i64 + 1);
+        for (cluster, value) in [("a", a), ("b", b)] {
+            let told = |value: f64| Reading::Value { value, at };
+            let value = value.map_or(Reading::Absent, told);
+            let answer =
+                Answer { value, samples: Some(told(100.0)), baseline: None, parts: vec![] };
+            replay.take(&cluster.into(), at, &[], &answer);
+        }
+    }
+    replay.finish()
+}
+
+fn some<const N: usize>(values: [f64; N]) -> Vec<Option<f64>> {
+    values.into_iter().map(Some).collect()
+}
+
+#[test]
+fn it_passes_once_every_cluster_was_healthy_for_the_soak() {
+    let plan = plan("{name: g, template: t, threshold: {max: 1}}");
+    let passed = course(&plan, &some([0.0; 9]), &some([0.0; 9]));
+    assert_eq!(passed.end, End::Passed { at: minute(6) });
+    assert_eq!(passed.first_fail, None);
+    // A gap on one of them stops what both are credited, until it passes again.
+    let mut gap = some([0.0; 9]);
+    gap[2] = None;
+    let later = course(&plan, &some([0.0; 9]), &gap);
+    assert_eq!(later.end, End::Passed { at: minute(7) });
+    let short = course(&plan, &some([0.0; 4]), &some([0.0; 4]));
+    assert_eq!(short.end, End::Open("3m of 5m were soaked".into()));
+    let silent = course(&plan, &[], &[]);
+    assert_eq!(silent.end, End::Open("nothing was measured".into()));
+}
+
+#[test]
+fn it_fails_as_the_ring_would_and_what_comes_after_changes_nothing() {
+    let one = plan("{name: g, template: t, threshold: {max: 1}}");
+    let failed = course(&one, &some([0.0, 2.0, 0.0]), &some([0.0; 3]));
+    assert_eq!(failed.first_fail, Some(minute(2)));
+    let End::Failed { at, why } = failed.end else { panic!("{:?}", failed.end) };
+    assert_eq!((at, why.as_str()), (minute(2), "g on a: 2 > 1 (1 failing, 0 allowed)"));
+
+    let borne = plan("{name: g, template: t, threshold: {max: 1}, failureLimit: 1}");
+    let values = some([0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    let reset = course(&borne, &values, &some([0.0; 10]));
+    // Two minutes were credited before, and count no more.
+    assert_eq!((reset.first_fail, reset.end), (Some(minute(3)), End::Passed { at: minute(9) }));
+
+    let row = plan(
+        "{name: g, template: t, threshold: {max: 1}, failureLimit: 9, consecutiveFailureLimit: 1}",
+    );
+    let twice = course(&row, &some([2.0, 0.0, 2.0, 2.0]), &some([0.0; 4]));
+    assert!(matches!(twice.end, End::Failed { at, .. } if at == minute(4)), "{:?}", twice.end);
+}
+
+#[test]
+fn a_minimum_over_the_soak_is_waited_for() {
+    let plan = plan("{name: g, template: t, threshold: {max: 1}, minTotalSamples: 1500}");
+    let passed = course(&plan, &some([0.0; 9]), &some([0.0; 9]));
+    // 200 a minute.
+    assert_eq!(passed.end, End::Passed { at: minute(8) });
+}
+
+#[test]
+fn a_judge_is_asked_what_it_would_be_asked() {
+    let plan = plan("{name: g, alerts: {matchers: {severity: page, service: \"{{plan}}\"}}}");
+    let version = "1".into();
+    let ring = &plan.rings[0];
+    let case = Case {
+        plan: &plan,
+        ring,
+        gate: &ring.policy.gates[0],
+        version: &version,
+        deployed: minute(0),
+    };
+    let mut replay = Replay::new(case, ["a".into()]);
+    let source = ring.clusters[0].metrics.first();
+    for (n, firing) in [false, true].into_iter().enumerate() {
+        let at = minute(n as i64 + 1);
+        let (parts, _) = replay.asks(&ring.clusters[0], source, at);
+        let told = if firing { vec![Default::default()] } else { vec![] };
+        let parts_told = vec![Told::Alerts(told)];
+        let answer =
+            Answer { value: Reading::Absent, samples: None, baseline: None, parts: parts_told };
+        replay.take(&"a".into(), at, &parts, &answer);
+    }
+    let course = replay.finish();
+    assert!(matches!(course.end, End::Failed { at, .. } if at == minute(2)), "{:?}", course.end);
+}

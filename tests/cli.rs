@@ -64,6 +64,8 @@ const COMMANDS: &[&str] = &[
     "plan",
     "test",
     "judge",
+    "gate",
+    "gate replay",
     "release",
     "release create",
     "release list",

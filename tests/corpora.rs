@@ -42,6 +42,11 @@ fn answers_of_prometheus() {
 }
 
 #[test]
+fn alerts_and_verdicts() {
+    replay("told", checks::told);
+}
+
+#[test]
 fn bodies_of_the_api() {
     replay("bodies", checks::bodies);
 }

@@ -168,7 +168,11 @@ async fn ask_all(metrics: &Metrics, url: &str) -> Vec<(&'static str, Reading)> {
     let (mut answers, told) = join(join_all(asked), metrics.measure(&measure)).await;
     answers.extend(parts.iter().zip(told.parts).map(|((name, _), told)| match told {
         Told::Error(why) => (*name, Reading::Error(why)),
-        other => panic!("{name}: {other:?}"),
+        told @ (Told::Number(_)
+        | Told::Range(_)
+        | Told::Alerts(_)
+        | Told::Ruled { .. }
+        | Told::Workload(_)) => panic!("{name}: {told:?}"),
     }));
     answers
 }

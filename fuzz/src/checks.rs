@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use ringward::{
+    act::metrics::{alerts, webhook},
     decide::{event::Reading, gate::reading::read},
     declare::{Compiled, Diagnostic, Snapshot, compile, report},
     record::{Draft, format::Record},
@@ -33,6 +34,20 @@ spec:
 
 const NONE: &str = "apiVersion: ringward.dev/v1alpha1\nkind: RingPolicy\nmetadata: {name: zz-none}\n\
                     spec: {soak: {duration: 1m}, gates: none}\n";
+
+/// What a source of alerts or a webhook answers: read, or an error that repeats nothing of it.
+pub fn told(bytes: &[u8]) {
+    let status = if bytes.len() % 5 == 4 { 503 } else { 200 };
+    let errors = [
+        alerts::read(status, bytes).err(),
+        alerts::read_alertmanager(status, bytes).err(),
+        webhook::read(status, bytes).err(),
+    ];
+    for why in errors.into_iter().flatten() {
+        assert!(!why.is_empty() && why.len() < 200, "{why:?}");
+        assert!(!why.contains(char::is_control), "{why:?}");
+    }
+}
 
 /// A file of declarations: every mistake has a place in a file, no mistake hides another file's, what is
 /// beside it stays in service, and a plan survives the journal.

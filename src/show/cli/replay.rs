@@ -36,6 +36,8 @@ use crate::{
 
 /// Try a gate before it is in force
 #[derive(Debug, Subcommand)]
+#[command(after_help = "EXAMPLES
+  ringward gate replay checkout@2.14.0 --ring beta --gate latency-p99")]
 pub enum GateCommand {
     /// Say when a changed gate would have passed or failed
     ///

@@ -224,7 +224,10 @@ pub fn default_data() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
+    use crate::model::limits::PerPlace;
 
     #[test]
     fn a_place_is_a_country() {
@@ -264,6 +267,25 @@ mod tests {
         assert_eq!(read("listen: 127.0.0.1:1").expect("settings").limits, Limits::default());
         let error = read("limits: {rollbacks: {atOnce: 0}}").expect_err("none ever").to_string();
         assert!(error.contains("limits.rollbacks.atOnce") && error.contains("nonzero"), "{error}");
+        let settings =
+            read("limits: {inMotion: {rings: 20, perRegion: 2, perJurisdiction: {EU: 3, US: 1}}}");
+        let limits = settings.expect("settings").limits.in_motion;
+        let number = |n| NonZeroU32::new(n).expect("a number");
+        assert_eq!(limits.rings, Some(number(20)));
+        assert_eq!(limits.per_region, PerPlace::Each(number(2)));
+        let named = [("EU".into(), number(3)), ("US".into(), number(1))].into();
+        assert_eq!(limits.per_jurisdiction, PerPlace::Named(named));
+        for (wrong, says) in [
+            ("{rings: 0}", "nonzero"),
+            ("{perRegion: 0}", "nonzero"),
+            ("{perRegion: {eu-west-1: 0}}", "nonzero"),
+            ("{perRegion: few}", "a number for every place"),
+            ("{perregion: 2}", "perRegion"),
+        ] {
+            let text = format!("limits: {{inMotion: {wrong}}}");
+            let error = serde_yaml::from_str::<Settings>(&text).expect_err(wrong).to_string();
+            assert!(error.contains(says), "{wrong}: {error}");
+        }
         let error = read("limits: {rollbacks: {atonce: 1}}").expect_err("a typo").to_string();
         assert!(error.contains("atOnce"), "{error}");
     }

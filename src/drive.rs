@@ -111,7 +111,7 @@ impl Drive {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut alarms = Alarms::default();
         let home = News::Home(self.home.clone());
-        let begun = [Event::TookOver, Event::Limits(self.limits), Event::Learned(home)];
+        let begun = [Event::TookOver, Event::Limits(self.limits.clone()), Event::Learned(home)];
         let mut waiting: VecDeque<Input> = begun.into_iter().map(|event| (event, None)).collect();
         if self.step(&mut waiting, &mut alarms) {
             // Every plan is looked at before what is out is sent again: what a rule forbids by now, by

@@ -90,6 +90,7 @@ fn news(compiled: Compiled, world: &RwLock<World>) -> Vec<Event> {
         Event::Source { commit: compiled.commit, refused: None },
         Event::Learned(News::Clusters(compiled.places)),
     ];
+    news.extend(compiled.blocs.map(|blocs| Event::Learned(News::Blocs(blocs))));
     news.extend(compiled.plans.into_iter().map(|(plan, result)| {
         let declared = match result {
             Ok(plan) => Declared::Valid(plan),

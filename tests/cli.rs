@@ -541,6 +541,8 @@ fn an_action_carries_a_token_a_key_and_a_reason_to_its_own_route() {
         &["reject", "checkout@1", "--ring", "beta"],
         &["abort", "checkout@1", "--hold"],
         &["freeze", "lift", "f-1"],
+        &["pause", "--everything", "--reason", "stop"],
+        &["resume", "--jurisdiction", "EU"],
     ] {
         fake.run(arguments, 0);
     }
@@ -557,8 +559,12 @@ fn an_action_carries_a_token_a_key_and_a_reason_to_its_own_route() {
             "POST /v1/plans/checkout/releases/1/rings/beta/reject",
             "POST /v1/plans/checkout/releases/1/abort",
             "DELETE /v1/freezes/f-1",
+            "POST /v1/pause",
+            "POST /v1/resume",
         ]
     );
+    assert_eq!(seen[8].body, r#"{"everything":true,"reason":"stop"}"#);
+    assert_eq!(seen[9].body, r#"{"jurisdiction":"EU"}"#);
     assert_eq!(seen[0].header("authorization"), Some("Bearer rw_secret"));
     assert_eq!(seen[0].body, r#"{"reason":"look"}"#);
     assert_eq!(seen[1].body, "{}");

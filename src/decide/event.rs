@@ -1,6 +1,9 @@
 //! Everything that can happen to the core, whatever its source.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -95,6 +98,9 @@ pub enum News {
     /// What the accepted commit says of every cluster that it declares; nothing for one that is in
     /// error, of which the last good declaration stays.
     Clusters(BTreeMap<ClusterName, Option<Place>>),
+    /// What the accepted commit says of every bloc that it declares; nothing for one that is in error, of
+    /// which the last good declaration stays.
+    Blocs(BTreeMap<Jurisdiction, Option<BTreeSet<Jurisdiction>>>),
     /// What a cluster says of itself.
     Witness(ClusterName, Witness),
     /// What the server's settings say of itself.

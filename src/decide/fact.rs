@@ -3,7 +3,10 @@
 //! A variant or field may be added; none may change its meaning. Facts are applied by
 //! [`super::world::World::apply`] and by nothing else.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,8 +18,8 @@ use super::{
 };
 use crate::{
     ids::{
-        ClusterName, Commit, FreezeId, GateName, Hash, IdempotencyKey, PlanName, PolicyName,
-        Principal, ReleaseId, RingName, Version, WaiverId,
+        ClusterName, Commit, FreezeId, GateName, Hash, IdempotencyKey, Jurisdiction, PlanName,
+        PolicyName, Principal, ReleaseId, RingName, Version, WaiverId,
     },
     model::{
         limits::Limits,
@@ -66,11 +69,28 @@ pub enum Fact {
     /// A request with an idempotency key was answered.
     Answered { key: IdempotencyKey, fingerprint: Hash, answer: Reply },
     /// Nothing goes forward in the scope.
-    Paused { scope: Scope, by: Actor, reason: Option<String> },
+    Paused {
+        scope: Scope,
+        by: Actor,
+        reason: Option<String>,
+        /// The countries of the scope's jurisdiction at that time: they stay stopped whatever is declared
+        /// of it later.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        members: BTreeSet<Jurisdiction>,
+    },
     /// The pause of that scope is over.
     Resumed { scope: Scope, by: Actor, reason: Option<String> },
     /// The line is stopped.
-    Frozen { id: FreezeId, scope: Scope, until: Option<Timestamp>, by: Actor, reason: String },
+    Frozen {
+        id: FreezeId,
+        scope: Scope,
+        until: Option<Timestamp>,
+        by: Actor,
+        reason: String,
+        /// As of a pause.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        members: BTreeSet<Jurisdiction>,
+    },
     /// A freeze is over.
     Lifted { id: FreezeId, by: Actor },
     /// Somebody agreed, to exactly what is named.
@@ -154,6 +174,9 @@ pub enum Fact {
     RollbackQueued { release: ReleaseId, ring: RingName, queued: bool },
     /// Somebody asked for what was to go back by itself: the limits hold it no more.
     RollbackHastened { release: ReleaseId, ring: RingName, by: Actor, reason: Option<String> },
+    /// A ring would start now but for the limits on what is in motion, and waits for its place; or it
+    /// waits no more.
+    StartQueued { release: ReleaseId, ring: RingName, queued: bool },
     /// What the server's settings limit from now on.
     LimitsSet { limits: Limits },
     /// A cluster is back at its known good.
@@ -185,6 +208,8 @@ pub enum Fact {
     DebtWrittenOff { release: ReleaseId, ring: RingName, debt: Debt, by: Actor, reason: String },
     /// What is declared of these clusters from now on; nothing for one that is declared no more.
     PlacesDeclared { clusters: BTreeMap<ClusterName, Option<Place>> },
+    /// The members of these blocs from now on; nothing for one that is declared no more.
+    BlocsDeclared { blocs: BTreeMap<Jurisdiction, Option<BTreeSet<Jurisdiction>>> },
     /// What a cluster says of itself.
     ClusterWitnessed { cluster: ClusterName, witness: Witness },
     /// Where the server stands, by its settings.

@@ -27,11 +27,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use command::{Command, Measure};
 use event::{Declared, Event, News, Outcome, Status, TargetState};
 use fact::{Fact, Reply};
-use world::{Illegal, Phase, PlanState, Release, World};
+use world::{Illegal, Phase, PlanState, Release, Shared, World};
 
 use crate::{
     ids::{ClusterName, IdempotencyKey, PlanName, ReleaseId, RingName},
-    model::{residency::Facts, time::Now},
+    model::time::Now,
 };
 
 /// The core's answer to an event.
@@ -64,8 +64,10 @@ pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illega
             Ok(Decision { facts: vec![fact], ..Decision::default() })
         }
         Event::Limits(limits) => {
-            let known = world.shared.rollbacks.limits == limits.rollbacks;
-            let facts = (!known).then_some(Fact::LimitsSet { limits: *limits });
+            let shared = &world.shared;
+            let known =
+                shared.rollbacks.limits == limits.rollbacks && *shared.limits == limits.in_motion;
+            let facts = (!known).then(|| Fact::LimitsSet { limits: limits.clone() });
             Ok(Decision { facts: facts.into_iter().collect(), ..Decision::default() })
         }
         Event::Source { commit, refused } => {
@@ -82,7 +84,7 @@ pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illega
             Ok(Decision { facts, ..Decision::default() })
         }
         Event::Learned(news) => {
-            let facts = learned(&world.shared.facts, news).into_iter().collect();
+            let facts = learned(&world.shared, news).into_iter().collect();
             Ok(Decision { facts, ..Decision::default() })
         }
         Event::Declared { plan, declared } => {
@@ -118,8 +120,21 @@ pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illega
 }
 
 /// What of some news is new.
-fn learned(known: &Facts, news: &News) -> Option<Fact> {
+fn learned(shared: &Shared, news: &News) -> Option<Fact> {
+    let known = &shared.facts;
     match news {
+        News::Blocs(declared) => {
+            let known = shared.blocs.declared();
+            let new = declared.iter().filter(|(name, members)| {
+                members.is_some() && known.get(*name) != members.as_ref()
+            });
+            let gone = known.keys().filter(|name| !declared.contains_key(*name));
+            let blocs: BTreeMap<_, _> = new
+                .map(|(name, members)| (name.clone(), members.clone()))
+                .chain(gone.map(|name| (name.clone(), None)))
+                .collect();
+            (!blocs.is_empty()).then_some(Fact::BlocsDeclared { blocs })
+        }
         News::Clusters(declared) => {
             let mut clusters: BTreeMap<_, _> = declared
                 .iter()

@@ -1,6 +1,6 @@
 //! What operators ask for: admitted or refused by name, and recorded either way.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -16,8 +16,8 @@ use super::{
     world::{Illegal, Phase, PlanState, Release, World},
 };
 use crate::{
-    ids::{Hash, IdempotencyKey, PlanName, ReleaseId, RingName, Version},
-    model::{blocs, lane, policy::RollbackScope, ring::Ring, time::Now},
+    ids::{Hash, IdempotencyKey, Jurisdiction, PlanName, ReleaseId, RingName, Version},
+    model::{lane, policy::RollbackScope, ring::Ring, time::Now},
 };
 
 /// Why a request is refused.
@@ -154,8 +154,9 @@ impl Asked<'_> {
                 if self.world.shared.pauses.contains_key(scope) {
                     return Err((Refusal::NothingToDo, "it is paused already".into()));
                 }
+                let members = self.members(scope);
                 let (scope, by, reason) = (scope.clone(), self.by.clone(), reason.clone());
-                Ok(vec![Fact::Paused { scope, by, reason }])
+                Ok(vec![Fact::Paused { scope, by, reason, members }])
             }
             Action::Resume { scope, reason } => {
                 if !self.world.shared.pauses.contains_key(scope) {
@@ -190,6 +191,7 @@ impl Asked<'_> {
                     until: *until,
                     by: self.by.clone(),
                     reason: reason.clone(),
+                    members: self.members(scope),
                 }])
             }
             Action::Lift { id } => {
@@ -458,10 +460,14 @@ impl Asked<'_> {
             Scope::Everything => Ok(()),
             // A stop of a place that is none would be acknowledged, and stop nothing.
             Scope::Jurisdiction(place) => {
-                let name = place.as_str();
-                let known = blocs::is_country(name) || blocs::blocs().any(|(bloc, _)| bloc == name);
-                let detail = format!("{place} is neither a country's code nor a bloc's");
-                if known { Ok(()) } else { Err((Refusal::NothingToDo, detail)) }
+                let blocs = &self.world.shared.blocs;
+                if blocs.knows(place) {
+                    return Ok(());
+                }
+                let names: Vec<_> = blocs.names().into_iter().collect();
+                let names = names.join(", ");
+                let detail = format!("{place} is neither a country's code nor a bloc: {names}");
+                Err((Refusal::NothingToDo, detail))
             }
             Scope::Plan(plan) => self.plan(plan).map(|_| ()),
             Scope::Ring(plan, ring) => {
@@ -480,6 +486,18 @@ impl Asked<'_> {
         }
     }
 
+    /// The countries that a scope stops, where it is a jurisdiction.
+    fn members(&self, scope: &Scope) -> BTreeSet<Jurisdiction> {
+        match scope {
+            Scope::Jurisdiction(place) => self.world.shared.blocs.members(place),
+            Scope::Everything
+            | Scope::Plan(_)
+            | Scope::Ring(..)
+            | Scope::Release(_)
+            | Scope::ReleaseRing(..) => BTreeSet::new(),
+        }
+    }
+
     /// The forward writes of a pause's scope that are out and cannot be called back.
     fn in_flight(&self, action: &Action) -> Vec<IdempotencyKey> {
         let Action::Pause { scope, .. } = action else { return Vec::new() };
@@ -492,7 +510,8 @@ impl Asked<'_> {
                 Command::Deploy(write) => {
                     let release = state.releases.get(&write.release.version)?;
                     let ring = release.plan.ring(&write.ring)?;
-                    covers(scope, release, ring).then(|| write.key.clone())
+                    let (blocs, members) = (&self.world.shared.blocs, BTreeSet::new());
+                    covers(blocs, scope, &members, release, ring).then(|| write.key.clone())
                 }
                 Command::Restore(_) | Command::Measure(_) => None,
             })

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    waiting::{WaitingOn, covers, is_next, waiting_on},
+    waiting::{WaitingOn, is_next, waiting_on},
     world::{Phase, Release, World},
 };
 use crate::{ids::RingName, model::time::Now};
@@ -222,6 +222,5 @@ fn is_paused(world: &World, release: &Release) -> bool {
             })
         })
         .peekable();
-    open.peek().is_some()
-        && open.all(|ring| world.shared.pauses.keys().any(|scope| covers(scope, release, ring)))
+    open.peek().is_some() && open.all(|ring| world.shared.paused(release, ring).next().is_some())
 }

@@ -10,7 +10,7 @@ use super::{
     lane,
     phase::is_settled,
     residency,
-    waiting::{is_next, steps_aside, waiting_on},
+    waiting::{HoldKind, WaitingOn, is_next, steps_aside, waiting_on},
     world::{ClusterRun, Illegal, Phase, PlanState, Release, RingRun, Step},
 };
 use crate::{
@@ -49,6 +49,7 @@ impl Draft {
                     self.step(id, &ring)?;
                 }
             }
+            self.leave_the_line()?;
             if before == (self.decision.facts.len(), self.decision.commands.len()) {
                 break;
             }
@@ -119,9 +120,12 @@ impl Draft {
         let (Some(declared), Some(run)) = (release.plan.ring(ring), release.ring(ring)) else {
             return Ok(());
         };
-        if release.aborted.is_some()
-            || !waiting_on(&self.world, &release, ring, self.now).is_empty()
-        {
+        if release.aborted.is_some() {
+            return Ok(());
+        }
+        let waiting = waiting_on(&self.world, &release, ring, self.now);
+        self.line_up(id, ring, &waiting)?;
+        if !waiting.is_empty() {
             return Ok(());
         }
         let replaced = self.state().and_then(|s| s.in_motion(ring)).map(|r| r.id.clone());
@@ -167,6 +171,53 @@ impl Draft {
             self.fact(Fact::DebtRecorded { release, ring, debt })?;
         }
         self.deploy(id, ring)
+    }
+
+    /// A ring that nothing but caps holds, and one of the settings among them, waits in line. It leaves
+    /// where something else comes to hold it: what is kept for it is kept from others.
+    fn line_up(
+        &mut self,
+        id: &ReleaseId,
+        ring: &RingName,
+        waiting: &[WaitingOn],
+    ) -> Result<(), Illegal> {
+        let (mut capped, mut otherwise) = (false, false);
+        for waiting in waiting {
+            if let WaitingOn::Cap(full) = waiting {
+                capped |= full.cap.is_settings();
+            } else {
+                otherwise |= waiting.hold() != Some(HoldKind::Pair);
+            }
+        }
+        let place = (id.plan.clone(), ring.clone());
+        let claim = self.world.shared.line.claim(&place);
+        let stands = claim.is_some_and(|claim| claim.release == *id);
+        // One place is enough for a ring: another release that waits on it has it for both.
+        let shared = claim.is_some_and(|claim| {
+            self.phase(&claim.release, ring) == Some(Phase::Waiting) && !stands
+        });
+        if shared {
+            return Ok(());
+        }
+        let queued = if otherwise { false } else { stands || capped };
+        if queued != stands {
+            let (release, ring) = (id.clone(), ring.clone());
+            self.fact(Fact::StartQueued { release, ring, queued })?;
+        }
+        Ok(())
+    }
+
+    /// Those that will not start any more, and whose place no successor took.
+    fn leave_the_line(&mut self) -> Result<(), Illegal> {
+        let over = self.world.shared.line.of_plan(&self.plan).filter(|claim| {
+            let run = self.world.run(&claim.release, &claim.ring);
+            run.is_none_or(|run| run.phase != Phase::Waiting)
+        });
+        let over: Vec<_> = over.map(|claim| (claim.release.clone(), claim.ring.clone())).collect();
+        for (release, ring) in over {
+            self.fact(Fact::StartQueued { release, ring, queued: false })?;
+        }
+        Ok(())
     }
 
     fn deploy(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {

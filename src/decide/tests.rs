@@ -1,5 +1,6 @@
 //! The core by exact lists: what is decided, and what is commanded, event by event.
 
+mod caps;
 mod counting;
 mod simulated;
 mod waivers;

@@ -11,7 +11,10 @@ use super::{
     fact::{Binding, Verdict},
     residency,
     rollback::exposed_since,
-    world::{ClusterRun, Phase, PlanState, Release, RingRun, RollbackLimit, Said, Step, World},
+    world::{
+        Cap, ClusterRun, Phase, Place, PlanState, Release, RingRun, RollbackLimit, Said, Step,
+        World,
+    },
 };
 use crate::{
     ids::{
@@ -19,13 +22,13 @@ use crate::{
         Principal, RingName, Version,
     },
     model::{
-        blocs,
+        blocs::Blocs,
         calendar::{AppliesTo, InFlight, Opening},
         graph::{Join, RingGraph},
         plan::OnNewer,
         policy::{Approvals, Gate},
         residency::{Breach, Demand, Enforcement, Rule},
-        ring::{Cluster, Ring},
+        ring::Ring,
         time::{Mono, Now, Span},
     },
 };
@@ -66,13 +69,8 @@ pub enum WaitingOn {
     },
     /// An operator must say that the newer release may take the ring (`onNewer: manual`).
     Advance(Version),
-    /// As many rings as may be are in motion.
-    Cap {
-        /// Where they are counted.
-        jurisdiction: Jurisdiction,
-        /// How many may be.
-        limit: u32,
-    },
+    /// As many rings as may be are in motion, or will be before this one.
+    Cap(Full),
     /// A failover partner is in motion.
     Pair {
         /// The cluster of this ring.
@@ -148,6 +146,19 @@ pub enum WaitingOn {
     Rollbacks(RollbackLimit, usize),
 }
 
+/// A cap without a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Full {
+    /// What is counted.
+    pub cap: Cap,
+    /// How many may be in motion.
+    pub limit: u32,
+    /// Those that are.
+    pub moving: Vec<Place>,
+    /// How many wait for a place before it, whichever.
+    pub ahead: usize,
+}
+
 /// The kinds of hold, by which `explain`, the API and scenarios name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -203,7 +214,7 @@ impl WaitingOn {
             WaitingOn::Approval { .. } | WaitingOn::Advance(_) | WaitingOn::Decision(_) => {
                 Some(HoldKind::Approval)
             }
-            WaitingOn::Cap { .. } | WaitingOn::Rollbacks(..) => Some(HoldKind::Cap),
+            WaitingOn::Cap(_) | WaitingOn::Rollbacks(..) => Some(HoldKind::Cap),
             WaitingOn::Pair { .. } => Some(HoldKind::Pair),
             WaitingOn::Residency { .. } => Some(HoldKind::Residency),
             WaitingOn::Skew { .. } => Some(HoldKind::Skew),
@@ -312,15 +323,21 @@ pub fn binding(release: &Release, ring: &Ring, run: &RingRun) -> Binding {
     }
 }
 
-/// Whether a scope covers a release on a ring.
-pub fn covers(scope: &Scope, release: &Release, ring: &Ring) -> bool {
+/// Whether a scope covers a release on a ring: `members` are the countries of its jurisdiction when it
+/// was said, and `blocs` says which belong to it now.
+pub fn covers(
+    blocs: &Blocs,
+    scope: &Scope,
+    members: &BTreeSet<Jurisdiction>,
+    release: &Release,
+    ring: &Ring,
+) -> bool {
     match scope {
         Scope::Everything => true,
-        Scope::Jurisdiction(place) => {
-            let inside = |c: &Cluster| {
-                c.jurisdiction == *place || blocs::contains(place.as_str(), c.jurisdiction.as_str())
-            };
-            ring.clusters.iter().any(inside)
+        Scope::Jurisdiction(name) => {
+            let inside =
+                |place: &Jurisdiction| members.contains(place) || blocs.contains(name, place);
+            ring.clusters.iter().any(|cluster| inside(&cluster.jurisdiction))
         }
         Scope::Plan(plan) => *plan == release.id.plan,
         Scope::Ring(plan, name) => *plan == release.id.plan && *name == ring.name,
@@ -516,22 +533,17 @@ impl Look<'_> {
     }
 
     fn pauses(&self) -> impl Iterator<Item = WaitingOn> {
-        let pauses = self.world.shared.pauses.iter();
-        pauses
-            .filter(|(scope, _)| covers(scope, self.release, self.ring))
-            .map(|(scope, said)| WaitingOn::Pause(scope.clone(), said.clone()))
+        let pauses = self.world.shared.paused(self.release, self.ring);
+        pauses.map(|(scope, pause)| WaitingOn::Pause(scope.clone(), pause.said.clone()))
     }
 
     fn freezes(&self) -> impl Iterator<Item = WaitingOn> {
-        let freezes = self.world.shared.freezes.iter();
-        freezes
-            .filter(|(_, freeze)| freeze.until.is_none_or(|until| self.now.wall < until))
-            .filter(|(_, freeze)| covers(&freeze.scope, self.release, self.ring))
-            .map(|(id, freeze)| WaitingOn::Freeze {
-                id: id.clone(),
-                until: freeze.until,
-                said: freeze.said.clone(),
-            })
+        let freezes = self.world.shared.frozen(self.release, self.ring, self.now.wall);
+        freezes.map(|(id, freeze)| WaitingOn::Freeze {
+            id: id.clone(),
+            until: freeze.until,
+            said: freeze.said.clone(),
+        })
     }
 
     fn calendars(&self, what: AppliesTo) -> impl Iterator<Item = (bool, WaitingOn)> {

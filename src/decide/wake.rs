@@ -42,7 +42,7 @@ pub struct Wake {
 pub struct Parts {
     /// Pauses and freezes.
     pub stops: bool,
-    /// What is in motion.
+    /// What is in motion, and what may be.
     pub motion: bool,
     /// How many rollbacks there are, and may be.
     pub rollbacks: bool,
@@ -56,10 +56,13 @@ impl Parts {
         if Arc::ptr_eq(before, after) {
             return Self::default();
         }
-        let stops = before.pauses != after.pauses || before.freezes != after.freezes;
+        let blocs = before.blocs != after.blocs;
+        let stops = before.pauses != after.pauses || before.freezes != after.freezes || blocs;
         let rollbacks = before.rollbacks != after.rollbacks;
         let rules = before.facts != after.facts;
-        Self { stops, motion: before.motion != after.motion, rollbacks, rules }
+        // Who joins the line stands behind everybody: it is nobody's business until one leaves.
+        let line = before.line.left != after.line.left || before.limits != after.limits;
+        Self { stops, motion: line || blocs || before.motion != after.motion, rollbacks, rules }
     }
 
     /// Whether there is any.
@@ -177,7 +180,7 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
             | WaitingOn::Pause(..)
             | WaitingOn::Approval { .. }
             | WaitingOn::Advance(_)
-            | WaitingOn::Cap { .. }
+            | WaitingOn::Cap(_)
             | WaitingOn::Pair { .. }
             | WaitingOn::Residency { .. }
             | WaitingOn::Skew { .. }
@@ -203,6 +206,12 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
             )
             | None => {}
         }
+    }
+    // Whoever has a place in the line gives it back when a window closes or an approval expires.
+    let place = (release.id.plan.clone(), ring.name.clone());
+    let aging = ring.policy.approvals.as_ref().is_some_and(|needed| needed.expires.is_some());
+    if (aging || !ring.policy.calendars.is_empty()) && world.shared.line.claim(&place).is_some() {
+        wake.at(now.mono + WALL_CHECK);
     }
     if !release.plan.residency.is_empty() {
         // What a ring in motion rests on may come to be contradicted, or expire.

@@ -6,12 +6,16 @@
 //! the event changes.
 
 mod lane;
+mod motion;
 mod plan;
 mod rollbacks;
 mod run;
 mod waiver;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -21,6 +25,7 @@ use super::{
     fact::{Debt, Fact, Judged, Reply, Verdict},
     gate::{history::History, sequential},
     soak::LATE,
+    waiting::covers,
 };
 use crate::{
     ids::{
@@ -28,9 +33,11 @@ use crate::{
         ReleaseId, RingName,
     },
     model::{
+        blocs::Blocs,
+        limits::MotionLimits,
         plan::Plan,
         policy::{Gate, Judge},
-        residency::{Facts, Known, Rule, Territory},
+        residency::{Facts, Known},
         ring::{Artifact, Ring},
         time::{Mono, Now, Span},
     },
@@ -38,6 +45,7 @@ use crate::{
 
 pub use self::{
     lane::{DebtRun, LaneRun, Seen},
+    motion::{Cap, Claim, Line, Moving, Place},
     plan::{KnownGood, PlanState, Release, TargetRun},
     rollbacks::{RollbackLimit, Rollbacks},
     run::{Approval, Back, ClusterRun, GateRun, Phase, RingRun, SoakRun, Step, Stopwatch},
@@ -82,31 +90,53 @@ pub struct SourceState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shared {
     /// Pauses in force.
-    pub pauses: BTreeMap<Scope, Said>,
+    pub pauses: BTreeMap<Scope, Pause>,
     /// Freezes in force, those that ended by themselves included until they are lifted.
     pub freezes: BTreeMap<FreezeId, Freeze>,
     /// What is known of places, for residency rules.
     pub facts: Arc<Facts>,
+    /// The blocs as they are declared.
+    pub blocs: Arc<Blocs>,
     /// The rings in motion: what caps are counted over.
-    pub motion: BTreeMap<(PlanName, RingName), Moving>,
+    pub motion: BTreeMap<Place, Moving>,
+    /// How many there may be, by the server's settings.
+    pub limits: Arc<MotionLimits>,
+    /// Those that wait for a place by these limits.
+    pub line: Arc<Line>,
     /// The rollbacks of all plans, and what limits them.
     pub rollbacks: Rollbacks,
 }
 
-/// A ring in motion, as far as it concerns other plans.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Moving {
-    /// Its clusters, and where they lie.
-    pub clusters: BTreeMap<ClusterName, Jurisdiction>,
-    /// The rules of its plan that are caps: while it moves, they bind whoever would move beside it.
-    pub caps: Vec<Rule>,
+impl Shared {
+    /// The pauses that cover a release on a ring.
+    pub fn paused(&self, release: &Release, ring: &Ring) -> impl Iterator<Item = (&Scope, &Pause)> {
+        let covers = |scope: &Scope, members| covers(&self.blocs, scope, members, release, ring);
+        self.pauses.iter().filter(move |(scope, pause)| covers(scope, &pause.members))
+    }
+
+    /// The freezes in force at an instant that cover a release on a ring.
+    pub fn frozen(
+        &self,
+        release: &Release,
+        ring: &Ring,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&FreezeId, &Freeze)> {
+        let covers = |scope: &Scope, members| covers(&self.blocs, scope, members, release, ring);
+        self.freezes
+            .iter()
+            .filter(move |(_, freeze)| freeze.until.is_none_or(|until| now < until))
+            .filter(move |(_, freeze)| covers(&freeze.scope, &freeze.members))
+    }
 }
 
-impl Moving {
-    /// Whether any of its clusters lies in a territory.
-    pub fn reaches(&self, territory: &Territory) -> bool {
-        self.clusters.values().any(|place| territory.contains(place))
-    }
+/// A stop of forward effects, until somebody resumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Who, when, why.
+    pub said: Said,
+    /// The countries of the scope's jurisdiction when it was said: they stay stopped whatever is declared
+    /// of it later.
+    pub members: BTreeSet<Jurisdiction>,
 }
 
 /// Who said it, when and why.
@@ -129,6 +159,8 @@ pub struct Freeze {
     pub until: Option<Timestamp>,
     /// Who, when, why.
     pub said: Said,
+    /// As of a pause.
+    pub members: BTreeSet<Jurisdiction>,
 }
 
 /// What requests with a key were answered.
@@ -304,22 +336,28 @@ impl World {
                     answers.by_key.remove(&oldest);
                 }
             }
-            Fact::Paused { scope, by, reason } => {
+            Fact::Paused { scope, by, reason, members } => {
                 let said = Said { by: by.clone(), at, reason: reason.clone() };
-                Arc::make_mut(&mut self.shared).pauses.insert(scope.clone(), said);
-                self.revise(scope);
+                let pause = Pause { said, members: members.clone() };
+                Arc::make_mut(&mut self.shared).pauses.insert(scope.clone(), pause);
+                self.revise(scope, members);
             }
             Fact::Resumed { scope, .. } => {
-                Arc::make_mut(&mut self.shared).pauses.remove(scope);
-                self.revise(scope);
+                let pause = Arc::make_mut(&mut self.shared).pauses.remove(scope);
+                self.revise(scope, &pause.map(|pause| pause.members).unwrap_or_default());
             }
-            Fact::Frozen { id, scope, until, by, reason } => {
+            Fact::Frozen { id, scope, until, by, reason, members } => {
                 let said = Said { by: by.clone(), at, reason: Some(reason.clone()) };
-                let freeze = Freeze { scope: scope.clone(), until: *until, said };
+                let (scope, members) = (scope.clone(), members.clone());
+                self.revise(&scope, &members);
+                let freeze = Freeze { scope, until: *until, said, members };
                 Arc::make_mut(&mut self.shared).freezes.insert(id.clone(), freeze);
             }
             Fact::Lifted { id, .. } => {
-                Arc::make_mut(&mut self.shared).freezes.remove(id);
+                let lifted = Arc::make_mut(&mut self.shared).freezes.remove(id);
+                if let Some(Freeze { scope, members, .. }) = lifted {
+                    self.revise(&scope, &members);
+                }
             }
             Fact::Approved { release, ring, by, binding } => {
                 let approval = Approval { by: by.clone(), binding: binding.clone(), at };
@@ -356,6 +394,7 @@ impl World {
                 run.debts.clear();
                 run.clusters =
                     clusters.iter().map(|c| (c.clone(), ClusterRun::default())).collect();
+                self.leave_line(&release.plan, ring);
             }
             Fact::ClusterReady { release, ring, cluster } => {
                 let revision = self.revision(&release.plan, cluster);
@@ -442,8 +481,20 @@ impl World {
                 Arc::make_mut(&mut self.shared).rollbacks.wait(release, ring, false);
                 self.run_mut(release, ring)?.back.get_or_insert_default().automatic = false;
             }
+            Fact::StartQueued { release, ring, queued: true } => {
+                let known = self.release(release).map(|r| r.plan.clone());
+                let plan = known.ok_or_else(|| Illegal { what: format!("a wait of {release}") })?;
+                let moving = Moving::of(&plan, self.ring(release, ring)?);
+                let (release, ring) = (release.clone(), ring.clone());
+                self.line_mut().join(Claim { release, ring, moving });
+            }
+            Fact::StartQueued { release, ring, queued: false } => {
+                self.leave_line(&release.plan, ring);
+            }
             Fact::LimitsSet { limits } => {
-                Arc::make_mut(&mut self.shared).rollbacks.limits = limits.rollbacks;
+                let shared = Arc::make_mut(&mut self.shared);
+                shared.rollbacks.limits = limits.rollbacks;
+                shared.limits = Arc::new(limits.in_motion.clone());
             }
             Fact::ClusterRestored { release, ring, cluster } => {
                 self.cluster_mut(release, ring, cluster)?.step = Step::Restored;
@@ -501,6 +552,9 @@ impl World {
             }
             Fact::PlacesDeclared { clusters } => {
                 self.facts_mut().declare(clusters);
+            }
+            Fact::BlocsDeclared { blocs } => {
+                Arc::make_mut(&mut Arc::make_mut(&mut self.shared).blocs).declare(blocs);
             }
             Fact::ClusterWitnessed { cluster, witness } => {
                 self.facts_mut().witness(cluster.clone(), witness.clone());
@@ -804,12 +858,8 @@ impl World {
     /// changed there.
     fn note_motion(&mut self, plan: &PlanName, ring: &RingName) {
         let moving = self.plans.get(plan).and_then(|plan| plan.in_motion(ring));
-        let moving = moving.and_then(|moving| {
-            let clusters = moving.plan.ring(ring)?.clusters.iter();
-            let clusters = clusters.map(|c| (c.name.clone(), c.jurisdiction.clone())).collect();
-            let caps = moving.plan.residency.iter().filter(|rule| rule.demand.is_cap());
-            Some(Moving { clusters, caps: caps.cloned().collect() })
-        });
+        let moving =
+            moving.and_then(|moving| Some(Moving::of(&moving.plan, moving.plan.ring(ring)?)));
         let key = (plan.clone(), ring.clone());
         if self.shared.motion.get(&key) != moving.as_ref() {
             let motion = &mut Arc::make_mut(&mut self.shared).motion;
@@ -828,18 +878,46 @@ impl World {
             return Err(Illegal { what: format!("a tightened snapshot of {id}") });
         }
         release.plan = snapshot.clone();
-        for ring in names(snapshot) {
-            self.note_motion(&id.plan, &ring);
+        for ring in &snapshot.rings {
+            self.note_motion(&id.plan, &ring.name);
+            let place = (id.plan.clone(), ring.name.clone());
+            if self.shared.line.claim(&place).is_some_and(|claim| claim.release == *id) {
+                self.line_mut().amend(&place, Moving::of(snapshot, ring));
+            }
         }
         Ok(())
     }
 
-    /// A pause is kept with those of other plans, and changes its own plan for whoever looks at it.
-    fn revise(&mut self, scope: &Scope) {
-        match scope {
-            Scope::Everything | Scope::Jurisdiction(_) => {}
-            Scope::Plan(plan) | Scope::Ring(plan, _) => _ = self.plan_mut(plan),
-            Scope::Release(id) | Scope::ReleaseRing(id, _) => _ = self.plan_mut(&id.plan),
+    /// A pause or freeze is kept with those of other plans, and changes each plan that it covers for
+    /// whoever looks at it.
+    fn revise(&mut self, scope: &Scope, members: &BTreeSet<Jurisdiction>) {
+        let touched: Vec<PlanName> = match scope {
+            Scope::Everything => self.plans.keys().cloned().collect(),
+            Scope::Jurisdiction(name) => {
+                let blocs = &self.shared.blocs;
+                let inside =
+                    |place: &Jurisdiction| members.contains(place) || blocs.contains(name, place);
+                let lies = |plan: &Arc<Plan>| plan.clusters().any(|c| inside(&c.jurisdiction));
+                let plans = self.plans.iter().filter(|(_, state)| {
+                    let released = state.releases.values().map(|release| &release.plan);
+                    state.declared.iter().chain(released).any(lies)
+                });
+                plans.map(|(name, _)| name.clone()).collect()
+            }
+            Scope::Plan(plan) | Scope::Ring(plan, _) => vec![plan.clone()],
+            Scope::Release(id) | Scope::ReleaseRing(id, _) => vec![id.plan.clone()],
+        };
+        touched.iter().for_each(|plan| _ = self.plan_mut(plan));
+    }
+
+    fn line_mut(&mut self) -> &mut Line {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.shared).line)
+    }
+
+    fn leave_line(&mut self, plan: &PlanName, ring: &RingName) {
+        let place = (plan.clone(), ring.clone());
+        if self.shared.line.claim(&place).is_some() {
+            self.line_mut().leave(&place);
         }
     }
 

@@ -12,11 +12,14 @@ pub mod schema;
 pub mod source;
 pub mod text;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use self::{decode::document, diagnostic::Diagnostic, lower::compile};
 use crate::{
-    ids::{ClusterName, Commit, PlanName},
+    ids::{ClusterName, Commit, Jurisdiction, PlanName},
     model::{plan::Plan, residency::Place, ring::Cluster},
 };
 
@@ -38,6 +41,9 @@ pub struct Compiled {
     pub clusters: BTreeMap<ClusterName, Cluster>,
     /// What is declared of every cluster; nothing for one that is in error.
     pub places: BTreeMap<ClusterName, Option<Place>>,
+    /// The members of every bloc that is declared, and nothing of one that is in error; nothing at all
+    /// where a document could not be read that may declare any of them.
+    pub blocs: Option<BTreeMap<Jurisdiction, Option<BTreeSet<Jurisdiction>>>>,
     /// Every plan whose name could be told: valid, or the errors that keep it out of service, its own
     /// and those of what it rests on.
     pub plans: BTreeMap<PlanName, Result<Arc<Plan>, Vec<Diagnostic>>>,

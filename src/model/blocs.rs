@@ -8,6 +8,10 @@
 //! Deliberately absent: judgements. Whether a country's law is "adequate" under another's changes by
 //! decision and by court, and is for a document under version control to say.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::Jurisdiction;
+
 /// The day whose state of the world the table describes.
 pub const AS_OF: &str = "2026-01-01";
 
@@ -48,6 +52,59 @@ pub fn blocs() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'sta
 /// Whether a country belongs to a bloc of the table.
 pub fn contains(bloc: &str, country: &str) -> bool {
     blocs().any(|(name, mut members)| name == bloc && members.any(|member| member == country))
+}
+
+/// The blocs as `Jurisdiction` documents declare them, and the table where they say nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Blocs(BTreeMap<Jurisdiction, BTreeSet<Jurisdiction>>);
+
+impl Blocs {
+    /// What is declared of these from now on; nothing of one that is declared no more.
+    pub fn declare(&mut self, blocs: &BTreeMap<Jurisdiction, Option<BTreeSet<Jurisdiction>>>) {
+        for (name, members) in blocs {
+            match members {
+                Some(members) => self.0.insert(name.clone(), members.clone()),
+                None => self.0.remove(name),
+            };
+        }
+    }
+
+    /// The members of those that are declared.
+    pub fn declared(&self) -> &BTreeMap<Jurisdiction, BTreeSet<Jurisdiction>> {
+        &self.0
+    }
+
+    /// Whether `place`, a country, is the jurisdiction of that name or belongs to it.
+    pub fn contains(&self, name: &Jurisdiction, place: &Jurisdiction) -> bool {
+        name == place
+            || match self.0.get(name) {
+                Some(members) => members.contains(place),
+                None => contains(name.as_str(), place.as_str()),
+            }
+    }
+
+    /// Whether there is a country or a bloc of that name.
+    pub fn knows(&self, name: &Jurisdiction) -> bool {
+        self.0.contains_key(name)
+            || is_country(name.as_str())
+            || blocs().any(|(bloc, _)| bloc == name.as_str())
+    }
+
+    /// The countries that belong to the jurisdiction of that name.
+    pub fn members(&self, name: &Jurisdiction) -> BTreeSet<Jurisdiction> {
+        let in_table = || blocs().find(|(bloc, _)| *bloc == name.as_str());
+        match (self.0.get(name), in_table()) {
+            (Some(members), _) => members.clone(),
+            (None, Some((_, members))) => members.map(Jurisdiction::from).collect(),
+            (None, None) => [name.clone()].into(),
+        }
+    }
+
+    /// Every name: those of the table, and those that are declared.
+    pub fn names(&self) -> BTreeSet<&str> {
+        let declared = self.0.keys().map(Jurisdiction::as_str);
+        blocs().map(|(name, _)| name).chain(declared).collect()
+    }
 }
 
 #[cfg(test)]

@@ -162,6 +162,7 @@ impl<'a> About<'a> {
             Fact::TookOver { .. } => Self::new("tookOver", ChangeKind::Writer),
             Fact::SourceAccepted { .. } => Self::new("sourceAccepted", ChangeKind::Source),
             Fact::PlacesDeclared { .. } => Self::new("placesDeclared", ChangeKind::Source),
+            Fact::BlocsDeclared { .. } => Self::new("blocsDeclared", ChangeKind::Source),
             Fact::ClusterWitnessed { .. } => Self::new("clusterWitnessed", ChangeKind::Source),
             Fact::HomeStated { .. } => Self::new("homeStated", ChangeKind::Writer),
             Fact::DeployRecalled { release, ring, .. } => {
@@ -217,6 +218,7 @@ impl<'a> About<'a> {
             Fact::RollbackHastened { release, ring, by, .. } => {
                 Self::ring("rollbackHastened", release, ring).by(by)
             }
+            Fact::StartQueued { release, ring, .. } => Self::ring("startQueued", release, ring),
             Fact::LimitsSet { .. } => Self::new("limitsSet", ChangeKind::Writer),
             Fact::ClusterRestored { release, ring, .. } => {
                 Self::ring("clusterRestored", release, ring)

@@ -273,6 +273,7 @@ impl<'a> Step<'a> {
             | Fact::SourceAccepted { .. }
             | Fact::SourceRefused { .. }
             | Fact::PlacesDeclared { .. }
+            | Fact::BlocsDeclared { .. }
             | Fact::ClusterWitnessed { .. }
             | Fact::HomeStated { .. }
             | Fact::DeployRecalled { .. }
@@ -303,6 +304,7 @@ impl<'a> Step<'a> {
             | Fact::BaselineTaken { .. }
             | Fact::WatchEnded { .. }
             | Fact::RollbackQueued { .. }
+            | Fact::StartQueued { .. }
             | Fact::RollbackHastened { .. }
             | Fact::LimitsSet { .. }
             | Fact::HistoryTaken { .. }
@@ -614,7 +616,12 @@ mod tests {
         has(&text, "ringward_human_wait_seconds{plan=\"checkout\",ring=\"eu-west\"} 7200");
         has(&text, "ringward_decide_seconds_count 1");
         let scope = crate::decide::event::Scope::Plan("checkout".into());
-        stage.put(&[Fact::Paused { scope, by: actor("ola"), reason: None }]);
+        stage.put(&[Fact::Paused {
+            scope,
+            by: actor("ola"),
+            reason: None,
+            members: Default::default(),
+        }]);
         assert!(waited(&telemetry.render().unwrap()));
     }
 }

@@ -9,9 +9,9 @@ use crate::{
         event::Scope,
         fact::{Debt, Waiver},
         phase,
-        waiting::WaitingOn,
+        waiting::{Full, WaitingOn},
         waiver::{APPROVERS, ROLE, agreed},
-        world::{DebtRun, Release, RollbackLimit, Said, Step, World},
+        world::{Cap, DebtRun, Release, RollbackLimit, Said, Step, World},
     },
     ids::{ClusterName, PlanName, PolicyName, ReleaseId, RingName, Version},
     model::{
@@ -67,7 +67,7 @@ pub fn of(
             Ender::Progress,
         ),
         WaitingOn::Pause(scope, said) => words(
-            format!("{} paused {}", covered(scope), by(said)),
+            paused(scope, said),
             format!("`ringward resume {}`", arguments(scope)),
             Ender::Person,
         ),
@@ -118,11 +118,10 @@ pub fn of(
             format!("`ringward advance {id} --ring {ring}`, or {older} is done on {ring}"),
             Ender::Person,
         ),
-        WaitingOn::Cap { jurisdiction, limit } => words(
-            format!("{} in motion in {jurisdiction}, which is the cap", rings(*limit)),
-            format!("a ring in {jurisdiction} is done"),
-            Ender::Progress,
-        ),
+        WaitingOn::Cap(full) => {
+            let (message, ended_by) = cap(full);
+            words(message, ended_by, Ender::Progress)
+        }
         WaitingOn::Pair { cluster, partner, plan } => words(
             format!("{partner}, the failover partner of {cluster}, is in motion for {plan}"),
             format!("the ring of {plan} with {partner} is done"),
@@ -280,6 +279,11 @@ pub fn withheld(plan: &Plan, cluster: &ClusterName) -> bool {
     })
 }
 
+/// A pause as people read it.
+pub fn paused(scope: &Scope, said: &Said) -> String {
+    format!("{} paused {}", covered(scope), by(said))
+}
+
 /// A scope as people read it.
 pub fn covered(scope: &Scope) -> String {
     match scope {
@@ -384,8 +388,47 @@ fn decision(failed: &RingName, release: &Release) -> Words {
     Words { message, ended_by, ends: None, ender: Ender::Person }
 }
 
-/// The most rollbacks that are named.
+/// The most rings that are named.
 const NAMED: usize = 3;
+
+fn cap(Full { cap, limit, moving, ahead }: &Full) -> (String, String) {
+    let (where_, whose) = match cap {
+        Cap::Everywhere => (String::new(), "the cap of the server's settings"),
+        Cap::Region(region) => (format!(" in {region}"), "the cap of the server's settings"),
+        Cap::Jurisdiction(name) => (format!(" in {name}"), "the cap of the server's settings"),
+        Cap::Rule(name) => (format!(" in {name}"), "the cap"),
+    };
+    let free = (*limit as usize).saturating_sub(moving.len());
+    let message = match (free, ahead) {
+        (0, 0) => format!("{} in motion{where_}, which is {whose}", rings(*limit)),
+        (0, ahead) => {
+            let (rings, waiting) = (rings(*limit), waiting(*ahead));
+            format!("{rings} in motion{where_}, which is {whose}, and {waiting} before it")
+        }
+        (_, ahead) => format!(
+            "of {} in motion{where_}, {whose}, those left are kept for what waits longer: {} before it",
+            at_most(*limit),
+            waiting(*ahead)
+        ),
+    };
+    let named = moving.iter().take(NAMED).map(|(plan, ring)| format!("{ring} of {plan}"));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let ended_by = match (moving.len(), free) {
+        (0, _) => "what waits longer has started and is done".into(),
+        (1, _) => format!("{named} is done"),
+        (n, _) if n > NAMED => format!("one of {named} and {} more is done", n - NAMED),
+        (_, _) => format!("one of {named} is done"),
+    };
+    (message, ended_by)
+}
+
+fn waiting(n: usize) -> String {
+    if n == 1 { "1 waits".into() } else { format!("{n} wait") }
+}
+
+fn at_most(n: u32) -> String {
+    if n == 1 { "1 ring that may be".into() } else { format!("{n} rings that may be") }
+}
 
 fn rollbacks(
     limit: RollbackLimit,
@@ -443,7 +486,7 @@ fn by(said: &Said) -> String {
 /// What a command line takes to name the scope.
 fn arguments(scope: &Scope) -> String {
     match scope {
-        Scope::Everything => "everything".into(),
+        Scope::Everything => "--everything".into(),
         Scope::Jurisdiction(place) => format!("--jurisdiction {place}"),
         Scope::Plan(plan) => plan.to_string(),
         Scope::Ring(plan, ring) => format!("{plan} --ring {ring}"),

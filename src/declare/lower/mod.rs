@@ -82,6 +82,7 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
                 (name.as_str().into(), place)
             })
             .collect(),
+        blocs: territory::declared(&world),
         counts: Counts {
             files: files.len(),
             documents: documents.len(),

@@ -28,15 +28,28 @@ pub(super) fn lower(world: &World<'_>) -> Units<Territory> {
     });
     units.extend(declared);
     // A document that may have narrowed any bloc, and cannot be read, leaves none to be relied on.
-    let illegible: Vec<Diagnostic> = world
-        .illegible(Kind::Jurisdiction)
-        .filter(|doc| doc.head.name.is_none() && doc.head.kind.is_some())
-        .flat_map(|doc| doc.head.problems.iter().cloned())
-        .collect();
+    let illegible: Vec<Diagnostic> =
+        nameless(world).flat_map(|doc| doc.head.problems.iter().cloned()).collect();
     for unit in units.values_mut() {
         unit.problems.extend(illegible.iter().cloned());
     }
     units
+}
+
+/// The members of every bloc that documents declare, as far as they can be read.
+pub(super) fn declared(
+    world: &World<'_>,
+) -> Option<BTreeMap<Jurisdiction, Option<BTreeSet<Jurisdiction>>>> {
+    let names = world.names.keys().filter(|(kind, _)| *kind == Kind::Jurisdiction);
+    let members = |name: &str| Some(world.territories.get(name)?.sound()?.members.clone());
+    let declared = names.map(|(_, name)| ((*name).into(), members(name))).collect();
+    nameless(world).next().is_none().then_some(declared)
+}
+
+/// Documents that may declare any bloc.
+fn nameless<'a>(world: &World<'a>) -> impl Iterator<Item = &'a Doc<'a>> {
+    let illegible = world.illegible(Kind::Jurisdiction);
+    illegible.filter(|doc| doc.head.name.is_none() && doc.head.kind.is_some())
 }
 
 /// What a document makes of the bloc of its name.

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     decide::event::{Action, Scope},
-    ids::{FreezeId, IdempotencyKey},
+    ids::{FreezeId, IdempotencyKey, Jurisdiction},
     show::{
         auth::{Reach, Verb},
-        view::{self, ApprovalView, FreezeView, Page, ScopeView},
+        view::{self, ApprovalView, FreezeView, Page, PauseView, ScopeView},
     },
 };
 
@@ -37,6 +37,40 @@ pub struct FreezeBody {
     pub until: Option<Timestamp>,
     /// Why.
     pub reason: String,
+}
+
+/// What is paused or resumed beyond one plan: everything, or one jurisdiction.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct StopBody {
+    /// Everything.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub everything: bool,
+    /// Every ring with a cluster in that country or bloc.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jurisdiction: Option<Jurisdiction>,
+    /// Why; up to 1000 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl StopBody {
+    fn checked(self) -> Result<(Scope, Option<String>), Problem> {
+        let mut wrong: Vec<_> = wrong_text("/reason", self.reason.as_deref()).into_iter().collect();
+        let scope = match (self.everything, self.jurisdiction) {
+            (true, None) => Some(Scope::Everything),
+            (false, Some(place)) => Some(Scope::Jurisdiction(place)),
+            (true, Some(_)) | (false, None) => {
+                let detail = "say what: either `everything: true` or one `jurisdiction`";
+                wrong.push(Violation { pointer: "/everything".into(), detail: detail.into() });
+                None
+            }
+        };
+        match scope.filter(|_| wrong.is_empty()) {
+            Some(scope) => Ok((scope, self.reason)),
+            None => Err(Problem::invalid(wrong)),
+        }
+    }
 }
 
 /// The line is stopped.
@@ -57,6 +91,36 @@ pub async fn approvals(visit: Visit) -> Result<Response, Problem> {
     let approvals =
         visit.look(|world, now| view::approvals(world, now, |plan| visit.sees(world, plan)));
     Ok(visit.list(&Page::whole(approvals)))
+}
+
+/// The pauses in force.
+#[utoipa::path(get, path = "/v1/pauses", tag = "line", params(ReadHeaders),
+    responses((status = 200, body = Page<PauseView>)))]
+pub async fn pauses(visit: Visit) -> Result<Response, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    let pauses = visit.look(|world, _| view::pauses(world, |scope| visit.sees_scope(world, scope)));
+    Ok(visit.list(&Page::whole(pauses)))
+}
+
+/// Pauses everything, or a jurisdiction: nothing goes forward in it until it is resumed.
+#[utoipa::path(post, path = "/v1/pause", tag = "line", params(ActionHeaders),
+    request_body = StopBody, responses(Answers))]
+pub async fn pause(visit: Visit, Body(body): Body<StopBody>) -> Result<Json<Done>, Problem> {
+    // Who may stop nothing at all is told nothing about their body.
+    visit.may(Verb::Stop, &Reach::Common)?;
+    let (scope, reason) = body.checked()?;
+    let reach = reach(&visit, &scope);
+    visit.done(Verb::Stop, reach, Action::Pause { scope, reason }).await
+}
+
+/// Takes the pause of everything, or of a jurisdiction, away; other pauses stay.
+#[utoipa::path(post, path = "/v1/resume", tag = "line", params(ActionHeaders),
+    request_body = StopBody, responses(Answers))]
+pub async fn resume(visit: Visit, Body(body): Body<StopBody>) -> Result<Json<Done>, Problem> {
+    visit.may(Verb::Go, &Reach::Common)?;
+    let (scope, reason) = body.checked()?;
+    let reach = reach(&visit, &scope);
+    visit.done(Verb::Go, reach, Action::Resume { scope, reason }).await
 }
 
 /// The freezes that were not lifted.

@@ -24,7 +24,7 @@ mod service;
 mod tests;
 mod waivers;
 
-pub use line::{FreezeBody, Frozen};
+pub use line::{FreezeBody, Frozen, StopBody};
 pub use releases::{AbortBody, ArtifactBody, Created, RollbackBody, SubmitBody, WriteOffBody};
 pub use waivers::{AskedFor, WaiverBody};
 
@@ -227,6 +227,9 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(fleet::gates))
         .routes(routes!(fleet::source))
         .routes(routes!(line::approvals))
+        .routes(routes!(line::pauses))
+        .routes(routes!(line::pause))
+        .routes(routes!(line::resume))
         .routes(routes!(line::freezes, line::freeze))
         .routes(routes!(line::lift))
         .routes(routes!(waivers::list))

@@ -144,6 +144,9 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET /v1/gates", "read"),
     ("GET /v1/source", "read"),
     ("GET /v1/approvals", "read"),
+    ("GET /v1/pauses", "read"),
+    ("POST /v1/pause", "operate"),
+    ("POST /v1/resume", "operate"),
     ("GET /v1/freezes", "read"),
     ("POST /v1/freezes", "operate"),
     ("DELETE /v1/freezes/{id}", "operate"),
@@ -197,6 +200,7 @@ async fn knock(server: &Server, who: &str, method: &str, path: &str) -> u16 {
         .replace("{version}", "0.0.0")
         .replace("{id}", "f-0");
     let body = match path.as_str() {
+        "/v1/pause" | "/v1/resume" => json!({"jurisdiction": "nowhere"}),
         "/v1/freezes" => json!({"scope": {"plan": "nowhere"}, "reason": "a test"}),
         "/v1/plans/nowhere/releases" => {
             json!({"version": "0.0.0", "artifact": {"image": artifact("0.0.0")}})
@@ -425,6 +429,47 @@ async fn roles_reach_so_far_and_no_further() {
     assert_eq!(freeze(json!({})).await, 403);
     assert_eq!(freeze(json!({"jurisdiction": "US"})).await, 403);
     assert_eq!(freeze(json!({"jurisdiction": "DE"})).await, 201);
+}
+
+#[tokio::test]
+async fn a_pause_of_everything_and_of_a_jurisdiction() {
+    let mut server = Server::start().await;
+    let within = NewToken { within: vec!["DE".into()], ..NewToken::default() };
+    server.token("german", NewToken { roles: vec!["operator".into()], ..within });
+    server.submit("2.14.0").await;
+    let etag = async || {
+        let plan = server.get("operator", "/v1/plans/checkout").await;
+        plan.headers()[header::ETAG].to_str().unwrap().to_owned()
+    };
+    let before = etag().await;
+    for wrong in [json!({}), json!({"everything": true, "jurisdiction": "DE"})] {
+        let answer = server.post("operator", "/v1/pause", &wrong).await;
+        assert_eq!(problem(answer).await, refused(422, "invalid-body"));
+    }
+    let nowhere = server.post("operator", "/v1/pause", &json!({"jurisdiction": "UE"})).await;
+    assert_eq!(problem(nowhere).await, refused(409, "nothing-to-do"));
+    let everything = json!({"everything": true, "reason": "incident 4711"});
+    let by_german = server.post("german", "/v1/pause", &everything).await;
+    assert_eq!(problem(by_german).await.0, 403);
+    assert_eq!(etag().await, before, "nothing has happened yet");
+    json(server.post("operator", "/v1/pause", &everything).await).await;
+    json(server.post("german", "/v1/pause", &json!({"jurisdiction": "DE"})).await).await;
+    let listed = json(server.get("viewer", "/v1/pauses").await).await;
+    let covers: Vec<_> = listed["items"].as_array().unwrap().iter().map(|p| &p["covers"]).collect();
+    assert_eq!(covers, ["everything", "everything in DE"]);
+
+    // Who looked before the pause does not resume what they have not seen.
+    let stale = server
+        .call("operator", Method::POST, "/v1/plans/checkout/releases/2.14.0/abort")
+        .header("If-Match", &before)
+        .json(&json!({}));
+    assert_eq!(problem(stale.send().await.unwrap()).await, refused(412, "stale-state"));
+    json(server.post("operator", "/v1/resume", &json!({"everything": true})).await).await;
+    let again = server.post("operator", "/v1/resume", &json!({"everything": true})).await;
+    assert_eq!(problem(again).await, refused(409, "nothing-to-do"));
+    json(server.post("german", "/v1/resume", &json!({"jurisdiction": "DE"})).await).await;
+    let listed = json(server.get("viewer", "/v1/pauses").await).await;
+    assert_eq!(listed["items"], json!([]));
 }
 
 #[tokio::test]

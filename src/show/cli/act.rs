@@ -15,10 +15,10 @@ use super::{
     tree::joined,
 };
 use crate::{
-    ids::{ReleaseId, RingName},
+    ids::{Jurisdiction, ReleaseId, RingName},
     model::policy::RollbackScope,
     show::{
-        api::{AbortBody, Done, Reason, RollbackBody, WriteOffBody},
+        api::{AbortBody, Done, Reason, RollbackBody, StopBody, WriteOffBody},
         exit::Exit,
         view::{ReleaseView, RingView},
     },
@@ -33,18 +33,22 @@ pub enum Act {
     /// Stop a plan, a release or a ring: nothing goes forward until it is resumed
     ///
     /// PLAN stops the plan, whatever release is on its way; PLAN@VERSION that release alone; --ring narrows
-    /// either to one ring. Soaks stand still meanwhile. The answer names the effects that were on their way
-    /// already and cannot be called back.
+    /// either to one ring. --jurisdiction stops every ring of every plan with a cluster there, --everything
+    /// all of them. Soaks stand still meanwhile. The answer names the effects that were on their way already
+    /// and cannot be called back.
     #[command(after_help = "EXAMPLES
   ringward pause checkout --reason 'checkout is slow, looking'
+  ringward pause --jurisdiction EU --reason 'incident 4711'
   ringward pause checkout --ring eu-west       the ring, whatever release is on it
   ringward pause checkout@2.14.0 --ring beta   that release on that ring")]
     Pause(Scoped),
     /// Take a pause away, of exactly the scope that was paused
     ///
-    /// PLAN takes the plan's own pause away, PLAN@VERSION the release's; other pauses stay.
+    /// PLAN takes the plan's own pause away, PLAN@VERSION the release's, --jurisdiction and --everything
+    /// what was paused by them; other pauses stay. `ringward get pauses` lists them.
     #[command(after_help = "EXAMPLES
   ringward resume checkout
+  ringward resume --jurisdiction EU
   ringward resume checkout@2.14.0 --ring beta")]
     Resume(Scoped),
     /// End a release everywhere, for good
@@ -104,15 +108,21 @@ EXAMPLES
     Reject(Reject),
 }
 
-/// A plan or a release, and perhaps a ring.
+/// A plan or a release, and perhaps a ring; or more than one plan.
 #[derive(Debug, Args)]
 pub struct Scoped {
     /// PLAN, or PLAN@VERSION.
-    #[arg(value_name = "PLAN[@VERSION]")]
-    which: Which,
+    #[arg(value_name = "PLAN[@VERSION]", required_unless_present_any = ["everything", "jurisdiction"])]
+    which: Option<Which>,
     /// One ring only.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "which")]
     ring: Option<RingName>,
+    /// Every ring of every plan with a cluster in that country or bloc.
+    #[arg(long, value_name = "CODE", conflicts_with = "which")]
+    jurisdiction: Option<Jurisdiction>,
+    /// Every plan everywhere.
+    #[arg(long, conflicts_with_all = ["which", "jurisdiction"])]
+    everything: bool,
     /// Why, for the audit.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -270,14 +280,23 @@ async fn scoped(
     args: &Scoped,
     (verb, done): (&str, &str),
 ) -> Result<Exit, Failure> {
-    let Which { plan, version } = &args.which;
+    let Some(which) = &args.which else {
+        let (everything, jurisdiction) = (args.everything, args.jurisdiction.clone());
+        let what = jurisdiction
+            .as_ref()
+            .map_or_else(|| "everything".to_owned(), |place| format!("everything in {place}"));
+        let asked = body(&StopBody { everything, jurisdiction, reason: args.reason.clone() })?;
+        let answer = client.ask(Method::POST, &[verb], Some(&asked), None).await?;
+        return said(context, &answer, &what, done);
+    };
+    let Which { plan, version } = which;
     let mut path = vec!["plans", plan.as_str()];
     path.extend(version.iter().flat_map(|version| ["releases", version.as_str()]));
     path.extend(args.ring.iter().flat_map(|ring| ["rings", ring.as_str()]));
     path.push(verb);
     let answer =
         client.ask(Method::POST, &path, Some(&because(args.reason.as_ref())?), None).await?;
-    said(context, &answer, &named(&args.which.to_string(), args.ring.as_ref()), done)
+    said(context, &answer, &named(&which.to_string(), args.ring.as_ref()), done)
 }
 
 async fn of_release(

@@ -19,14 +19,14 @@ use crate::{
     show::{
         exit::Exit,
         view::{
-            ApprovalView, ClusterRow, DebtView, FreezeView, GateSpecView, Page, PlanRingView,
-            PlanView, WaiverView,
+            ApprovalView, ClusterRow, DebtView, FreezeView, GateSpecView, Page, PauseView,
+            PlanRingView, PlanView, ScopeView, WaiverView,
         },
     },
 };
 
-/// List what the server knows: plans, rings, releases, clusters, gates, measurements, approvals, freezes,
-/// waivers, debts
+/// List what the server knows: plans, rings, releases, clusters, gates, measurements, approvals, pauses,
+/// freezes, waivers, debts
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward get plans
@@ -36,8 +36,8 @@ use crate::{
                                                 what its gates were judged by, and what was asked
   ringward get rings -o json | jq -r '.items[] | select(.release == null).ring.name'")]
 pub struct Get {
-    /// What to list: plans, rings, releases, clusters, gates, measurements, approvals, freezes, waivers or
-    /// debts.
+    /// What to list: plans, rings, releases, clusters, gates, measurements, approvals, pauses, freezes,
+    /// waivers or debts.
     #[arg(value_name = "WHAT", value_enum, hide_possible_values = true)]
     what: What,
     /// Of this plan only.
@@ -68,6 +68,9 @@ pub enum What {
     /// The approvals that releases need.
     #[value(alias = "approval")]
     Approvals,
+    /// The pauses in force.
+    #[value(alias = "pause")]
+    Pauses,
     /// The freezes in force.
     #[value(alias = "freeze")]
     Freezes,
@@ -122,6 +125,7 @@ pub async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> {
         What::Approvals => some::<ApprovalView>(context, &client, &["approvals"], plan).await,
         What::Debts => some::<DebtView>(context, &client, &["debts"], plan).await,
         What::Waivers => some::<WaiverView>(context, &client, &["waivers"], plan).await,
+        What::Pauses => some::<PauseView>(context, &client, &["pauses"], plan).await,
         What::Freezes => some::<FreezeView>(context, &client, &["freezes"], plan).await,
     }
 }
@@ -488,6 +492,39 @@ impl Listed for WaiverView {
             joined(&self.agreed).into(),
             some_text(self.ended_because.as_ref()).into(),
         ]
+    }
+}
+
+impl Listed for PauseView {
+    const COLUMNS: &'static [&'static str] = &["STOPS", "SINCE", "BY", "WHY"];
+    const WIDE: &'static [&'static str] = &["ENDED BY"];
+
+    /// As `resume` takes it.
+    fn names(&self) -> String {
+        let ScopeView { jurisdiction, plan, release, ring } = &self.scope;
+        let place = jurisdiction.as_ref().map(|place| format!("--jurisdiction {place}"));
+        let what = release.as_ref().map(ToString::to_string);
+        let what = what.or_else(|| plan.as_ref().map(ToString::to_string));
+        let what = what.or(place).unwrap_or_else(|| "--everything".into());
+        ring.as_ref().map_or_else(|| what.clone(), |ring| format!("{what} --ring {ring}"))
+    }
+
+    /// What stops everything stops every plan.
+    fn is_of(&self, plan: &PlanName) -> bool {
+        self.scope.plan.as_ref().is_none_or(|stopped| stopped == plan)
+    }
+
+    fn cells(&self, _context: &Context) -> Vec<Cell> {
+        vec![
+            self.covers.clone().into(),
+            instant(self.said.at).into(),
+            self.said.by.to_string().into(),
+            some_text(self.said.reason.as_ref()).into(),
+        ]
+    }
+
+    fn wide(&self) -> Vec<Cell> {
+        vec![format!("ringward resume {}", self.names()).into()]
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         event::Scope,
         phase::{self, RingPhase},
         waiting::approvals_that_count,
-        world::{Approval, Phase, Release, RingRun, Said, World},
+        world::{Approval, Pause, Phase, Release, RingRun, Said, World},
     },
     ids::{Commit, FreezeId, Hash, Jurisdiction, PlanName, Principal, ReleaseId, RingName},
     model::{policy::Approvals, ring::Ring, time::Now},
@@ -164,10 +164,10 @@ pub struct SourceView {
 
 /// The pauses in force that `shown` lets through.
 pub fn pauses(world: &World, shown: impl Fn(&Scope) -> bool) -> Vec<PauseView> {
-    let view = |(scope, said): (&Scope, &Said)| PauseView {
+    let view = |(scope, pause): (&Scope, &Pause)| PauseView {
         scope: ScopeView::of(scope),
         covers: words::covered(scope),
-        said: SaidView::of(said),
+        said: SaidView::of(&pause.said),
     };
     world.shared.pauses.iter().filter(|(scope, _)| shown(scope)).map(view).collect()
 }

@@ -197,9 +197,17 @@ pub fn ring(world: &World, release: &Release, name: &RingName, now: Now) -> Opti
     let look = Look { release, ring: declared, run, phase, now };
     let debts = debt::of_ring(release, name);
     let info = match (phase, debts.as_slice()) {
-        (RingPhase::Passed, [_, ..]) => {
+        (RingPhase::Passed, debts) => {
             let owed: Vec<_> = debts.iter().map(|debt| debt.message.as_str()).collect();
-            format!("owes: {}", owed.join("; "))
+            let said = match owed.as_slice() {
+                [] => look.info(&holds, &waits, &measurements),
+                owed => format!("owes: {}", owed.join("; ")),
+            };
+            // Nothing of the release waits for it any more; the next one will.
+            let pauses = world.shared.paused(release, declared);
+            let pauses = pauses.map(|(scope, pause)| words::paused(scope, &pause.said));
+            let all = std::iter::once(said).filter(|said| !said.is_empty()).chain(pauses);
+            all.collect::<Vec<_>>().join("; ")
         }
         (_, _) => look.info(&holds, &waits, &measurements),
     };

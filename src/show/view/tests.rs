@@ -123,13 +123,19 @@ fn a_pause_and_a_freeze_say_who_why_and_until_when() {
     let (stage, id) = documented();
     let scope = Scope::Ring("checkout".into(), "us-east".into());
     stage.put(&[
-        Fact::Paused { scope, by: actor("ola"), reason: Some("a look at the logs".into()) },
+        Fact::Paused {
+            scope,
+            by: actor("ola"),
+            reason: Some("a look at the logs".into()),
+            members: Default::default(),
+        },
         Fact::Frozen {
             id: "f-1".into(),
             scope: Scope::Jurisdiction("IE".into()),
             until: Some("2026-11-01T06:30:00Z".parse().unwrap()),
             by: actor("kim"),
             reason: "elections".into(),
+            members: Default::default(),
         },
     ]);
     let view = tree(&stage, &id);

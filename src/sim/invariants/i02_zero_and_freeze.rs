@@ -3,7 +3,6 @@ use crate::{
     decide::{
         command::Command,
         fact::{Fact, Verdict},
-        waiting::covers,
         world::Phase,
     },
     model::{policy::OnBreach, time::Span},
@@ -60,8 +59,7 @@ impl Invariant for ZeroAndFreeze {
                     let on = step.on(&release.id, ring)?;
                     let runs = |why: String| format!("{} soaks on {ring} though {why}", release.id);
                     on.healthy(step.after).map_err(runs)?;
-                    let mut pauses = step.after.shared.pauses.keys();
-                    if let Some(pause) = pauses.find(|scope| covers(scope, release, on.ring)) {
+                    if let Some((pause, _)) = step.after.shared.paused(release, on.ring).next() {
                         return Err(runs(format!("{pause:?} is paused since {:?}", run.entered)));
                     }
                 }

@@ -42,10 +42,13 @@ fn not_paused(
 ) -> Result<(), String> {
     let on = step.on(release, ring)?;
     // A pause that this very event took away no longer counts, and one that it made does not yet.
-    let scopes = step.before.shared.pauses.keys();
-    let mut still = scopes.filter(|scope| step.after.shared.pauses.contains_key(scope));
-    match still.find(|scope| covers(scope, on.release, on.ring)) {
-        Some(scope) => Err(format!("{what} for {release} on {ring} under a pause of {scope:?}")),
+    let pauses = step.before.shared.pauses.iter();
+    let mut still = pauses.filter(|(scope, _)| step.after.shared.pauses.contains_key(scope));
+    let blocs = &step.before.shared.blocs;
+    match still.find(|(scope, p)| covers(blocs, scope, &p.members, on.release, on.ring)) {
+        Some((scope, _)) => {
+            Err(format!("{what} for {release} on {ring} under a pause of {scope:?}"))
+        }
         None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 use super::{Invariant, Step};
 use crate::{
-    decide::{command::Command, waiting::covers, world::Phase},
+    decide::{command::Command, world::Phase},
     model::calendar::{AppliesTo, InFlight, Opening},
 };
 
@@ -33,11 +33,8 @@ impl Invariant for Windows {
                     return Err(format!("{} under {}: {why}", write.key, calendar.name));
                 }
             }
-            let frozen = step.after.shared.freezes.iter().find(|(_, freeze)| {
-                covers(&freeze.scope, on.release, on.ring)
-                    && freeze.until.is_none_or(|until| step.now.wall < until)
-            });
-            if let Some((id, _)) = frozen {
+            let shared = &step.after.shared;
+            if let Some((id, _)) = shared.frozen(on.release, on.ring, step.now.wall).next() {
                 return Err(format!("{} under the freeze {id}", write.key));
             }
         }

@@ -84,8 +84,12 @@ impl<'a> Step<'a> {
     /// The plans that the step changed, as they are now.
     fn changed(&self) -> impl Iterator<Item = (&'a PlanName, &'a PlanState)> + use<'a> {
         let before = self.before;
+        // A stop of more than one plan gives each a new revision, and lets it look for itself.
+        let at_large =
+            matches!(self.event, Event::Operator(asked) if asked.action.plan().is_none());
         self.after.plans.iter().filter_map(move |(name, state)| {
-            let same = before.plans.get(name).is_some_and(|b| std::sync::Arc::ptr_eq(b, state));
+            let known = before.plans.get(name);
+            let same = at_large || known.is_some_and(|b| std::sync::Arc::ptr_eq(b, state));
             (!same).then_some((name, state.as_ref()))
         })
     }

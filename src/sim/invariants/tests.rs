@@ -1,6 +1,10 @@
 //! Each invariant is broken once: one that nothing can break would say nothing when it holds.
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use super::*;
 use crate::{
@@ -424,7 +428,7 @@ fn i08_ready_without_being_seen_and_a_key_used_twice() {
 fn i12_a_write_under_a_pause() {
     let mut bench = Bench::released(plan("shop"));
     let scope = Scope::Everything;
-    bench.fact(Fact::Paused { scope, by: ola(), reason: None }).unwrap();
+    bench.fact(Fact::Paused { scope, by: ola(), reason: None, members: BTreeSet::new() }).unwrap();
     assert_eq!(bench.start(), Err(12));
 }
 
@@ -499,7 +503,8 @@ fn i19_more_at_once_than_may() {
     let twice_in_an_hour = |per_hour| {
         let mut bench = Bench::soaking();
         let (release, ring) = (bench.id.clone(), RingName::from("first"));
-        let limits = Limits { rollbacks: RollbackLimits { at_once: None, per_hour } };
+        let limits =
+            Limits { rollbacks: RollbackLimits { at_once: None, per_hour }, ..Limits::default() };
         let back = || vec![going_back(release.clone(), ring.clone())];
         bench.step(wake(), vec![Fact::LimitsSet { limits }], Vec::new()).unwrap();
         let restore = bench.write("one", "restore", artifact("1"));
@@ -556,7 +561,9 @@ fn i21_passed_without_a_cluster() {
 fn i22_a_write_under_a_freeze() {
     let mut bench = Bench::released(plan("shop"));
     let (id, scope, reason) = ("f".into(), Scope::Everything, "peak".into());
-    bench.fact(Fact::Frozen { id, scope, until: None, by: ola(), reason }).unwrap();
+    bench
+        .fact(Fact::Frozen { id, scope, until: None, by: ola(), reason, members: BTreeSet::new() })
+        .unwrap();
     assert_eq!(bench.start(), Err(22));
 }
 

@@ -186,8 +186,17 @@ impl History {
                 let waits = if *queued { "waits" } else { "waits no more" };
                 self.line(at, Some(release), format!("{ring} {waits} for its place to go back"));
             }
+            Fact::StartQueued { release, ring, queued } => {
+                let waits = if *queued { "waits" } else { "waits no more" };
+                self.line(at, Some(release), format!("{ring} {waits} for its place to start"));
+            }
+            Fact::BlocsDeclared { blocs } => {
+                for (name, members) in blocs.iter().filter(|_| at > Span::ZERO) {
+                    self.line(at, None, format!("{name} is declared as {members:?}"));
+                }
+            }
             Fact::LimitsSet { limits } => {
-                self.line(at, None, format!("the settings limit {:?}", limits.rollbacks));
+                self.line(at, None, format!("the settings limit {limits:?}"));
             }
             Fact::WatchEnded { release, ring } => {
                 self.line(at, Some(release), format!("{ring} is watched no more"));

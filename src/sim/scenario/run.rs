@@ -341,7 +341,7 @@ impl<'s> Run<'s> {
     /// ringward starts, for the first time or again.
     fn take_over(&mut self) -> Result<(), Broken> {
         self.feed(Event::TookOver)?;
-        self.feed(Event::Limits(self.scenario.limits))?;
+        self.feed(Event::Limits(self.scenario.limits.clone()))?;
         self.feed(Event::Learned(News::Home(self.scenario.home.clone())))?;
         self.declare()?;
         let targets: Vec<_> = self.fleet.targets().cloned().collect();
@@ -384,6 +384,9 @@ impl<'s> Run<'s> {
         let commit = source.compiled.commit.clone();
         self.feed(Event::Source { commit, refused: None })?;
         self.feed(Event::Learned(News::Clusters(source.compiled.places.clone())))?;
+        if let Some(blocs) = source.compiled.blocs.clone() {
+            self.feed(Event::Learned(News::Blocs(blocs)))?;
+        }
         let known = self.world.plans.keys().cloned();
         let plans: BTreeSet<_> = known.chain(source.compiled.plans.keys().cloned()).collect();
         for plan in plans {
@@ -526,6 +529,10 @@ impl<'s> Run<'s> {
         let shared = wake::Parts::changed(&before.shared, &self.world.shared);
         for (plan, state) in &self.world.plans {
             let same = before.plans.get(plan).is_some_and(|was| Arc::ptr_eq(was, state));
+            let concerned = self.wakes.get(plan).is_some_and(|wake| wake.shared.meet(shared));
+            if concerned && about != Some(plan) {
+                self.again.insert(plan.clone());
+            }
             if !same || about == Some(plan) {
                 let wake = match self.meddle.forgets_wakes() {
                     true => Wake::default(),
@@ -537,8 +544,6 @@ impl<'s> Run<'s> {
                     invariants::progress(&self.world, plan, woken, now)?;
                 }
                 self.wakes.insert(plan.clone(), wake);
-            } else if self.wakes.get(plan).is_some_and(|wake| wake.shared.meet(shared)) {
-                self.again.insert(plan.clone());
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ use crate::{
         graph::{After, Join, RingGraph},
         judge::{Control, MannWhitney, MannWhitneyRules, Worse},
         lane::{Hotfix, Lanes, Shortened},
-        limits::{Limits, RollbackLimits},
+        limits::{Limits, MotionLimits, PerPlace, RollbackLimits},
         plan::{OnNewer, OnPolicyChange, Plan},
         policy::{
             Approvals, Baseline, Concurrency, Direction, Gate, Judge, OnBreach, OnNoData, Policy,
@@ -148,7 +148,19 @@ fn limits(chance: &mut Chance) -> Limits {
         let n = chance.between(least, most) as u32;
         NonZeroU32::new(n).filter(|_| chance.percent(50))
     };
-    Limits { rollbacks: RollbackLimits { at_once: few(1, 2), per_hour: few(2, 6) } }
+    let rollbacks = RollbackLimits { at_once: few(1, 2), per_hour: few(2, 6) };
+    let (rings, each) = (few(1, 3), few(1, 2));
+    let place = few(1, 2);
+    let per_region = match each.filter(|_| chance.percent(50)) {
+        Some(each) => PerPlace::Each(each),
+        None => PerPlace::default(),
+    };
+    let per_jurisdiction = match place.filter(|_| chance.percent(50)) {
+        Some(most) => PerPlace::Named([("EU".into(), most)].into()),
+        None => PerPlace::default(),
+    };
+    let rings = rings.filter(|_| chance.percent(50));
+    Limits { rollbacks, in_motion: MotionLimits { rings, per_region, per_jurisdiction } }
 }
 
 fn outages(chance: &mut Chance, percent: u64) -> Vec<Stretch> {

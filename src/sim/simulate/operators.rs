@@ -339,7 +339,7 @@ impl Operators {
                     | WaitingOn::Pause(..)
                     | WaitingOn::Calendar { .. }
                     | WaitingOn::Freeze { .. }
-                    | WaitingOn::Cap { .. }
+                    | WaitingOn::Cap(_)
                     | WaitingOn::Pair { .. }
                     | WaitingOn::Skew { .. }
                     | WaitingOn::Policy(..)

@@ -307,7 +307,7 @@ impl<'m> Run<'m> {
         self.down = false;
         self.clock.since = (self.at, self.world.reached);
         let epoch = self.world.epoch;
-        self.feed(vec![Event::TookOver, Event::Limits(self.limits)])?;
+        self.feed(vec![Event::TookOver, Event::Limits(self.limits.clone())])?;
         if self.down {
             return Ok(());
         }

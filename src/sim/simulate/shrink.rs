@@ -61,7 +61,7 @@ pub(super) fn shrink(
     let mut run = Run::new(seed, meddler.as_mut());
     run.record();
     let (start, trace) = run.told(steps)?;
-    let mut shrinker = Shrinker { meddle, start, limits: trace.limits, tries: 0 };
+    let mut shrinker = Shrinker { meddle, start, limits: trace.limits.clone(), tries: 0 };
     let whole = Candidate::new(trace.base, trace.steps);
     let (symptom, at) = shrinker.look(&whole)?;
     let small = shrinker.smallest(until(whole, at), &symptom);
@@ -154,7 +154,7 @@ impl Shrinker<'_> {
             source: "base".into(),
             start: self.start,
             known: BTreeMap::new(),
-            limits: self.limits,
+            limits: self.limits.clone(),
             home: crate::model::residency::Home::default(),
             scripted: true,
             series: Vec::new(),

@@ -210,8 +210,8 @@ names! {
     SoakReset Measured MeasureDropped BaselineTaken HistoryTaken RingPassed RingFailed RollbackStarted
     ClusterRestored ClusterStuck RingRolledBack RingSuperseded Aborted RingAborted Retried
     LaneTaken LaneLapsed DebtRecorded DebtPaid DebtDropped DebtWrittenOff
-    RollbackQueued RollbackHastened LimitsSet WatchEnded
-    PlacesDeclared ClusterWitnessed HomeStated DeployRecalled
+    RollbackQueued RollbackHastened LimitsSet StartQueued WatchEnded
+    PlacesDeclared BlocsDeclared ClusterWitnessed HomeStated DeployRecalled
     WaiverAsked WaiverApproved WaiverRevoked WaiverVoided
 }
 
@@ -244,6 +244,7 @@ const NEVER: &[&str] = &[
     "Fact::SourceAccepted",
     "Fact::SourceRefused",
     "Fact::PlacesDeclared",
+    "Fact::BlocsDeclared",
     "Fact::ClusterWitnessed",
     "Fact::HomeStated",
     "Fact::DeployRecalled",
@@ -670,6 +671,24 @@ const FAULTS: &[Fault] = &[
         planted: Planted::View(|world, _| {
             let mut world = world.clone();
             Arc::make_mut(&mut world.shared).rollbacks.limits = Default::default();
+            Some(world)
+        }),
+    },
+    Fault {
+        what: "the limits on what is in motion are forgotten",
+        breaks: &[23],
+        planted: Planted::View(|world, _| {
+            let mut world = world.clone();
+            Arc::make_mut(&mut world.shared).limits = Default::default();
+            Some(world)
+        }),
+    },
+    Fault {
+        what: "who came last goes first",
+        breaks: &[23],
+        planted: Planted::View(|world, _| {
+            let mut world = world.clone();
+            Arc::make_mut(&mut world.shared).line = Default::default();
             Some(world)
         }),
     },

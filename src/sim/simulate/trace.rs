@@ -51,7 +51,7 @@ impl Trace {
             | Event::Measured { .. } => {
                 self.step(at, What::Hear(event.clone()));
             }
-            Event::Limits(limits) => self.limits = *limits,
+            Event::Limits(limits) => self.limits = limits.clone(),
             Event::Operator(request) => {
                 self.steps.extend(ask(request).map(|asking| step(at, What::Ask(asking))));
             }
@@ -61,7 +61,7 @@ impl Trace {
                 self.step(at, What::Witness(cluster.clone(), witness.clone()));
             }
             // What is declared of clusters follows from the documents.
-            Event::Learned(News::Clusters(_) | News::Home(_)) => {}
+            Event::Learned(News::Clusters(_) | News::Blocs(_) | News::Home(_)) => {}
             Event::TookOver | Event::Source { .. } | Event::Wake { .. } => {}
         }
     }

@@ -47,6 +47,16 @@ fn alerts_and_verdicts() {
 }
 
 #[test]
+fn answers_of_other_sources() {
+    replay("providers", checks::providers);
+}
+
+#[test]
+fn questions_to_a_judge() {
+    replay("judge", checks::judge);
+}
+
+#[test]
 fn bodies_of_the_api() {
     replay("bodies", checks::bodies);
 }

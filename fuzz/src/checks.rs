@@ -1,11 +1,20 @@
 use std::collections::BTreeMap;
 
 use ringward::{
-    act::metrics::{alerts, webhook},
-    decide::{event::Reading, gate::reading::read},
+    act::metrics::{
+        Sample, alerts, cloudwatch, datadog, graphite, influxdb, json, newrelic,
+        prometheus::read_range, webhook,
+    },
+    decide::{event::Reading, gate::reading::read, world::World},
     declare::{Compiled, Diagnostic, Snapshot, compile, report},
     record::{Draft, format::Record},
-    show::api::{AbortBody, SubmitBody, extract, problem::Problem},
+    show::{
+        api::{
+            AbortBody, FreezeBody, RollbackBody, SubmitBody, WriteOffBody, extract,
+            problem::Problem,
+        },
+        cli::judge::judge_json,
+    },
     sim::scenario,
 };
 
@@ -139,11 +148,55 @@ pub fn prometheus(bytes: &[u8]) {
     }
 }
 
+/// An answer of any other metric source, behind a letter that says whose and a status in two bytes: only a
+/// success has samples, none is NaN, and what is said of an error does not repeat the answer.
+pub fn providers(bytes: &[u8]) {
+    let [whose, high, low, body @ ..] = bytes else { return };
+    let status = match high {
+        b'0'..=b'9' => 200,
+        high => u16::from_be_bytes([*high, *low]),
+    };
+    let until = "2026-01-01T00:00:00Z".parse().expect("an instant");
+    let answer: Result<Vec<Sample>, String> = match whose % 8 {
+        0 => datadog::read(status, body),
+        1 => cloudwatch::read(status, body),
+        2 => influxdb::read_csv(status, body),
+        3 => influxdb::read_json(status, body),
+        4 => graphite::read(status, body, until),
+        5 => newrelic::read(status, body),
+        6 => json::read(status, body, "/data/rate", "/data/at"),
+        _ => read_range(status, body),
+    };
+    match answer {
+        Ok(samples) => {
+            assert_eq!(status, 200);
+            assert!(samples.iter().all(|sample| !sample.value.is_nan()), "{samples:?}");
+            assert!(samples.is_sorted_by_key(|sample| sample.at), "{samples:?}");
+        }
+        Err(why) => {
+            assert!(!why.is_empty() && why.len() < 2_000, "{why}");
+            assert!(!why.contains("canary") && !why.contains(char::is_control), "{why}");
+        }
+    }
+}
+
+/// A question to a judge: it is answered, or refused with the place.
+pub fn judge(bytes: &[u8]) {
+    let Ok(question) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+    match judge_json(question) {
+        Ok(answer) => assert!(answer.is_object() || answer.is_array(), "{answer}"),
+        Err(refused) => assert!(!refused.to_string().is_empty()),
+    }
+}
+
 /// A body of the API: read and written again it is the same; refused, it is by a client's fault, with a
 /// pointer to each part.
 pub fn bodies(bytes: &[u8]) {
     body::<SubmitBody>(bytes);
     body::<AbortBody>(bytes);
+    body::<RollbackBody>(bytes);
+    body::<FreezeBody>(bytes);
+    body::<WriteOffBody>(bytes);
 }
 
 fn body<T>(bytes: &[u8])
@@ -167,7 +220,7 @@ where
 }
 
 /// An exported line of the journal: what can be opened is sealed to what opens to the same, and a single
-/// changed byte is noticed.
+/// changed byte is noticed; folding it does no harm.
 pub fn journal(bytes: &[u8]) {
     let Ok(line) = std::str::from_utf8(bytes) else { return };
     let Some(record) = Record::from_line(line) else { return };
@@ -176,6 +229,8 @@ pub fn journal(bytes: &[u8]) {
     assert_eq!(read.as_ref(), Some(&record), "a line is the record");
     let Ok(entry) = record.open() else { return };
     let draft = Draft { at: entry.at, facts: entry.facts, commands: entry.commands };
+    // What does not follow is refused; nothing that is read brings the fold down.
+    let _ = World::default().fold(draft.at, &draft.facts, &draft.commands);
     let sealed = Record::seal(record.prev, record.seq, entry.epoch, &draft).expect("it was read");
     assert!(sealed.intact());
     let opened = sealed.open().expect("what was sealed is opened");

@@ -197,7 +197,8 @@ struct Reader<'a> {
     problems: Vec<Diagnostic>,
     open: Vec<Open>,
     nodes: usize,
-    start: usize,
+    /// Where the document that is being read begins; none between documents.
+    start: Option<usize>,
     root: Option<Node>,
 }
 
@@ -215,9 +216,15 @@ impl<'a> Reader<'a> {
             problems: Vec::new(),
             open: Vec::new(),
             nodes: 0,
-            start: 0,
+            start: None,
             root: None,
         }
+    }
+
+    /// A byte of the document that is being read, where a character begins.
+    fn here(&self, byte: usize) -> usize {
+        let byte = byte.clamp(self.start.unwrap_or(0), self.file.text.len());
+        (0..=byte).rev().find(|byte| self.file.text.is_char_boundary(*byte)).unwrap_or(0)
     }
 
     fn problem(&mut self, rule: Rule, message: &str, range: Range<usize>, help: &str) {
@@ -232,15 +239,16 @@ impl<'a> Reader<'a> {
         while let Some(next) = parser.next_event() {
             match next {
                 Ok((event, span)) => {
-                    let range = span.byte_range().unwrap_or(self.start..self.start);
+                    let range = span.byte_range().unwrap_or_else(|| self.here(0)..self.here(0));
                     if !self.take(event, range) {
                         return false;
                     }
                 }
                 Err(error) => {
-                    let byte = error.marker().byte_offset().unwrap_or(self.start);
-                    let byte = byte.min(self.file.text.len());
+                    let byte = self.here(error.marker().byte_offset().unwrap_or(0));
                     self.problem(Rule::Syn001, error.info().as_str(), byte..byte + 1, "");
+                    // What is broken before it begins is a document too: its problem needs a place.
+                    self.start.get_or_insert(byte);
                     self.finish(None);
                     match parser.proceed_next_document() {
                         Ok(true) => {}
@@ -252,8 +260,10 @@ impl<'a> Reader<'a> {
         // The last document ends with the file; each other ends where the next begins.
         let mut end = self.file.text.len();
         for document in self.documents.iter_mut().rev() {
-            document.range.end = end;
-            end = document.range.start;
+            // The parser may have looked beyond the next one's beginning when it gave this one up.
+            let start = document.range.start.min(end);
+            document.range = start..end;
+            end = start;
         }
         self.documents.retain(|d| d.root.is_some() || !d.problems.is_empty());
         true
@@ -280,7 +290,7 @@ impl<'a> Reader<'a> {
         }
         match event {
             Event::DocumentStart(..) => {
-                self.start = if self.documents.is_empty() { 0 } else { range.start };
+                self.start = Some(if self.documents.is_empty() { 0 } else { range.start });
             }
             Event::DocumentEnd => {
                 let root = self.root.take();
@@ -351,9 +361,9 @@ impl<'a> Reader<'a> {
         // A document that holds nothing declares nothing: the tail of a file that ends in `---`.
         let root = root.filter(|r| r.scalar().is_none_or(|text| !text.is_empty()));
         let problems = std::mem::take(&mut self.problems);
-        self.documents.push(Document { range: self.start..self.start, root, problems });
+        let start = self.start.take().unwrap_or_default();
+        self.documents.push(Document { range: start..start, root, problems });
         self.open.clear();
         self.root = None;
-        self.start = self.file.text.len();
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod blocs;
 pub mod calendar;
+mod canonical;
 pub mod check;
 pub mod graph;
 pub mod judge;

@@ -1,11 +1,12 @@
 //! A plan as compiled: everything that a release needs to know, in one value that stands alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
+    canonical::canonical,
     graph::RingGraph,
     lane::Lanes,
     policy::RollbackScope,
@@ -58,14 +59,37 @@ impl Plan {
     /// The hash of the plan as it is meant: without the commit, and without the lines that its rules
     /// stand in, so that an edit elsewhere in a file voids no approval.
     pub fn fingerprint(&self) -> Hash {
-        let mut meant = self.clone();
-        meant.commit = "".into();
-        meant.hash = "".into();
-        for rule in &mut meant.residency {
-            rule.declared_at.clear();
-        }
-        // A plan is made of maps with text keys and finite numbers: nothing that JSON cannot hold.
-        digest(&serde_json::to_value(&meant).unwrap_or_default())
+        let Plan {
+            name,
+            hash: _,
+            commit: _,
+            target,
+            data_classes,
+            on_newer,
+            on_policy_change,
+            max_skew,
+            lanes,
+            graph,
+            rings,
+            residency,
+        } = self;
+        let mut residency = residency.clone();
+        residency.iter_mut().for_each(|rule| rule.declared_at.clear());
+        let meant = Meant {
+            name,
+            hash: "",
+            commit: "",
+            target,
+            data_classes,
+            on_newer,
+            on_policy_change: Some(on_policy_change).filter(|change| !change.is_default()),
+            max_skew,
+            lanes: Some(lanes).filter(|lanes| !lanes.is_empty()),
+            graph,
+            rings,
+            residency,
+        };
+        digest(&meant)
     }
 
     /// Every cluster of every ring, each once.
@@ -127,39 +151,28 @@ pub enum OnNewer {
     Manual,
 }
 
-/// The hash of a JSON value, whatever the order of its keys.
-pub(super) fn digest(value: &serde_json::Value) -> Hash {
-    let mut text = String::new();
-    canonical(value, &mut text);
-    let digest = Sha256::digest(text.as_bytes());
+/// The hash of a value as JSON, whatever the order of its fields.
+pub(super) fn digest<T: Serialize>(value: &T) -> Hash {
+    // What is declared is text, lists, maps with text keys and finite numbers: nothing that JSON cannot hold.
+    let digest = Sha256::digest(canonical(value).unwrap_or_default());
     digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
-/// JSON with its keys in order, whatever order serde_json was built to keep.
-fn canonical(value: &serde_json::Value, text: &mut String) {
-    use serde_json::Value;
-    match value {
-        Value::Object(map) => {
-            let sorted: BTreeMap<_, _> = map.iter().collect();
-            text.push('{');
-            for (key, value) in sorted {
-                text.push_str(&Value::String(key.clone()).to_string());
-                text.push(':');
-                canonical(value, text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        Value::Array(items) => {
-            text.push('[');
-            for item in items {
-                canonical(item, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            text.push_str(&value.to_string());
-        }
-    }
+/// What a plan's hash is taken over: as the plan is written, without copying it.
+#[derive(Serialize)]
+struct Meant<'a> {
+    name: &'a PlanName,
+    hash: &'static str,
+    commit: &'static str,
+    target: &'a Target,
+    data_classes: &'a [DataClass],
+    on_newer: &'a OnNewer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_policy_change: Option<&'a OnPolicyChange>,
+    max_skew: &'a Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lanes: Option<&'a Lanes>,
+    graph: &'a RingGraph,
+    rings: &'a [Ring],
+    residency: Vec<Rule>,
 }

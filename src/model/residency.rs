@@ -201,8 +201,7 @@ impl Rule {
     /// What the rule says, wherever it stands: another content is another rule, whatever its id.
     pub fn content(&self) -> Hash {
         let said = Rule { policy: None, declared_at: String::new(), ..self.clone() };
-        // It is made of text, lists and whole numbers: nothing that JSON cannot hold.
-        digest(&serde_json::to_value(&said).unwrap_or_default())
+        digest(&said)
     }
 
     /// Whether it goes by the same name as another: of one document, as far as both say of which.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    At, Diagnostic, Doc, Kind, Rule, Units, World,
+    At, Diagnostic, Doc, Kind, Rule, Units, World, cluster,
     judge::{asks_no_query, judge, looks_back, measurements, provider, usual_signal},
     nearest,
     query::{Fault, Query},
@@ -106,7 +106,7 @@ fn template<'a>(
         }
     }
     let names: Vec<&str> = arguments.keys().copied().collect();
-    let language = provider.map_or(Language::PromQl, |name| language_of(world, name));
+    let language = provider.map_or(Language::PromQl, |name| world.languages.spoken_by(name));
     let mut parse = |text: &str, at: At<'_>| {
         let (query, faults) = Query::parse(text, &names, language);
         problems.extend(faults.into_iter().map(|fault| located(fault, at)));
@@ -181,17 +181,33 @@ fn located(fault: Fault, at: At<'_>) -> Diagnostic {
     at.inside(&fault.part).problem(Rule::Gat005, fault.message).help(fault.help)
 }
 
-/// The language of the metric sources of that name: that of most of them. A cluster that gives the name
-/// to a source of another kind puts out of service only the plans that take it in.
-pub(super) fn language_of(world: &World<'_>, provider: &str) -> Language {
-    let clusters = world.clusters.values().filter_map(|unit| Some(&unit.value.as_ref()?.cluster));
-    let mut spoken: BTreeMap<Language, usize> = BTreeMap::new();
-    for source in clusters.flat_map(|c| &c.metrics).filter(|source| source.name == provider) {
-        *spoken.entry(source.kind.language()).or_default() += 1;
+/// The languages of the metric sources, by their name.
+#[derive(Debug, Default)]
+pub(super) struct Languages(BTreeMap<String, Language>);
+
+impl Languages {
+    /// Of each name, that of most of its sources. A cluster that gives the name to a source of another
+    /// kind puts out of service only the plans that take it in.
+    pub(super) fn of(clusters: &Units<cluster::Placed<'_>>) -> Self {
+        let mut spoken: BTreeMap<&str, BTreeMap<Language, usize>> = BTreeMap::new();
+        let clusters = clusters.values().filter_map(|unit| Some(&unit.value.as_ref()?.cluster));
+        for source in clusters.flat_map(|cluster| &cluster.metrics) {
+            let spoken = spoken.entry(source.name.as_str()).or_default();
+            *spoken.entry(source.kind.language()).or_default() += 1;
+        }
+        // Of as many, the one that was there first: PromQL.
+        let most = |spoken: BTreeMap<Language, usize>| {
+            spoken.into_iter().rev().max_by_key(|(_, clusters)| *clusters).map(|(most, _)| most)
+        };
+        let most =
+            spoken.into_iter().filter_map(|(name, spoken)| Some((name.to_owned(), most(spoken)?)));
+        Self(most.collect())
     }
-    // Of as many, the one that was there first: PromQL.
-    let most = spoken.into_iter().rev().max_by_key(|(_, clusters)| *clusters);
-    most.map_or(Language::PromQl, |(language, _)| language)
+
+    /// The language of the sources of that name; PromQL where there are none.
+    pub(super) fn spoken_by(&self, provider: &str) -> Language {
+        self.0.get(provider).copied().unwrap_or(Language::PromQl)
+    }
 }
 
 /// Why a value cannot be put where its argument stands.

@@ -20,7 +20,12 @@ mod residency;
 mod ring;
 mod territory;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZero,
+    panic::resume_unwind,
+    thread,
+};
 
 use self::{
     at::At,
@@ -37,9 +42,12 @@ use crate::model;
 
 /// Checks a snapshot and takes it to the model. The same snapshot gives the same answer.
 pub fn compile(snapshot: &Snapshot) -> Compiled {
-    let mut files: Vec<Indexed> =
-        snapshot.files.iter().map(|(path, bytes)| text::index(path, bytes)).collect();
-    let heads: Vec<Vec<Head>> = files.iter_mut().map(read).collect();
+    let files = side_by_side(snapshot.files.iter().collect(), |(path, bytes)| {
+        let mut file = text::index(path, bytes);
+        let heads = read(&mut file);
+        (file, heads)
+    });
+    let (files, heads): (Vec<Indexed>, Vec<Vec<Head>>) = files.into_iter().unzip();
     let documents: Vec<Doc<'_>> = files
         .iter()
         .zip(heads)
@@ -52,6 +60,7 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
     world.territories = territory::lower(&world);
     world.clusters = cluster::lower(&world);
     cluster::pair(&mut world.clusters);
+    world.languages = gate::Languages::of(&world.clusters);
     world.calendars = calendar::lower(&world);
     world.templates = gate::lower(&world);
     world.residency = residency::lower(&world);
@@ -152,25 +161,49 @@ type Units<T> = BTreeMap<String, Unit<T>>;
 
 /// Lowers every document of a kind. Of a name that is declared twice there is no telling which is
 /// meant, so it has no value.
-fn units<'a, T>(
+fn units<'a, T: Send>(
     world: &World<'a>,
     kind: Kind,
-    mut lower: impl FnMut(&'a str, &'a Doc<'a>, &mut Vec<Diagnostic>) -> Option<T>,
+    lower: impl Fn(&'a str, &'a Doc<'a>, &mut Vec<Diagnostic>) -> Option<T> + Sync,
 ) -> Units<T> {
     let range = (kind, "")..;
     let names = world.names.range(range).take_while(|((k, _), _)| *k == kind);
-    names
-        .map(|((_, name), i)| {
-            let doc = &world.documents[*i];
-            let mut problems = doc.head.problems.clone();
-            let mut value = lower(name, doc, &mut problems);
-            if let Some(twice) = world.twice.get(&(kind, *name)) {
-                problems.extend(twice.iter().cloned());
-                value = None;
-            }
-            ((*name).to_owned(), Unit { value, problems })
-        })
-        .collect()
+    let lowered = side_by_side(names.collect(), |((_, name), i)| {
+        let doc = &world.documents[*i];
+        let mut problems = doc.head.problems.clone();
+        let mut value = lower(name, doc, &mut problems);
+        if let Some(twice) = world.twice.get(&(kind, *name)) {
+            problems.extend(twice.iter().cloned());
+            value = None;
+        }
+        ((*name).to_owned(), Unit { value, problems })
+    });
+    lowered.into_iter().collect()
+}
+
+/// Fewer things than this are done before another thread has begun.
+const MANY: usize = 64;
+
+/// Does the same with each of `items`, on as many threads as there are cores where they are many; what
+/// comes of them is in their order.
+fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    if items.len() < MANY || cores == 1 {
+        return items.into_iter().map(work).collect();
+    }
+    let share = items.len().div_ceil(cores);
+    let mut items = items.into_iter();
+    thread::scope(|scope| {
+        let parts = (0..cores).map(|_| {
+            let (part, work) = (items.by_ref().take(share).collect::<Vec<_>>(), &work);
+            scope.spawn(move || part.into_iter().map(work).collect::<Vec<R>>())
+        });
+        let threads: Vec<_> = parts.collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// The documents by name, and what was lowered of them so far.
@@ -181,6 +214,7 @@ struct World<'a> {
     twice: BTreeMap<(Kind, &'a str), Vec<Diagnostic>>,
     territories: Units<model::residency::Territory>,
     clusters: Units<cluster::Placed<'a>>,
+    languages: gate::Languages,
     calendars: Units<calendar::Placed<'a>>,
     templates: Units<gate::Template<'a>>,
     residency: Units<Vec<residency::Placed<'a>>>,
@@ -209,6 +243,7 @@ impl<'a> World<'a> {
             twice,
             territories: Units::new(),
             clusters: Units::new(),
+            languages: gate::Languages::default(),
             calendars: Units::new(),
             templates: Units::new(),
             residency: Units::new(),

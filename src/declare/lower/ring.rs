@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{At, Diagnostic, Kind, Rule, World, gate::language_of, nearest, repeats};
+use super::{At, Diagnostic, Kind, Rule, World, nearest, repeats};
 use crate::{
     declare::schema,
     ids::{ClusterName, RingName},
@@ -155,7 +155,7 @@ fn foreign(
     let asked: BTreeSet<&str> = queries.map(|gate| gate.provider.as_str()).collect();
     for (cluster, provider) in clusters.iter().flat_map(|c| asked.iter().map(move |a| (c, *a))) {
         let source = cluster.metrics.iter().find(|source| source.name == provider);
-        let meant = language_of(world, provider);
+        let meant = world.languages.spoken_by(provider);
         let Some(spoken) = source.map(|s| s.kind.language()).filter(|l| *l != meant) else {
             continue;
         };

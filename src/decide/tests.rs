@@ -2,6 +2,7 @@
 
 mod caps;
 mod counting;
+mod earliest;
 mod simulated;
 mod waivers;
 

@@ -1,5 +1,7 @@
 //! Why a release is not moving on a ring: every "not yet", typed. Wording belongs to `show`.
 
+pub mod earliest;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -553,17 +555,20 @@ impl Look<'_> {
     fn calendars_of(&self, what: AppliesTo) -> impl Iterator<Item = (InFlight, WaitingOn)> {
         let calendars = self.ring.policy.calendars.iter();
         calendars.filter(move |c| c.applies_to.contains(&what)).filter_map(move |calendar| {
+            // A start is not made when what is left of the window is shorter than the deadline.
+            let deadline = match what {
+                AppliesTo::Start => self.ring.policy.deadline,
+                AppliesTo::Advance | AppliesTo::Rollback => Span::ZERO,
+            };
             let (why, opens) = match calendar.at(self.now.wall) {
-                Opening::Closed { why, opens } => (why, opens),
-                // A start is not made when what is left of the window is shorter than the deadline.
+                Opening::Closed { why, opens } => {
+                    (why, opens.and_then(|opens| calendar.opens_for(opens, deadline)))
+                }
                 Opening::Open { until: Some(until) }
-                    if what == AppliesTo::Start
-                        && until.duration_since(self.now.wall)
-                            < self.ring.policy.deadline.to_signed() =>
+                    if until.duration_since(self.now.wall) < deadline.to_signed() =>
                 {
-                    let deadline = self.ring.policy.deadline;
                     let why = format!("it closes before a deploy of up to {deadline} is over");
-                    (why, calendar.opens_after(until))
+                    (why, calendar.opens_for(until, deadline))
                 }
                 Opening::Open { .. } => return None,
             };

@@ -128,6 +128,24 @@ impl Calendar {
         None
     }
 
+    /// The first instant from `instant` on at which it is open and stays so for `wanted`; nothing where it
+    /// never does.
+    pub fn opens_for(&self, instant: Timestamp, wanted: Span) -> Option<Timestamp> {
+        let mut at = self.opens_after(instant)?;
+        for _ in 0..PATIENCE {
+            match self.at(at) {
+                Opening::Open { until: Some(until) }
+                    if until.duration_since(at) < wanted.to_signed() =>
+                {
+                    at = self.opens_after(until)?;
+                }
+                Opening::Open { .. } => return Some(at),
+                Opening::Closed { opens, .. } => at = opens?,
+            }
+        }
+        None
+    }
+
     fn denied(&self, at: Timestamp) -> Option<&Deny> {
         self.deny.iter().filter(|deny| deny.from <= at && at < deny.to).max_by_key(|deny| deny.to)
     }

@@ -9,7 +9,7 @@ use crate::{
         event::Scope,
         fact::{Debt, Waiver},
         phase,
-        waiting::{Full, WaitingOn},
+        waiting::{Full, WaitingOn, earliest::Need},
         waiver::{APPROVERS, ROLE, agreed},
         world::{Cap, DebtRun, Release, RollbackLimit, Said, Step, World},
     },
@@ -225,6 +225,43 @@ pub fn waived(plan: &PlanName, waiver: &Waiver) -> String {
         |version| ReleaseId::new(plan.clone(), version.clone()).to_string(),
     );
     waiver.ring.as_ref().map_or_else(|| what.clone(), |ring| format!("{what} on {ring}"))
+}
+
+/// What somebody has to bring about before a release can go on.
+pub fn need(need: &Need, world: &World, release: &Release, now: Now) -> String {
+    match need {
+        Need::Attempt(ring) => format!("a new attempt on {ring}"),
+        Need::Hold(ring, waiting) => {
+            let what = of(waiting, world, release, ring, now).message;
+            match waiting {
+                // They say themselves what they cover.
+                WaitingOn::Pause(..) | WaitingOn::Freeze { .. } | WaitingOn::Policy(..) => {
+                    format!("an end of: {what}")
+                }
+                WaitingOn::Approval { by, needed } => {
+                    let missing = (needed.count as usize).saturating_sub(by.len());
+                    let s = if missing == 1 { "" } else { "s" };
+                    format!("{missing} more approval{s} on {ring}{}", from(needed))
+                }
+                WaitingOn::Advance(_)
+                | WaitingOn::Decision(_)
+                | WaitingOn::Residency { .. }
+                | WaitingOn::Prerequisite(_)
+                | WaitingOn::Before(_)
+                | WaitingOn::Queue(_)
+                | WaitingOn::Calendar { .. }
+                | WaitingOn::Cap { .. }
+                | WaitingOn::Pair { .. }
+                | WaitingOn::Skew { .. }
+                | WaitingOn::Data { .. }
+                | WaitingOn::Samples { .. }
+                | WaitingOn::Target(..)
+                | WaitingOn::Watch { .. }
+                | WaitingOn::Turn(_)
+                | WaitingOn::Rollbacks(..) => format!("an end on {ring} of: {what}"),
+            }
+        }
+    }
 }
 
 /// What a release owes on a ring, and what would settle it.

@@ -275,8 +275,7 @@ pub async fn show(visit: Visit, At(path): At<ReleasePath>) -> Result<Response, P
     })?;
     let found = found.ok_or_else(|| unknown_release(&id))?;
     // It grows older by itself, which is no change.
-    let timeless = ReleaseView { age_seconds: 0, ..found.clone() };
-    Ok(visit.answer(Some(found.revision), &found, &timeless))
+    Ok(visit.answer(Some(found.revision), &found, &found.timeless()))
 }
 
 /// Why a release is not further: every reason, and what would end each.
@@ -297,7 +296,7 @@ pub async fn explain(
         }
         Ok(view::explain(world, release, ring.as_ref(), now))
     })??;
-    Ok(visit.list(&found))
+    Ok(visit.answer(None, &found, &found.timeless()))
 }
 
 /// Pauses a release everywhere.

@@ -6,6 +6,7 @@ use super::{
     context::Context,
     failure::Failure,
     follow::{Which, path},
+    get::instant,
     style::{Style, Tone},
 };
 use crate::{
@@ -46,6 +47,9 @@ pub async fn run(context: &Context, args: &Explain) -> Result<Exit, Failure> {
 fn text(view: &ExplainView, style: Style) -> String {
     let (phase, tone) = style.release(view.phase);
     let mut text = format!("{}   {}\n", view.release, style.paint(tone, &phase));
+    if let Some(earliest) = &view.earliest {
+        text.push_str(&format!("through at the earliest: {}\n", earliest.in_words(instant)));
+    }
     if view.rings.is_empty() {
         text.push_str("\nNothing holds it: it has passed where you look.\n");
     }
@@ -59,14 +63,18 @@ fn text(view: &ExplainView, style: Style) -> String {
         for hold in &ring.holds {
             let kind = style.paint(Tone::Held, &format!("{:<13}", hold.kind.name()));
             text.push_str(&format!("  {kind}{}\n", hold.message));
-            let when = hold
-                .ends
-                .map_or_else(String::new, |at| format!(" (at {})", super::get::instant(at)));
+            let when = hold.ends.map_or_else(String::new, |at| format!(" (at {})", instant(at)));
             text.push_str(&format!("  {:<13}ended by: {}{when}\n", "", hold.ended_by));
         }
         for wait in &ring.waits {
             text.push_str(&format!("  {:<13}{}\n", "waits", wait.message));
             text.push_str(&format!("  {:<13}ended by: {}\n", "", wait.ended_by));
+        }
+        if let Some(earliest) = &ring.earliest {
+            let starts = earliest.starts.map(|at| format!("starts {}, ", instant(at)));
+            let passes = earliest.in_words(instant);
+            let starts = starts.unwrap_or_default();
+            text.push_str(&format!("  {:<13}{starts}passes {passes}\n", "earliest"));
         }
         for debt in &ring.owes {
             text.push_str(&format!("  {:<13}{}\n", "owes", debt.message));
@@ -85,7 +93,7 @@ mod tests {
             waiting::HoldKind,
         },
         show::{
-            view::{HoldView, RingReasons, WaitView},
+            view::{EarliestView, HoldView, RingReasons, WaitView},
             words::Ender,
         },
     };
@@ -100,6 +108,7 @@ mod tests {
             release: "checkout@2.14.0".parse().unwrap(),
             phase: ReleasePhase::InProgress,
             settled: false,
+            earliest: None,
             rings: vec![
                 RingReasons {
                     name: "eu-west".into(),
@@ -107,6 +116,11 @@ mod tests {
                     doing: String::new(),
                     holds: vec![hold(HoldKind::Approval, "approval 1 of 2", Ender::Person), window],
                     waits: Vec::new(),
+                    earliest: Some(EarliestView {
+                        starts: Some("2026-11-09T09:00:00Z".parse().unwrap()),
+                        passes: Some("2026-11-10T09:00:00Z".parse().unwrap()),
+                        not_before: vec!["1 more approval on eu-west".into()],
+                    }),
                     owes: Vec::new(),
                 },
                 RingReasons {
@@ -119,6 +133,7 @@ mod tests {
                         ended_by: "it passes".into(),
                         ender: Ender::Progress,
                     }],
+                    earliest: None,
                     owes: Vec::new(),
                 },
             ],
@@ -131,6 +146,7 @@ eu-west   ॥ Held
                ended by: end it
   calendar     window opens Mon 09:00
                ended by: end it (at 2026-11-09 09:00Z)
+  earliest     starts 2026-11-09 09:00Z, passes 2026-11-10 09:00Z, not before 1 more approval on eu-west
 
 eu-central   • Waiting
   waits        after eu-west

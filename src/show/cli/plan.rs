@@ -1,6 +1,6 @@
 //! `plan`: what a release of a plan would go through, from the declarations alone.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -18,21 +18,12 @@ use super::{
 };
 use crate::{
     clock::Clock as _,
+    decide::waiting::earliest::{Course, of_plan},
     declare::{Compiled, nearest, report},
     ids::{PlanName, RingName},
-    model::{
-        calendar::{AppliesTo, Calendar},
-        graph::Join,
-        plan::Plan,
-        policy::Approvals,
-        ring::Ring,
-        time::Span,
-    },
+    model::{plan::Plan, policy::Approvals, ring::Ring, time::Span},
     show::exit::Exit,
 };
-
-/// Calendars that keep each other closed for longer than so many turns never open together.
-const TURNS: usize = 100;
 
 /// Show what a release of a plan would go through
 ///
@@ -77,10 +68,10 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
         None => return Err(unknown(name, plans.keys())),
     };
     let from = args.at.unwrap_or_else(|| context.clock.now().wall);
-    let course = Course::of(plan, from);
+    let courses = Courses::of(plan, from);
     let names = || plan.graph.order().iter().map(ToString::to_string).collect();
     context
-        .answer(&Answer::of(&document(plan, &course))?, names, || text(plan, &course, context))?;
+        .answer(&Answer::of(&document(plan, &courses))?, names, || text(plan, &courses, context))?;
     Ok(Exit::Done)
 }
 
@@ -96,72 +87,26 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a PlanName> + Clone) ->
 
 /// When a release could be where, if nothing holds it but calendars.
 #[derive(Debug)]
-struct Course {
+struct Courses {
     from: Timestamp,
     /// If every deploy were done at once.
-    early: BTreeMap<RingName, Stay>,
+    early: Course,
     /// If every deploy took its whole deadline.
-    late: BTreeMap<RingName, Stay>,
+    late: Course,
 }
 
-/// When a release starts on a ring and passes it; nothing where it never does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stay {
-    start: Option<Timestamp>,
-    pass: Option<Timestamp>,
-}
-
-impl Course {
+impl Courses {
     fn of(plan: &Plan, from: Timestamp) -> Self {
         let whole = |ring: &Ring| {
             let at_once = ring.policy.concurrency.of(ring.clusters.len());
             ring.policy.deadline * ring.clusters.len().div_ceil(at_once) as u64
         };
-        Self { from, early: stays(plan, from, |_| Span::ZERO), late: stays(plan, from, whole) }
-    }
-
-    /// When it has passed everywhere.
-    fn end(stays: &BTreeMap<RingName, Stay>) -> Option<Timestamp> {
-        stays.values().map(|stay| stay.pass).reduce(|a, b| Some(a?.max(b?))).flatten()
+        let (early, late) = (of_plan(plan, from, |_| Span::ZERO), of_plan(plan, from, whole));
+        Self { from, early, late }
     }
 }
 
-fn stays(plan: &Plan, from: Timestamp, deploy: impl Fn(&Ring) -> Span) -> BTreeMap<RingName, Stay> {
-    let mut stays: BTreeMap<RingName, Stay> = BTreeMap::new();
-    for name in plan.graph.order() {
-        let Some(ring) = plan.ring(name) else { continue };
-        let after = plan.graph.after(name);
-        let passes = after.rings.iter().map(|ring| stays.get(ring).and_then(|stay| stay.pass));
-        let free = match after.join {
-            _ if after.rings.is_empty() => Some(from),
-            Join::All => passes.reduce(|a, b| Some(a?.max(b?))).flatten(),
-            Join::Any => passes.flatten().min(),
-        };
-        let start = free.and_then(|free| opening(&ring.policy.calendars, free));
-        let lasts = deploy(ring) + ring.policy.soak.duration;
-        let pass = start.and_then(|start| start.checked_add(lasts.to_signed()).ok());
-        stays.insert(name.clone(), Stay { start, pass });
-    }
-    stays
-}
-
-/// The first instant from `at` on at which all the calendars let a ring start.
-fn opening(calendars: &[Calendar], at: Timestamp) -> Option<Timestamp> {
-    let mut at = at;
-    for _ in 0..TURNS {
-        let starts = calendars.iter().filter(|c| c.applies_to.contains(&AppliesTo::Start));
-        let open = starts
-            .map(|calendar| calendar.opens_after(at))
-            .try_fold(at, |latest, opens| Some(latest.max(opens?)))?;
-        if open == at {
-            return Some(at);
-        }
-        at = open;
-    }
-    None
-}
-
-fn text(plan: &Plan, course: &Course, context: &Context) -> String {
+fn text(plan: &Plan, courses: &Courses, context: &Context) -> String {
     let rings: Vec<(&RingName, &[RingName])> = plan
         .graph
         .order()
@@ -187,7 +132,7 @@ fn text(plan: &Plan, course: &Course, context: &Context) -> String {
         places.dedup();
         let cells = [
             format!("{prefix}{name}"),
-            course.early.get(name).map_or_else(String::new, |stay| since(course.from, stay.start)),
+            courses.early.on(name).map_or_else(String::new, |stay| since(courses.from, stay.start)),
             ring.policy.soak.duration.to_string(),
             dash(joined(&gates)),
             ring.policy.approvals.as_ref().map_or("-".into(), approvals),
@@ -205,16 +150,16 @@ fn text(plan: &Plan, course: &Course, context: &Context) -> String {
         text.push_str(&format!("\nresidency  {}\n", rules.join(" ")));
     }
     let through = |end: Option<Timestamp>| match end {
-        Some(end) => format!("{}, at {}", since(course.from, Some(end)), instant(end)),
+        Some(end) => format!("{}, at {}", since(courses.from, Some(end)), instant(end)),
         None => "never: a calendar does not open".into(),
     };
     text.push_str(&format!(
         "\nthrough    {} at the earliest\n",
-        through(Course::end(&course.early))
+        through(courses.early.whole().pass)
     ));
     text.push_str(&format!(
         "           {} if every deploy takes its whole deadline\n",
-        through(Course::end(&course.late))
+        through(courses.late.whole().pass)
     ));
     text
 }
@@ -242,12 +187,12 @@ fn dash(text: String) -> String {
     if text.is_empty() { "-".into() } else { text }
 }
 
-fn document(plan: &Plan, course: &Course) -> serde_json::Value {
+fn document(plan: &Plan, courses: &Courses) -> serde_json::Value {
     let rings = plan.graph.order().iter().filter_map(|name| {
         let ring = plan.ring(name)?;
         let after = plan.graph.after(name);
-        let stay = |stays: &BTreeMap<RingName, Stay>| {
-            let stay = stays.get(name);
+        let stay = |course: &Course| {
+            let stay = course.on(name);
             json!({"start": stay.and_then(|s| s.start), "pass": stay.and_then(|s| s.pass)})
         };
         Some(json!({
@@ -265,61 +210,16 @@ fn document(plan: &Plan, course: &Course) -> serde_json::Value {
             })),
             "calendars": ring.policy.calendars.iter().map(|c| &c.name).collect::<Vec<_>>(),
             "clusters": ring.clusters.iter().map(|cluster| &cluster.name).collect::<Vec<_>>(),
-            "earliest": stay(&course.early),
-            "byDeadlines": stay(&course.late),
+            "earliest": stay(&courses.early),
+            "byDeadlines": stay(&courses.late),
         }))
     });
     json!({
         "plan": plan.name,
         "policy": plan.hash,
         "commit": plan.commit,
-        "from": course.from,
+        "from": courses.from,
         "residency": plan.residency.iter().map(|rule| &rule.id).collect::<Vec<_>>(),
         "rings": rings.collect::<Vec<_>>(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::calendar::{Deny, InFlight, Window};
-
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    /// Open on working days from 9 to 17, and closed in between the two instants.
-    fn calendar(from: &str, to: &str, applies_to: AppliesTo) -> Calendar {
-        Calendar {
-            name: "working-hours".into(),
-            time_zone: "UTC".into(),
-            allow: vec![Window { cron: "0 0 9 * * Mon-Fri".into(), duration: Span::minutes(480) }],
-            deny: vec![Deny { from: at(from), to: at(to), reason: "peak".into() }],
-            applies_to: vec![applies_to],
-            in_flight: InFlight::FinishCluster,
-        }
-    }
-
-    #[test]
-    fn a_start_waits_for_all_calendars_at_once() {
-        let monday = calendar("2026-11-02T09:00:00Z", "2026-11-02T12:00:00Z", AppliesTo::Start);
-        let later = calendar("2026-11-02T11:00:00Z", "2026-11-02T15:00:00Z", AppliesTo::Start);
-        let rollback =
-            calendar("2026-11-02T00:00:00Z", "2026-12-02T00:00:00Z", AppliesTo::Rollback);
-        let friday_night = at("2026-10-30T20:00:00Z");
-        let both = [monday.clone(), later, rollback];
-        assert_eq!(opening(&both, friday_night), Some(at("2026-11-02T15:00:00Z")));
-        assert_eq!(opening(&[monday], friday_night), Some(at("2026-11-02T12:00:00Z")));
-        assert_eq!(opening(&[], friday_night), Some(friday_night));
-    }
-
-    #[test]
-    fn what_never_opens_is_never_reached() {
-        let mut calendar =
-            calendar("2026-11-02T09:00:00Z", "2026-11-02T12:00:00Z", AppliesTo::Start);
-        // There is no 30th of February.
-        calendar.allow[0].cron = "0 0 9 30 2 *".into();
-        assert_eq!(opening(&[calendar], at("2026-11-02T10:00:00Z")), None);
-        assert_eq!(since(at("2026-11-02T10:00:00Z"), None), "never");
-    }
 }

@@ -35,6 +35,7 @@ pub fn release(rings: &[RingView]) -> ReleaseView {
         age_seconds: 720,
         aborted: None,
         revision: 1,
+        earliest: None,
         rings: rings.to_vec(),
     }
 }
@@ -56,6 +57,7 @@ pub fn ring(name: &str, after: &[&str], phase: RingPhase) -> RingView {
         holds: Vec::new(),
         debts: Vec::new(),
         waits: Vec::new(),
+        earliest: None,
         info: String::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! A release as a tree of its rings, in text.
 
 use super::{
+    get::instant,
     layout::layout,
     style::{Style, Tone},
     table::{Cell, Table},
@@ -17,7 +18,7 @@ const COLUMNS: [(&str, usize); 6] =
     [("RING", 14), ("STATUS", 11), ("SOAK", 12), ("GATES", 6), ("WHERE", 6), ("INFO", 0)];
 
 /// The same with what there is room for on a wide screen.
-const WIDE: [(&str, usize); 8] = [
+const WIDE: [(&str, usize); 9] = [
     ("RING", 14),
     ("STATUS", 11),
     ("SOAK", 12),
@@ -25,12 +26,30 @@ const WIDE: [(&str, usize); 8] = [
     ("WHERE", 6),
     ("CLUSTERS", 8),
     ("ATTEMPT", 7),
+    ("PASSES", 17),
     ("INFO", 0),
 ];
 
-/// The header and the tree, a line each.
+/// The header, the tree and what is expected, a line each.
 pub fn lines(view: &ReleaseView, wide: bool, style: Style) -> Vec<String> {
-    [vec![header(view, style), String::new()], table(view, wide, style).lines(style)].concat()
+    let head = vec![header(view, style), String::new()];
+    [head, table(view, wide, style).lines(style), expected(view)].concat()
+}
+
+/// When each ring could pass at the earliest, and the whole.
+fn expected(view: &ReleaseView) -> Vec<String> {
+    let Some(whole) = &view.earliest else { return Vec::new() };
+    let passing = view.rings.iter().filter_map(|ring| {
+        let at = ring.earliest.as_ref()?.passes?;
+        Some(format!("{} {}", ring.name, instant(at)))
+    });
+    let passing: Vec<_> = passing.collect();
+    let mut lines = vec![String::new()];
+    if !passing.is_empty() {
+        lines.push(format!("earliest   {}", passing.join(", ")));
+    }
+    lines.push(format!("through    {}", whole.in_words(instant)));
+    lines
 }
 
 /// `checkout@2.14.0   sha256:9f2c4e…   policy 4e1b7a0   by dana   12 min`
@@ -80,6 +99,12 @@ pub fn table(view: &ReleaseView, wide: bool, style: Style) -> Table {
             let clusters: Vec<_> = ring.clusters.iter().map(|cluster| &cluster.name).collect();
             cells.push(joined(&clusters).into());
             cells.push(ring.attempt.to_string().into());
+            let passes = ring.earliest.as_ref().map(|earliest| earliest.passes);
+            cells.push(match passes {
+                Some(Some(at)) => instant(at).into(),
+                Some(None) => "unknown".into(),
+                None => "-".into(),
+            });
         }
         cells.push(info(ring).into());
         table.row(cells);

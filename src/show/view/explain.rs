@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::{
     debt::{DebtKind, DebtView},
+    earliest::{EarliestView, Expected},
     ring::{ClusterView, HoldView, RingView, ring, soak_left},
 };
 use crate::{
@@ -28,8 +29,21 @@ pub struct ExplainView {
     pub phase: ReleasePhase,
     /// Whether nothing more will happen to it by itself.
     pub settled: bool,
+    /// When it could have passed everywhere; missing where it is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest: Option<EarliestView>,
     /// Every ring that it has not passed, or that is watched still, each behind those that it comes after.
     pub rings: Vec<RingReasons>,
+}
+
+impl ExplainView {
+    /// The same without what changes though nothing happens.
+    pub fn timeless(&self) -> Self {
+        let mut view = self.clone();
+        view.earliest = None;
+        view.rings.iter_mut().for_each(|ring| ring.earliest = None);
+        view
+    }
 }
 
 /// Why a release has not passed a ring, or may lose its pass.
@@ -46,6 +60,9 @@ pub struct RingReasons {
     pub holds: Vec<HoldView>,
     /// What it waits for without being held.
     pub waits: Vec<WaitView>,
+    /// When it could start and pass; missing where it has passed, or is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest: Option<EarliestView>,
     /// What a hotfix did without here, and was not made up for yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owes: Vec<WaitView>,
@@ -67,16 +84,24 @@ pub struct WaitView {
 pub fn explain(world: &World, release: &Release, only: Option<&RingName>, now: Now) -> ExplainView {
     let rings = release.plan.graph.order().iter();
     let rings = rings.filter(|name| only.is_none_or(|only| only == *name));
+    let expected = Expected::of(world, release, now);
     ExplainView {
         release: release.id.clone(),
         phase: phase::of_release(world, release),
         settled: phase::is_settled(release),
-        rings: rings.filter_map(|name| reasons(world, release, name, now)).collect(),
+        earliest: expected.whole(),
+        rings: rings.filter_map(|name| reasons(world, release, name, &expected, now)).collect(),
     }
 }
 
-fn reasons(world: &World, release: &Release, name: &RingName, now: Now) -> Option<RingReasons> {
-    let view = ring(world, release, name, now)?;
+fn reasons(
+    world: &World,
+    release: &Release,
+    name: &RingName,
+    expected: &Expected<'_>,
+    now: Now,
+) -> Option<RingReasons> {
+    let view = ring(world, release, name, expected, now)?;
     let waits = match view.phase {
         RingPhase::Passed if view.debts.is_empty() && !is_watched(release, name) => return None,
         RingPhase::Passed => Vec::new(),
@@ -101,7 +126,8 @@ fn reasons(world: &World, release: &Release, name: &RingName, now: Now) -> Optio
         },
     };
     let owes = view.debts.into_iter().map(owed).collect();
-    Some(RingReasons { name: view.name, phase: view.phase, doing, holds: view.holds, waits, owes })
+    let RingView { name, phase, holds, earliest, .. } = view;
+    Some(RingReasons { name, phase, doing, holds, waits, earliest, owes })
 }
 
 fn is_watched(release: &Release, ring: &RingName) -> bool {

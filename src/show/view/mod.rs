@@ -7,6 +7,7 @@
 mod audit;
 mod cluster;
 mod debt;
+mod earliest;
 mod explain;
 mod line;
 mod measurement;
@@ -23,6 +24,7 @@ pub use audit::{
 };
 pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, clusters};
 pub use debt::{DebtKind, DebtView, debts};
+pub use earliest::EarliestView;
 pub use explain::{ExplainView, RingReasons, WaitView, explain};
 pub use line::{
     ApprovalView, FreezeView, GivenApproval, PauseView, SaidView, ScopeView, SourceView, approvals,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    earliest::Expected,
     line::{PauseView, pauses},
     release::{ReleaseSummary, summary},
     ring::{RingView, each_once, ring},
@@ -259,7 +260,9 @@ pub fn plan_ring(
         plan: name.clone(),
         ring: ring_spec(declared, declared.ring(wanted)?),
         release: release.map(|release| release.id.clone()),
-        state: release.and_then(|release| ring(world, release, wanted, now)),
+        state: release.and_then(|release| {
+            ring(world, release, wanted, &Expected::of(world, release, now), now)
+        }),
         revision: state.revision,
     })
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    earliest::{EarliestView, Expected},
     line::SaidView,
     ring::{RingView, ring},
 };
@@ -66,8 +67,21 @@ pub struct ReleaseView {
     pub aborted: Option<SaidView>,
     /// The plan's revision; it grows with every change, and the ETag begins with it.
     pub revision: u64,
+    /// When it could have passed everywhere; missing where it is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest: Option<EarliestView>,
     /// Its rings, each behind those that it comes after.
     pub rings: Vec<RingView>,
+}
+
+impl ReleaseView {
+    /// The same without what changes though nothing happens.
+    pub fn timeless(&self) -> Self {
+        let mut view = self.clone();
+        (view.age_seconds, view.earliest) = (0, None);
+        view.rings.iter_mut().for_each(|ring| ring.earliest = None);
+        view
+    }
 }
 
 /// A release in a list.
@@ -111,6 +125,7 @@ pub struct RingSummary {
 pub fn release(world: &World, release: &Release, now: Now) -> ReleaseView {
     let plan = &release.plan;
     let rings = plan.graph.order().iter();
+    let expected = Expected::of(world, release, now);
     let age = now.wall.duration_since(release.submitted.wall).as_secs();
     ReleaseView {
         release: release.id.clone(),
@@ -133,7 +148,8 @@ pub fn release(world: &World, release: &Release, now: Now) -> ReleaseView {
         age_seconds: u64::try_from(age).unwrap_or(0),
         aborted: release.aborted.as_ref().map(SaidView::of),
         revision: world.plans.get(&release.id.plan).map_or(0, |plan| plan.revision),
-        rings: rings.filter_map(|name| ring(world, release, name, now)).collect(),
+        earliest: expected.whole(),
+        rings: rings.filter_map(|name| ring(world, release, name, &expected, now)).collect(),
     }
 }
 

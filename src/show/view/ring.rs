@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::{
     cluster::Running,
     debt::{self, DebtView},
+    earliest::{EarliestView, Expected},
 };
 use crate::{
     decide::{
@@ -65,6 +66,9 @@ pub struct RingView {
     pub debts: Vec<DebtView>,
     /// What it waits for without being held, in words.
     pub waits: Vec<String>,
+    /// When it could start and pass; missing where it has passed, or is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest: Option<EarliestView>,
     /// The one sentence to read; empty where there is nothing to say.
     pub info: String,
 }
@@ -180,7 +184,13 @@ impl HoldView {
 }
 
 /// What is shown of `release` on the ring of that name; nothing where its plan has none.
-pub fn ring(world: &World, release: &Release, name: &RingName, now: Now) -> Option<RingView> {
+pub fn ring(
+    world: &World,
+    release: &Release,
+    name: &RingName,
+    expected: &Expected<'_>,
+    now: Now,
+) -> Option<RingView> {
     let (declared, run) = (release.plan.ring(name)?, release.ring(name)?);
     let plan = world.plans.get(&release.id.plan)?;
     let phase = phase::of_ring(world, release, name, now);
@@ -224,6 +234,7 @@ pub fn ring(world: &World, release: &Release, name: &RingName, now: Now) -> Opti
         jurisdictions: each_once(jurisdictions),
         clusters: clusters(plan, declared, run),
         info,
+        earliest: expected.on(name),
         debts,
         measurements,
         holds,

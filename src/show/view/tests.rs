@@ -6,13 +6,13 @@ use crate::{
         event::{Scope, Status},
         fact::{Fact, Verdict},
         phase::{ReleasePhase, RingPhase},
-        waiting::HoldKind,
-        world::World,
+        waiting::{HoldKind, WaitingOn},
+        world::{RollbackLimit, Said, World},
     },
     ids::{ReleaseId, RingName},
     model::{
         residency::{Demand, Disclose, Enforcement, Rule, Territory},
-        time::{Now, Span},
+        time::{Mono, Now, Span},
     },
     show::{
         fixture::{CANARY, Stage, actor, artifact, judged, plan as declared},
@@ -116,6 +116,125 @@ fn the_documented_tree() {
     let given = look(&stage, |world, now| approvals(world, now, |_| true));
     assert_eq!(given.len(), 1);
     assert_eq!(given[0].counting, ["kim".into()]);
+}
+
+/// 2026-10-30 is a Friday: us-east soaks from 08:00Z, eu-west may start from 09:00 of Dublin.
+#[test]
+fn what_can_be_expected_is_told_ring_by_ring() {
+    let (stage, id) = documented();
+    let view = tree(&stage, &id);
+    let on = |ring: &str| on(&view, ring).earliest.clone();
+    let say = |at: jiff::Timestamp| at.strftime("%a %H:%M").to_string();
+    let told = |ring: &str| on(ring).map(|earliest| earliest.in_words(say));
+    assert_eq!(on("beta"), None, "it has passed");
+    assert_eq!(told("us-east").as_deref(), Some("Fri 12:00"));
+    let starts = on("eu-west").and_then(|earliest| earliest.starts).map(say);
+    assert_eq!(starts.as_deref(), Some("Fri 09:00"), "winter: local time is UTC");
+    let needs = "not before 2 more approvals on eu-west (approver, EU)";
+    assert_eq!(told("eu-west"), Some(format!("Fri 13:00, {needs}")));
+    assert_eq!(told("eu-central"), Some(format!("Fri 17:00, {needs}")));
+    let whole = view.earliest.as_ref().map(|earliest| earliest.in_words(say));
+    assert_eq!(whole, told("eu-central"));
+    let why = look(&stage, |world, now| explain(world, world.release(&id).unwrap(), None, now));
+    assert_eq!(why.earliest, view.earliest);
+    for ring in &why.rings {
+        assert_eq!(ring.earliest, on(ring.name.as_str()), "{}", ring.name);
+    }
+    // What moves though nothing happens makes no new ETag.
+    stage.clock.advance(Span::minutes(5));
+    let later = tree(&stage, &id);
+    assert_ne!(later.rings[2].earliest, on("us-east"), "it has not begun to be credited");
+    assert_eq!(later.timeless(), view.timeless());
+}
+
+/// One of each kind; a new variant must be put here, or this does not compile.
+fn every_reason() -> Vec<WaitingOn> {
+    let said = || Said {
+        by: actor("ola"),
+        at: Now { wall: "2026-10-30T08:00:00Z".parse().unwrap(), mono: Mono(0) },
+        reason: Some("because".into()),
+    };
+    let until = "2026-10-31T08:00:00Z".parse().ok();
+    let (ring, gate, cluster) = ("us-east", "latency-p99", "us-east-1");
+    let needed = declared().rings[3].policy.approvals.clone().unwrap();
+    let per_hour = RollbackLimit::PerHour { limit: 1, free: Some(Mono(60_000)) };
+    let (verdict, detail) = (Verdict::Absent, "no series".into());
+    let all = vec![
+        WaitingOn::Before(vec![ring.into()]),
+        WaitingOn::Queue("2.13.0".into()),
+        WaitingOn::Pause(Scope::Everything, said()),
+        WaitingOn::Calendar { calendar: "dublin-hours".into(), why: "night".into(), opens: until },
+        WaitingOn::Freeze { id: "f-1".into(), until, said: said() },
+        WaitingOn::Approval { by: Vec::new(), needed },
+        WaitingOn::Advance("2.13.0".into()),
+        WaitingOn::Cap { jurisdiction: "EU".into(), limit: 1 },
+        WaitingOn::Pair { cluster: cluster.into(), partner: "b".into(), plan: "search".into() },
+        WaitingOn::Residency {
+            rule: "GDPR-1".into(),
+            policy: None,
+            enforcement: Enforcement::Waivable,
+            at: None,
+            fact: "serves it from there".into(),
+        },
+        WaitingOn::Skew { ring: ring.into(), limit: 1 },
+        WaitingOn::Prerequisite("2.13.0".into()),
+        WaitingOn::Policy(1, "rings/a.yaml:1: wrong".into()),
+        WaitingOn::Data { cluster: cluster.into(), gate: gate.into(), verdict, detail },
+        WaitingOn::Samples { gate: gate.into(), have: 1.0, need: 2.0 },
+        WaitingOn::Target(cluster.into(), "connection refused".into()),
+        WaitingOn::Watch {
+            ring: ring.into(),
+            cluster: cluster.into(),
+            gate: gate.into(),
+            verdict: None,
+        },
+        WaitingOn::Turn(ring.into()),
+        WaitingOn::Decision(ring.into()),
+        WaitingOn::Rollbacks(per_hour, 1),
+        WaitingOn::Rollbacks(RollbackLimit::AtOnce(1), 0),
+    ];
+    let kinds: std::collections::BTreeSet<u8> = all.iter().map(kind).collect();
+    assert_eq!(kinds.len(), 20, "one of each");
+    all
+}
+
+fn kind(reason: &WaitingOn) -> u8 {
+    match reason {
+        WaitingOn::Before(_) => 0,
+        WaitingOn::Queue(_) => 1,
+        WaitingOn::Pause(..) => 2,
+        WaitingOn::Calendar { .. } => 3,
+        WaitingOn::Freeze { .. } => 4,
+        WaitingOn::Approval { .. } => 5,
+        WaitingOn::Advance(_) => 6,
+        WaitingOn::Cap { .. } => 7,
+        WaitingOn::Pair { .. } => 8,
+        WaitingOn::Residency { .. } => 9,
+        WaitingOn::Skew { .. } => 10,
+        WaitingOn::Prerequisite(_) => 11,
+        WaitingOn::Policy(..) => 12,
+        WaitingOn::Data { .. } => 13,
+        WaitingOn::Samples { .. } => 14,
+        WaitingOn::Target(..) => 15,
+        WaitingOn::Watch { .. } => 16,
+        WaitingOn::Turn(_) => 17,
+        WaitingOn::Decision(_) => 18,
+        WaitingOn::Rollbacks(..) => 19,
+    }
+}
+
+#[test]
+fn every_reason_says_what_it_is_and_what_would_end_it_and_the_clock_says_when() {
+    let (stage, id) = documented();
+    for reason in every_reason() {
+        let words = look(&stage, |world, now| {
+            let release = world.release(&id).unwrap();
+            crate::show::words::of(&reason, world, release, &"eu-west".into(), now)
+        });
+        assert!(!words.message.is_empty() && !words.ended_by.is_empty(), "{reason:?}");
+        assert_ne!(words.message, words.ended_by, "{reason:?}");
+        assert_eq!(words.ender == Ender::Clock, words.ends.is_some(), "{reason:?}: {words:?}");
+    }
 }
 
 #[test]

@@ -182,3 +182,199 @@ async fn a_remote_that_never_answers_is_given_up() {
     let Polled::Unreachable(why) = source.poll().await else { panic!("answered") };
     assert!(why.contains("took longer than"), "{why}");
 }
+
+// ---- another commit beside what is here -----------------------------------------------------------
+
+const POLICY: &str = "\
+apiVersion: ringward.dev/v1alpha1
+kind: RingPolicy
+metadata: {name: quick}
+spec:
+  soak: {duration: 10m}
+  gates:
+    - {name: errors, template: errors, threshold: {max: 0.01}, failureLimit: 2}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: GateTemplate
+metadata: {name: errors}
+spec: {signal: errors, provider: prometheus, query: up}
+";
+
+const PLAN: &str = "\
+apiVersion: ringward.dev/v1alpha1
+kind: RingPlan
+metadata: {name: checkout}
+spec:
+  target: {kind: Deployment, namespace: shop, name: checkout, container: app}
+  policy: quick
+  onPolicyChange: tighten
+  rings:
+    - {name: first, clusters: {names: [eu-west-1]}}
+    - {name: second, after: [first], clusters: {names: [eu-west-2]}}
+";
+
+fn clusters() -> String {
+    let metrics =
+        "metrics: [{name: prometheus, type: prometheus, url: \"http://prometheus:9090\"}]";
+    let one = |n| {
+        CLUSTER
+            .replace("eu-west-1", &format!("eu-west-{n}"))
+            .replace("IE}", &format!("IE, {metrics}}}"))
+    };
+    (1..=3).map(one).collect::<Vec<_>>().join("---\n")
+}
+
+/// A repository that keeps its declarations in a folder, and the binary in it.
+fn declared() -> Author {
+    let author = Author::new();
+    author.write("deploy/rings/clusters.yaml", &clusters());
+    author.write("deploy/rings/checkout.yaml", PLAN);
+    author.write("deploy/policies/quick.yaml", POLICY);
+    author.commit("as it was");
+    author.git(&["tag", "v1"]);
+    author
+}
+
+fn against(author: &Author, arguments: &[&str]) -> (i32, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringward"))
+        .arg("plan")
+        .args(arguments)
+        .current_dir(author.dir.path())
+        .env("LANG", "C.UTF-8")
+        // As in a hook of another repository.
+        .env("GIT_DIR", "/nowhere")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_change_is_told_field_by_field_and_for_whom() {
+    let author = declared();
+    let (code, out, _) = against(&author, &["deploy", "checkout", "--against", "v1"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("The plan means the same.") && !out.contains("diagnostics"), "{out}");
+
+    let policy = POLICY
+        .replace("duration: 10m", "duration: 20m")
+        .replace("failureLimit: 2", "failureLimit: 3");
+    let gate = "    - {name: late, template: errors, threshold: {max: 1}}\n---";
+    author.write("deploy/policies/quick.yaml", &policy.replacen("---", gate, 1));
+    let plan =
+        PLAN.replace("    - {name: second, after: [first], clusters: {names: [eu-west-2]}}\n", "");
+    let rings = "    - {name: second, clusters: {names: [eu-west-2]}}\n    - {name: third, after: [second], \
+                 clusters: {names: [eu-west-3]}}\n";
+    author.write("deploy/rings/checkout.yaml", &format!("{plan}{rings}"));
+    author.write("deploy/rings/more.yaml", &CLUSTER.replace("region: eu-west-1, ", ""));
+
+    let (code, out, err) =
+        against(&author, &["deploy", "checkout", "--against", "v1", "-o", "json"]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(err.contains("REF002"), "what takes the plan out of service is told: {err}");
+    author.git(&["clean", "--quiet", "-f", "deploy/rings/more.yaml"]);
+
+    let (code, out, err) =
+        against(&author, &["deploy", "checkout", "--against", "v1", "-o", "json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let differences: Vec<String> = told["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| {
+            let text = |field: &str| found[field].as_str().unwrap_or("-").to_owned();
+            let taken = if found["inMotion"].as_bool().unwrap() { "taken" } else { "new" };
+            let [ring, field, was, is, way] = ["ring", "field", "was", "is", "way"].map(text);
+            format!("{ring} {field}: {was} -> {is}, {way}, {taken}")
+        })
+        .collect();
+    let of_the_policy = |ring: &str| {
+        vec![
+            format!("{ring} soak.duration: 10m -> 20m, tighter, taken"),
+            format!("{ring} gates.errors.failureLimit: 2 -> 3, looser, new"),
+            format!("{ring} gates: - -> late, tighter, taken"),
+        ]
+    };
+    let expected = [
+        vec!["second after: first -> -, other, new".to_owned()],
+        of_the_policy("first"),
+        of_the_policy("second"),
+        vec!["third ring: - -> third, other, new".to_owned()],
+    ];
+    assert_eq!(differences, expected.concat());
+    assert_eq!(told["onPolicyChange"], "tighten");
+    assert_eq!(told["was"]["ref"], "v1");
+    assert_ne!(told["was"]["policy"], told["is"]["policy"]);
+
+    let (_, out, _) = against(&author, &["deploy", "checkout", "--against", "HEAD"]);
+    let line = out.lines().find(|line| line.contains("soak.duration")).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words, ["first", "soak.duration", "10m", "20m", "tighter", "taken"]);
+    assert!(out.contains("Releases in motion take what is tighter"), "{out}");
+
+    // Without the word, nobody in motion takes anything.
+    author.write(
+        "deploy/rings/checkout.yaml",
+        &PLAN.replace("onPolicyChange: tighten", "maxSkew: 2"),
+    );
+    let (_, out, _) = against(&author, &["deploy", "checkout", "--against", "main"]);
+    assert!(!out.contains("taken") && out.contains("keep what they started under"), "{out}");
+}
+
+#[test]
+fn diagnostics_that_come_and_go_are_told_wherever_they_stand() {
+    let author = declared();
+    let slow = POLICY.replace("duration: 10m", "duration: 0s");
+    author.write("deploy/policies/quick.yaml", &format!("# A line more.\n{slow}"));
+    let (code, out, err) =
+        against(&author, &["deploy", "checkout", "--against", "v1", "-o", "json"]);
+    assert_eq!(code, 0, "{err}");
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let rules = |which: &str| -> Vec<String> {
+        let all = told["diagnostics"][which].as_array().unwrap().iter();
+        all.map(|found| found["rule"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(rules("appear").contains(&"ADV003".to_owned()), "{out}");
+    assert!(!rules("appear").contains(&"ADV001".to_owned()), "it was there, a line higher: {out}");
+    author.git(&["commit", "--quiet", "-am", "no soak"]);
+    author.write("deploy/policies/quick.yaml", POLICY);
+    let (_, out, _) = against(&author, &["deploy", "checkout", "--against", "HEAD"]);
+    let (before, gone) = out.split_once("diagnostics that vanish").unwrap();
+    assert!(gone.contains("ADV003") && !before.contains("ADV003"), "{out}");
+}
+
+#[test]
+fn what_cannot_be_compared_says_why() {
+    let author = declared();
+    for name in ["nowhere", "--upload-pack=id", "v1:deploy", ""] {
+        let (code, _, err) =
+            against(&author, &["deploy", "checkout", &format!("--against={name}")]);
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains(&format!("no commit `{name}`")), "{err}");
+    }
+    author.write("deploy/rings/search.yaml", &PLAN.replace("checkout", "search"));
+    let (code, _, err) = against(&author, &["deploy", "search", "--against", "v1"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("plan search is declared here, and not at v1"), "{err}");
+    let (_, _, err) = against(&author, &["deploy", "serch", "--against", "v1"]);
+    assert!(err.contains("did you mean `search`?"), "{err}");
+    author.git(&["rm", "--quiet", "deploy/rings/checkout.yaml"]);
+    let (code, _, err) = against(&author, &["deploy", "checkout", "--against", "v1"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("plan checkout is declared at v1, and not here"), "{err}");
+
+    author.git(&["rm", "--quiet", "-r", "--cached", "deploy"]);
+    author.git(&["commit", "--quiet", "-m", "nothing"]);
+    let (code, _, err) = against(&author, &["deploy", "search", "--against", "HEAD"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("at HEAD: no declarations under deploy/rings/"), "{err}");
+
+    let outside = tempfile::tempdir().unwrap();
+    fs::create_dir_all(outside.path().join("rings")).unwrap();
+    fs::write(outside.path().join("rings/clusters.yaml"), CLUSTER).unwrap();
+    let place = outside.path().to_str().unwrap();
+    let (code, _, err) = against(&author, &[place, "checkout", "--against", "v1"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("lies in no Git repository"), "{err}");
+}

@@ -15,6 +15,8 @@ use std::fmt::Display;
 
 use super::{
     calendar::{AppliesTo, Calendar, Deny, InFlight, Window},
+    graph::{After, Join},
+    lane::{Hotfix, Shortened},
     plan::Plan,
     policy::{Approvals, OnBreach, Policy, Rollback, RollbackScope, Soak},
     residency::{Rule, Territory},
@@ -31,6 +33,17 @@ pub enum Way {
     Looser,
     /// Neither can be said of it.
     Other,
+}
+
+impl Way {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Tighter => "tighter",
+            Way::Looser => "looser",
+            Way::Other => "other",
+        }
+    }
 }
 
 /// One thing that a later plan says otherwise.
@@ -244,15 +257,45 @@ fn whole(weigher: &mut Weigher, was: &Plan, is: &Plan) -> OfPlan {
     weigher.other("dataClasses", data_classes, &is.data_classes, |all| listed(all));
     weigher.other("onNewer", on_newer, &is.on_newer, raw);
     weigher.other("onPolicyChange", on_policy_change, &is.on_policy_change, raw);
-    weigher.other("lanes", lanes, &is.lanes, raw);
+    hotfix(weigher, lanes.hotfix.as_ref(), is.lanes.hotfix.as_ref());
     let max_skew = weigher.most("maxSkew", max_skew, &is.max_skew);
     for name in was.graph.order().iter().filter(|name| is.ring(name).is_some()) {
         weigher.ring = Some(name.clone());
         let (before, after) = (was.graph.after(name), is.graph.after(name));
-        weigher.other("after", before, after, |after| listed(&after.rings));
+        let say = |after: &After| {
+            let any = if after.join == Join::Any && after.rings.len() > 1 { "any of " } else { "" };
+            Some(format!("{any}{}", listed(&after.rings)?))
+        };
+        weigher.other("after", before, after, say);
     }
     weigher.ring = None;
     (max_skew, residency::rules(weigher, rules, &is.residency))
+}
+
+/// The hotfix lane is a looser way on purpose, and no release changes lanes.
+fn hotfix(weigher: &mut Weigher, was: Option<&Hotfix>, is: Option<&Hotfix>) {
+    let (Some(was), Some(is)) = (was, is) else {
+        if let Some(is) = is {
+            weigher.added("lanes.hotfix", Way::Other, shortened(&is.soak));
+        } else if let Some(was) = was {
+            weigher.removed("lanes.hotfix", Way::Other, shortened(&was.soak));
+        }
+        return;
+    };
+    let Hotfix { soak, may_not_skip, defer_gates, approvals, time_to_live } = was;
+    let say = |soak: &Shortened| Some(shortened(soak));
+    weigher.other("lanes.hotfix.soak", soak, &is.soak, say);
+    let skip = &is.may_not_skip;
+    weigher.other("lanes.hotfix.mayNotSkip", may_not_skip, skip, |all| listed(all));
+    let defer = &is.defer_gates;
+    weigher.other("lanes.hotfix.deferGates", defer_gates, defer, |all| listed(all));
+    weigher.other("lanes.hotfix.approvals", approvals, &is.approvals, raw);
+    weigher.other("lanes.hotfix.timeToLive", time_to_live, &is.time_to_live, said);
+}
+
+/// `25% of each soak, 10m at the least`
+fn shortened(soak: &Shortened) -> String {
+    format!("{}% of each soak, {} at the least", soak.share * 100.0, soak.floor)
 }
 
 /// Which clusters a ring has is no policy: a release keeps those that it was planned with.

@@ -4,16 +4,15 @@
 //! attribute or hook of the repository ever touches the file system. The new head must descend from
 //! the last accepted one; rewritten history is refused until somebody puts it right.
 
+mod repository;
+
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, process::Command};
-
-use super::{FOLDERS, MAX_FILES, MAX_READ, MAX_TOTAL, Polled, Snapshot, is_declaration};
+use self::repository::{Ran, Repository, Where};
+use super::{Polled, Snapshot};
 use crate::ids::Commit;
 
 /// The schemes that a repository may be reached by. `ext::` runs programs, and is not among them.
@@ -21,17 +20,8 @@ const SCHEMES: [&str; 5] = ["https", "http", "ssh", "git", "file"];
 /// Where the fetched head is kept, and the accepted one, so that neither is ever collected.
 const HEAD: &str = "refs/ringward/head";
 const ACCEPTED: &str = "refs/ringward/accepted";
-/// Variables of a surrounding git process that would lead ours elsewhere.
-const FOREIGN: [&str; 8] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_CONFIG_COUNT",
-    "GIT_NAMESPACE",
-];
+/// How long one call of git may take on a repository of this machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which branch of which repository.
 #[derive(Debug, Clone)]
@@ -176,142 +166,51 @@ impl GitSource {
         self.git(&arguments).await.map(|_| ())
     }
 
-    /// The declarations of a commit that is in the store.
     async fn read(&self, commit: &Commit) -> Result<Polled, String> {
-        let refuse = |why: String| Ok(Polled::Refused { commit: commit.clone(), why });
         let prefix = self.settings.path.as_deref().map(|p| format!("{p}/")).unwrap_or_default();
-        let folders = FOLDERS.map(|folder| format!("{prefix}{folder}/"));
-        let mut arguments = vec!["ls-tree", "-r", "-z", "-l", "--full-tree", commit.as_str(), "--"];
-        arguments.extend(folders.iter().map(String::as_str));
-        let listed = self.git(&arguments).await?;
-        let mut wanted: Vec<(String, String)> = Vec::new();
-        let mut total = 0;
-        for entry in listed.out.split(|b| *b == 0).filter(|e| !e.is_empty()) {
-            // A name that is not UTF-8 names no declaration.
-            let Ok(entry) = std::str::from_utf8(entry) else { continue };
-            let Some((meta, path)) = entry.split_once('\t') else { continue };
-            let path = path.strip_prefix(&prefix).unwrap_or(path);
-            if !is_declaration(path) || path.split('/').any(|s| s.starts_with('.')) {
-                continue;
-            }
-            let fields: Vec<&str> = meta.split_whitespace().collect();
-            let [mode, "blob", object, size] = fields[..] else { continue };
-            if mode == "120000" {
-                return refuse(format!("{path} is a symbolic link; put the file itself there"));
-            }
-            total += size.parse::<u64>().unwrap_or(0);
-            wanted.push((path.to_owned(), object.to_owned()));
-        }
-        if wanted.len() > MAX_FILES || total > MAX_TOTAL {
-            return refuse(format!(
-                "more than {MAX_FILES} files or {MAX_TOTAL} bytes of declarations"
-            ));
-        }
-        if wanted.is_empty() {
-            // Taken for an empty source, a wrong path would withdraw every plan.
-            let why = format!("no declarations under {}", folders.join(", "));
-            return refuse(why);
-        }
-        let objects: String = wanted.iter().map(|(_, object)| format!("{object}\n")).collect();
-        let batch = self.run(&["cat-file", "--batch"], objects.as_bytes()).await?.succeeded()?;
-        let mut rest = batch.out.as_slice();
-        let mut files = BTreeMap::new();
-        for (path, object) in wanted {
-            let (bytes, after) =
-                blob(rest, &object).ok_or("git gave an object in no known form")?;
-            rest = after;
-            files.insert(path, bytes[..bytes.len().min(MAX_READ)].to_vec());
-        }
-        Ok(Polled::New(Snapshot { commit: commit.clone(), files }))
+        self.store().read(commit, &prefix).await
     }
 
     async fn git(&self, arguments: &[&str]) -> Result<Ran, String> {
-        self.run(arguments, b"").await?.succeeded()
+        self.store().git(arguments).await
     }
 
     async fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Ran, String> {
-        let mut command = Command::new("git");
-        command.args(["-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never"]);
-        for scheme in SCHEMES {
-            command.arg("-c").arg(format!("protocol.{scheme}.allow=always"));
-        }
-        command
-            .args([
-                "-c",
-                "transfer.fsckObjects=true",
-                "-c",
-                "gc.auto=0",
-                "-c",
-                "maintenance.auto=false",
-            ])
-            .args(["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"])
-            .arg("--git-dir")
-            .arg(&self.settings.store)
-            .args(arguments)
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        for name in FOREIGN {
-            command.env_remove(name);
-        }
-        if std::env::var_os("GIT_SSH_COMMAND").is_none() {
-            command.env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes");
-        }
-        let verb = arguments.first().copied().unwrap_or_default();
-        let mut child = command.spawn().map_err(|e| format!("the git program: {e}"))?;
-        let stdin = child.stdin.take();
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                // A reader that stops early says why on its own; the end of its input tells it nothing.
-                let _ = stdin.write_all(input).await;
-            }
-        };
-        let work = async { tokio::join!(feed, child.wait_with_output()).1 };
-        match tokio::time::timeout(self.settings.timeout, work).await {
-            Err(_) => Err(format!("git {verb} took longer than {:?}", self.settings.timeout)),
-            Ok(Err(e)) => Err(format!("git {verb}: {e}")),
-            Ok(Ok(output)) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                let said = said.replace(&self.settings.url, &redacted(&self.settings.url));
-                let lines: Vec<_> = said.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-                let said = format!("git {verb}: {}", lines.join("; "));
-                Ok(Ran { code: output.status.code(), out: output.stdout, said })
-            }
-        }
+        self.store().run(arguments, input).await
+    }
+
+    fn store(&self) -> Repository<'_> {
+        let GitSettings { url, store, timeout, .. } = &self.settings;
+        Repository { at: Where::Store { path: store, url }, timeout: *timeout }
     }
 }
 
-/// How a call of git ended.
-struct Ran {
-    code: Option<i32>,
-    out: Vec<u8>,
-    said: String,
-}
-
-impl Ran {
-    fn why(self) -> String {
-        // Cut, because a remote writes into it what it likes.
-        self.said.chars().filter(|c| !c.is_control()).take(500).collect()
+/// The declarations of a commit of the repository that `folder` lies in, whatever is checked out there.
+///
+/// # Errors
+/// There is no such repository or commit, or it holds no declarations; in words.
+pub async fn read_commit(folder: &Path, name: &str) -> Result<Snapshot, String> {
+    let repository = Repository { at: Where::Around(folder), timeout: PATIENCE };
+    let prefix = repository.run(&["rev-parse", "--show-prefix"], b"").await?;
+    if prefix.code != Some(0) {
+        return Err(format!("{} lies in no Git repository ({})", folder.display(), prefix.why()));
     }
-
-    fn succeeded(self) -> Result<Ran, String> {
-        if self.code == Some(0) { Ok(self) } else { Err(self.why()) }
+    let prefix = String::from_utf8_lossy(&prefix.out).trim_end_matches('\n').to_owned();
+    let unknown = || format!("the repository has no commit `{name}`");
+    if name.is_empty() || name.starts_with('-') || name.chars().any(char::is_control) {
+        return Err(unknown());
     }
-}
-
-/// One answer of `cat-file --batch`: `<object> blob <size>\n<bytes>\n`.
-fn blob<'a>(answer: &'a [u8], object: &str) -> Option<(&'a [u8], &'a [u8])> {
-    let end = answer.iter().position(|b| *b == b'\n')?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
-    let size: usize = head.strip_prefix(object)?.strip_prefix(" blob ")?.parse().ok()?;
-    let body = answer.get(end + 1..)?;
-    let (bytes, after) = (body.get(..size)?, body.get(size..)?);
-    Some((bytes, after.strip_prefix(b"\n")?))
+    let verify = ["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")];
+    let found = repository.run(&verify, b"").await?;
+    let commit = String::from_utf8_lossy(&found.out).trim().to_owned();
+    if found.code != Some(0) || !is_object(&commit) {
+        return Err(unknown());
+    }
+    match repository.read(&commit.as_str().into(), &prefix).await? {
+        Polled::New(snapshot) => Ok(snapshot),
+        Polled::Refused { why, .. } => Err(format!("at {name}: {why}")),
+        Polled::Unchanged | Polled::Unreachable(_) => Err(unknown()),
+    }
 }
 
 fn is_object(name: &str) -> bool {

@@ -5,7 +5,7 @@ mod git;
 
 pub use self::{
     dir::{DirSource, content_hash, read_dir},
-    git::{BadSource, GitSettings, GitSource, looks_like_a_repository},
+    git::{BadSource, GitSettings, GitSource, looks_like_a_repository, read_commit},
 };
 use super::{Snapshot, text::MAX_BYTES};
 use crate::ids::Commit;

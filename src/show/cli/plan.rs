@@ -1,6 +1,8 @@
 //! `plan`: what a release of a plan would go through, from the declarations alone.
 
-use std::path::PathBuf;
+mod against;
+
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +21,7 @@ use super::{
 use crate::{
     clock::Clock as _,
     decide::waiting::earliest::{Course, of_plan},
-    declare::{Compiled, nearest, report},
+    declare::{Compiled, Diagnostic, nearest, report},
     ids::{PlanName, RingName},
     model::{plan::Plan, policy::Approvals, ring::Ring, time::Span},
     show::exit::Exit,
@@ -30,13 +32,18 @@ use crate::{
 /// Reads the declarations in PATH and shows the rings in their order: what each soaks for, its gates, who must
 /// agree, its calendars, its clusters, and when a release made now could start there at the earliest. Nothing is
 /// contacted. Approvals, caps and pauses take time that nobody can know.
+///
+/// With --against it shows instead what the plan here says otherwise than the one of another commit: ring by ring
+/// and field by field, whether it is tighter, looser or neither, whether releases in motion would take it
+/// (onPolicyChange), and which diagnostics appear or vanish.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "ringward plan [OPTIONS] [PATH] PLAN",
     after_help = "EXAMPLES
   ringward plan checkout
   ringward plan deploy checkout
-  ringward plan checkout --at 2026-12-18T16:00:00Z     as if released then"
+  ringward plan checkout --at 2026-12-18T16:00:00Z     as if released then
+  ringward plan checkout --against origin/main         what this branch would change"
 )]
 pub struct PlanArgs {
     /// The directory that holds rings/ and policies/ [default: .], and the plan.
@@ -45,6 +52,9 @@ pub struct PlanArgs {
     /// As if the release were made at that instant [default: now].
     #[arg(long, value_name = "INSTANT")]
     at: Option<Timestamp>,
+    /// What differs from another commit of the repository: a branch, a tag or a commit. Nothing is checked out.
+    #[arg(long, value_name = "REF", conflicts_with = "at")]
+    against: Option<String>,
 }
 
 /// Runs `plan`.
@@ -54,17 +64,13 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
         [plan] => (PathBuf::from("."), plan),
         _ => return Err(Failure::usage("name one plan, and a directory before it if you like")),
     };
+    if let Some(reference) = &args.against {
+        return against::run(context, &path, name, reference).await;
+    }
     let Compiled { plans, .. } = check::read(&path).await?;
     let plan = match plans.get(name.as_str()) {
         Some(Ok(plan)) => plan,
-        Some(Err(problems)) => {
-            let mut problems = problems.clone();
-            check::place(&mut problems, &path);
-            context.progress(report::text(&problems, context.style.colour).trim_end());
-            return Err(Failure::new(format!("plan {name} is in error"))
-                .help("`ringward check` shows every problem")
-                .exit(check::verdict(&problems)));
-        }
+        Some(Err(problems)) => return Err(in_error(context, name, problems, &path)),
         None => return Err(unknown(name, plans.keys())),
     };
     let from = args.at.unwrap_or_else(|| context.clock.now().wall);
@@ -73,6 +79,16 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     context
         .answer(&Answer::of(&document(plan, &courses))?, names, || text(plan, &courses, context))?;
     Ok(Exit::Done)
+}
+
+/// Why a plan that is in error cannot be shown; its problems are told at once.
+fn in_error(context: &Context, name: &str, problems: &[Diagnostic], path: &Path) -> Failure {
+    let mut problems = problems.to_vec();
+    check::place(&mut problems, path);
+    context.progress(report::text(&problems, context.style.colour).trim_end());
+    Failure::new(format!("plan {name} is in error"))
+        .help("`ringward check` shows every problem")
+        .exit(check::verdict(&problems))
 }
 
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a PlanName> + Clone) -> Failure {

@@ -102,6 +102,7 @@ rules! {
     Dag003 "DAG003" Error "a cluster that is in a plan twice",
     Dag004 "DAG004" Error "a plan without a ring",
     Dag005 "DAG005" Error "two rings of one name",
+    Dag006 "DAG006" Error "two plans that drive the same object",
     Gat001 "GAT001" Error "a gate without a pass condition",
     Gat002 "GAT002" Error "a gate with several judges",
     Gat003 "GAT003" Error "a gate whose provider a cluster does not have",

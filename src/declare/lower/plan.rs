@@ -27,14 +27,57 @@ impl Unit<Arc<Plan>> {
 }
 
 pub(super) fn lower(world: &World<'_>, commit: &Commit) -> Units<Arc<Plan>> {
-    units(world, Kind::RingPlan, |name, doc, problems| {
+    let mut plans = units(world, Kind::RingPlan, |name, doc, problems| {
         let plan = one(world, name, doc, commit, problems)?;
         if !problems.iter().any(Diagnostic::is_error) {
             let places = Places { world, doc, plan: &plan };
             problems.extend(check::notes(&plan).into_iter().map(|note| places.locate(note)));
         }
         Some(Arc::new(plan))
-    })
+    });
+    contested(world, &mut plans);
+    plans
+}
+
+/// Objects that more than one plan drives: each would take the other's release for somebody's meddling.
+/// There is no telling which is meant, so none of them is in service.
+fn contested(world: &World<'_>, plans: &mut Units<Arc<Plan>>) {
+    let mut driven: BTreeMap<_, Vec<&Plan>> = BTreeMap::new();
+    for plan in plans.values().filter_map(|unit| unit.value.as_deref()) {
+        let Target { kind, namespace, name, container: _ } = &plan.target;
+        driven.entry((*kind, namespace, name)).or_default().push(plan);
+    }
+    let mut found: Vec<(String, Diagnostic)> = Vec::new();
+    for rivals in driven.values().filter(|plans| plans.len() > 1) {
+        for (plan, other) in rivals.iter().flat_map(|a| rivals.iter().map(move |b| (*a, *b))) {
+            let shared = plan.clusters().map(|cluster| &cluster.name);
+            let mut shared = shared.filter(|cluster| other.cluster(cluster).is_some());
+            let Some(cluster) = shared.next().filter(|_| plan.name != other.name) else { continue };
+            let place = |plan: &Plan| {
+                let i = world.names.get(&(Kind::RingPlan, plan.name.as_str()))?;
+                Some(world.documents[*i].spec().field("target").key())
+            };
+            let (Some(at), Some(there)) = (place(plan), place(other)) else { continue };
+            let Target { kind, namespace, name, container: _ } = &plan.target;
+            let message = format!(
+                "plans `{}` and `{}` drive the same object: {kind} {namespace}/{name}",
+                plan.name, other.name
+            );
+            let more = match shared.count() {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            let problem = at
+                .problem(Rule::Dag006, message)
+                .label(format!("in cluster {cluster}{more}"))
+                .note(format!("plan `{}`, {}", other.name, there.location()))
+                .help("let one plan drive it, or take the cluster out of one of them");
+            found.push((plan.name.as_str().to_owned(), problem));
+        }
+    }
+    for (name, problem) in found {
+        plans.entry(name).and_modify(|unit| unit.problems.push(problem));
+    }
 }
 
 /// Where a plan's parts stand in the text.

@@ -644,6 +644,39 @@ beta            ◌ Soaking    -             -       DE
 }
 
 #[test]
+fn measurements_are_the_latest_and_in_their_order() {
+    let fake = Fake::new(|_, seen| {
+        let item = |n: u64, verdict: &str| {
+            json!({"seq": n, "key": format!("checkout@1/beta/c/1/latency/{n}"), "gate": "latency",
+                "cluster": "c", "at": "2026-11-02T08:00:00Z", "askedAt": null,
+                "asked": [{"role": "value", "source": "prometheus", "type": "prometheus", "query": "up == 1"}],
+                "verdict": verdict, "value": 0.25, "detail": format!("number {n}"),
+                "figures": {"logE": "-inf"}, "withheld": false})
+        };
+        let page = match seen.path.contains("pageToken=9") {
+            false => json!({"items": [item(9, "Fail")], "nextPageToken": "9"}),
+            true => json!({"items": [item(7, "Pass")]}),
+        };
+        Say::This(200, "\"1\"", page)
+    });
+    let shown = fake
+        .run(&["get", "measurements", "checkout@1", "--ring", "beta", "--gate", "latency"], 0)
+        .out;
+    let (first, second) = (shown.find("number 7"), shown.find("number 9"));
+    assert!(first.is_some() && first < second, "{shown}");
+    let path = fake.seen()[0].path.clone();
+    has(
+        &path,
+        &["/v1/plans/checkout/releases/1/rings/beta/measurements?", "order=newest", "gate=latency"],
+    );
+    let wide =
+        fake.run(&["get", "measurements", "checkout@1", "--ring", "beta", "-o", "wide"], 0).out;
+    has(&wide, &["value: up == 1"]);
+    has(&fake.run(&["get", "measurements", "checkout@1"], 2).err, &["of a release on a ring"]);
+    has(&fake.run(&["get", "plans", "--ring", "beta"], 2).err, &["narrow measurements only"]);
+}
+
+#[test]
 fn lists_are_read_to_their_last_page() {
     let fake = Fake::new(|_, seen| {
         let item = |version: &str| {

@@ -348,6 +348,27 @@ async fn an_action_is_bound_to_what_was_seen() {
 }
 
 #[tokio::test]
+async fn what_was_measured_is_asked_for_by_ring() {
+    let server = Server::start().await;
+    assert_eq!(server.submit("2.14.0").await.status(), StatusCode::CREATED);
+    let place = "/v1/plans/checkout/releases/2.14.0/rings";
+    let page = json(server.get("viewer", &format!("{place}/internal/measurements")).await).await;
+    assert_eq!(page, json!({"items": []}));
+    for (path, expected) in [
+        (format!("{place}/mars/measurements"), refused(404, "unknown-ring")),
+        (
+            "/v1/plans/checkout/releases/9/rings/internal/measurements".into(),
+            refused(404, "unknown-release"),
+        ),
+        (format!("{place}/internal/measurements?pageSize=0"), refused(400, "bad-request")),
+        (format!("{place}/internal/measurements?order=random"), refused(400, "bad-request")),
+        (format!("{place}/internal/measurements?pageToken=x"), refused(400, "bad-request")),
+    ] {
+        assert_eq!(problem(server.get("viewer", &path).await).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_repeat_under_a_key_is_answered_as_the_first_was() {
     let server = Server::start().await;
     let freeze = |who: &'static str, reason: &'static str| {

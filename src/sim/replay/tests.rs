@@ -1,9 +1,17 @@
 //! One gate of one ring of two clusters, told what a test says.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{
+    clock::{Clock, SystemClock},
     decide::part::Told,
     declare::{Snapshot, compile},
+    model::{
+        ring::{Artifact, ProviderKind, Target, TargetKind},
+        time::Mono,
+    },
+    sim::loopback::{Defect, Fleet, Site, Workload},
 };
 
 fn plan(gate: &str) -> Plan {
@@ -25,6 +33,16 @@ spec:
   provider: prometheus
   query: up{{plan="{{{{plan}}}}",cluster="{{{{cluster}}}}"}}
   samples: n{{plan="{{{{plan}}}}"}}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: GateTemplate
+metadata: {{name: failing}}
+spec:
+  signal: errors
+  provider: prometheus
+  query: |
+    sum(rate(http_requests_total{{service="{{{{plan}}}}",code=~"5.."}}[2m]))
+      / sum(rate(http_requests_total{{service="{{{{plan}}}}"}}[2m]))
 "#
     );
     let rings = r#"
@@ -152,4 +170,86 @@ fn a_judge_is_asked_what_it_would_be_asked() {
     }
     let course = replay.finish();
     assert!(matches!(course.end, End::Failed { at, .. } if at == minute(2)), "{:?}", course.end);
+}
+
+/// The last hour of a service in a cluster on loopback, which has run one version for long.
+async fn last_hour(gate: &str, defect: Option<Defect>) -> Course {
+    let folder = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(Mono(0)));
+    let image = Artifact(format!("registry/checkout@sha256:{}", "1".repeat(64)));
+    let target = Target {
+        kind: TargetKind::Deployment,
+        namespace: "shop".into(),
+        name: "checkout".into(),
+        container: "app".into(),
+    };
+    let workload = Workload { plan: "checkout".into(), target, image: image.clone(), replicas: 2 };
+    let site = Site {
+        cluster: "a".into(),
+        connection: "a".into(),
+        metrics: ["http://a".to_owned()].into(),
+        workloads: vec![workload],
+        deploy_time: Span::seconds(1),
+    };
+    let fleet = Fleet::start(&[site], clock.clone(), 7, folder.path()).await.unwrap();
+    if let Some(defect) = defect {
+        fleet.defect(&"a".into(), &image, defect).unwrap();
+    }
+    let (kind, url) = (ProviderKind::Prometheus, fleet.metrics()["http://a"].clone());
+    let source = MetricSource { name: "here".into(), kind, url, jurisdiction: None };
+    let to = Timestamp::from_second(clock.now().wall.as_second()).unwrap();
+    let from = to.saturating_sub(Span::minutes(60).to_signed()).unwrap();
+    let past = Past::new(source, (from, to), BTreeMap::new(), clock).unwrap();
+    let plan = plan(gate);
+    let version = "1".into();
+    let ring = &plan.rings[0];
+    let case =
+        Case { plan: &plan, ring, gate: &ring.policy.gates[0], version: &version, deployed: from };
+    past.judge(case, &[&ring.clusters[0]]).await.unwrap()
+}
+
+const FAILING: &str = "{name: g, template: failing, threshold: {max: 0.05}}";
+
+#[tokio::test]
+async fn the_past_of_a_source_is_judged_from_its_beginning() {
+    let healthy = last_hour(FAILING, None).await;
+    assert_eq!(healthy.steps.len(), 60);
+    let End::Passed { at } = healthy.end else { panic!("{:?}", healthy.end) };
+    // The first of them is a minute after the beginning, and five more are soaked.
+    assert_eq!(at, healthy.steps[5].at);
+
+    let defect = Defect { failures: 0.2, ..Defect::default() };
+    let failing = last_hour(FAILING, Some(defect)).await;
+    let End::Failed { at, why } = failing.end else { panic!("{:?}", failing.end) };
+    assert_eq!(at, failing.steps[0].at);
+    assert!(why.contains("> 0.05"), "{why}");
+}
+
+#[tokio::test]
+async fn what_no_source_keeps_is_not_judged_over_its_past() {
+    let plan = plan("{name: g, kubernetes: {}}");
+    let kind = ProviderKind::Prometheus;
+    let source = MetricSource {
+        name: "s".into(),
+        kind,
+        url: "http://127.0.0.1:1".into(),
+        jurisdiction: None,
+    };
+    let clock = Arc::new(SystemClock::new(Mono(0)));
+    let version = "1".into();
+    let ring = &plan.rings[0];
+    let case = Case {
+        plan: &plan,
+        ring,
+        gate: &ring.policy.gates[0],
+        version: &version,
+        deployed: minute(0),
+    };
+    let over = |from, to| {
+        let past = Past::new(source.clone(), (from, to), BTreeMap::new(), clock.clone()).unwrap();
+        async move { past.judge(case, &[&ring.clusters[0]]).await.unwrap_err().to_string() }
+    };
+    assert!(over(minute(0), minute(60)).await.contains("recorded nowhere"));
+    assert!(over(minute(0), minute(0)).await.contains("no measurements"));
+    assert!(over(minute(0), minute(20_000)).await.contains("take a shorter time"));
 }

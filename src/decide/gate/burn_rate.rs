@@ -86,7 +86,9 @@ fn over(counted: impl Fn(Span) -> (f64, f64), rules: &Rules) -> Outcome {
             let (long, short) = (rate(errors, requests), rate(recent_errors, recent));
             let verdict = match (long, short) {
                 (Some(long), Some(short)) if requests >= rules.min_samples => {
-                    let within = long <= pair.rate || short <= pair.rate;
+                    // 1 - 0.9 is a little less than a tenth in binary: rounding must not decide.
+                    let limit = pair.rate * (1.0 + 8.0 * f64::EPSILON / budget);
+                    let within = long <= limit || short <= limit;
                     if within { Verdict::Pass } else { Verdict::Fail }
                 }
                 _ => Verdict::Insufficient,
@@ -240,6 +242,17 @@ mod tests {
         let exactly = |errors| judge(&history(&[errors; 12]), &rules).ruling.verdict;
         assert_eq!(exactly(1_250.0), Verdict::Pass);
         assert_eq!(exactly(1_251.0), Verdict::Fail);
+    }
+
+    #[test]
+    fn nor_is_it_by_rounding() {
+        for (objective, errors) in [(0.9, 200.0), (0.99, 20.0), (0.999, 2.0), (0.9999, 0.2)] {
+            let pair = Pair { rate: 2.0, ..USUAL[0] };
+            let rules = Rules { objective, pairs: vec![pair], min_samples: 1.0 };
+            let burn = |errors| judge(&history(&[errors; 12]), &rules).ruling.verdict;
+            assert_eq!(burn(errors), Verdict::Pass, "{objective}");
+            assert_eq!(burn(errors * 1.000_001), Verdict::Fail, "{objective}");
+        }
     }
 
     #[test]

@@ -14,12 +14,16 @@ use ringward::{
     decide::{
         command::{Command, Measure, Write},
         event::{Answer, Event, Outcome, Status, TargetState},
+        part::Workload,
     },
     ids::{PlanName, ReleaseId},
     model::ring::{Artifact, Target, TargetKind},
 };
 use serde_json::json;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use crate::support::{self, ADMIN_TOKEN, Cluster, Namespace, clusters, deployment, pinned};
 
@@ -315,6 +319,40 @@ async fn pods_that_crash_never_succeed_and_fail_at_the_progress_deadline() {
     let failed = |s: &TargetState| matches!(s.status, Status::Failed(_));
     let ours = |s: &&TargetState| s.intent.as_ref() == Some(&back.key);
     assert!(!seen.iter().filter(ours).any(failed), "{seen:#?}");
+}
+
+#[tokio::test]
+async fn pods_tell_how_they_do() {
+    let Some([eu, _]) = clusters().await else { return };
+    let space = eu.namespace("health").await;
+    let good = pinned("registry.test/checkout", "1");
+    space.create("checkout", &good, 2, Some(PLAN)).await;
+    let mut states = watch(eu, &space);
+    until(&mut states, |s| s.status == Status::Succeeded).await;
+    let deployer = deployer(eu);
+    let target = write(eu, &space, "1", &good).target;
+    let seen = deployer.workload(&target).await;
+    let healthy = Workload { wanted: 2, ready: 2, restarts: 0, crash_loops: 0 };
+    assert_eq!(seen, Ok(healthy));
+
+    // Of the new image one pod is there, and crashes; those of the old one count no more.
+    let bad = pinned("registry.test/checkout", "2");
+    space.crash(&bad);
+    deployer.write(&write(eu, &space, "2", &bad), 1).await.unwrap();
+    let crashing = Workload { wanted: 2, ready: 0, restarts: 3, crash_loops: 1 };
+    let mut seen = deployer.workload(&target).await;
+    for _ in 0..300 {
+        if seen == Ok(crashing) {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+        seen = deployer.workload(&target).await;
+    }
+    assert_eq!(seen, Ok(crashing));
+
+    let nowhere = Target { name: "nowhere".into(), ..target };
+    let why = deployer.workload(&nowhere).await.unwrap_err();
+    assert!(why.contains("nowhere does not exist"), "{why}");
 }
 
 #[tokio::test]

@@ -91,11 +91,18 @@ async fn round(name: &str, silent: usize, distinct: usize) {
     let metrics = metrics.expect("a client");
     let (cpu, begun) = (spent(), clock.now().mono);
     let slowest = Arc::new(AtomicUsize::new(0));
-    let asked = (0..GATES).map(|i| {
-        let source = &sources[i % CLUSTERS];
-        let query =
-            format!("sum(rate(http_requests_total{{gate=\"{}\"}}[1m]))", i / CLUSTERS % distinct);
-        let answer = metrics.ask(source, &query, When::Now, Span::seconds(10));
+    // All are asked before anything is answered, as at one instant.
+    let asked: Vec<_> = (0..GATES)
+        .map(|i| {
+            let source = &sources[i % CLUSTERS];
+            let query = format!(
+                "sum(rate(http_requests_total{{gate=\"{}\"}}[1m]))",
+                i / CLUSTERS % distinct
+            );
+            metrics.ask(source, &query, When::Now, Span::seconds(10))
+        })
+        .collect();
+    let asked = asked.into_iter().map(|answer| {
         let (clock, slowest) = (clock.clone(), slowest.clone());
         tokio::spawn(async move {
             let reading = answer.await;

@@ -5,6 +5,7 @@
 mod board;
 
 use std::{
+    collections::BTreeMap,
     env,
     fmt::Write as _,
     time::{Duration, Instant},
@@ -136,8 +137,9 @@ spec:
         };
         let _ = writeln!(policy, "    - {{name: g{n}, template: t, {judge}}}");
     }
-    let mut rings = String::new();
+    let mut files = BTreeMap::from([("policies/p.yaml".to_owned(), policy.into_bytes())]);
     for plan in 0..PLANS {
+        let mut rings = String::new();
         let names: Vec<String> = (0..CLUSTERS).map(|n| format!("c{plan}-{n}")).collect();
         for name in &names {
             let _ = write!(
@@ -163,9 +165,8 @@ spec:
 ",
             names.join(", ")
         );
+        files.insert(format!("rings/plan-{plan}.yaml"), rings.into_bytes());
     }
-    let files = [("policies/p.yaml", policy), ("rings/r.yaml", rings)];
-    let files = files.map(|(path, text)| (path.to_owned(), text.into_bytes())).into();
     Snapshot { commit: "c0ffee".into(), files }
 }
 

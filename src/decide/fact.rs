@@ -345,6 +345,14 @@ pub enum Taken {
 }
 
 impl Taken {
+    /// Whether it is made of samples, one by one.
+    pub fn is_a_series(&self) -> bool {
+        match self {
+            Taken::Control(_) => true,
+            Taken::Phi(_) => false,
+        }
+    }
+
     /// What kind of thing it is, without its figures.
     pub fn without_figures(&self) -> Self {
         match self {

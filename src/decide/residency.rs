@@ -145,7 +145,8 @@ pub(super) fn may_disclose(
 
 /// What of a judgement may be recorded: it is what the journal, the audit, the API and the metrics show.
 ///
-/// Under `verdict` no word of the judge is kept either: it holds the figures, and an error may hold what
+/// Under `aggregate` a value stays with its counts; a series of samples is asked for again each time. Under
+/// `verdict` no word of the judge is kept either: it holds the figures, and an error may hold what
 /// a metric source answered. Nor is what later measurements would be judged with, for those are figures.
 pub(super) fn redacted(
     judged: Judged,
@@ -153,7 +154,8 @@ pub(super) fn redacted(
     disclose: Disclose,
 ) -> (Judged, Option<Taken>) {
     let words = match disclose {
-        Disclose::Raw | Disclose::Aggregate => return (judged, taken),
+        Disclose::Raw => return (judged, taken),
+        Disclose::Aggregate => return (judged, taken.filter(|taken| !taken.is_a_series())),
         Disclose::Verdict => match judged.verdict {
             Verdict::Pass => "inside its bounds",
             Verdict::Fail => "outside its bounds",

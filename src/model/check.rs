@@ -88,6 +88,7 @@ rules! {
     Res010 "RES010" Error "a residency rule that concerns nothing",
     Res012 "RES012" Error "images pulled from outside their jurisdiction",
     Res013 "RES013" Note "a rule about the server's own state, which a check cannot see",
+    Res014 "RES014" Error "a judge that rests on figures that a residency rule lets nobody keep",
 }
 
 /// What a note is about.

@@ -298,6 +298,20 @@ impl Judge {
         }
     }
 
+    /// Whether it judges by what earlier measurements read, and not by the latest alone.
+    pub fn rests_on_kept_figures(&self) -> bool {
+        match self {
+            Judge::MannWhitney(_) | Judge::Sequential(_) => true,
+            // A baseline is asked for again where none may be kept.
+            Judge::Relative { .. }
+            | Judge::Threshold { .. }
+            | Judge::BurnRate(_)
+            | Judge::Alerts(_)
+            | Judge::Webhook
+            | Judge::Kubernetes(_) => false,
+        }
+    }
+
     /// Whether it asks a metric source that each cluster must have.
     pub fn reads_source(&self) -> bool {
         match self {

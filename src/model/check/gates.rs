@@ -6,7 +6,7 @@ use crate::model::{
     judge::Traffic,
     plan::Plan,
     policy::{Baseline, Gate, Judge},
-    residency::Demand,
+    residency::{self, Demand, Disclose, Known, disclosed},
     ring::{Cluster, Ring},
     time::Span,
 };
@@ -24,6 +24,7 @@ pub(super) fn notes(plan: &Plan) -> Vec<Note> {
                 notes.extend(sequential(ring, gate, traffic));
             }
             notes.extend(comparison(plan, ring, gate));
+            notes.extend(unkept(plan, ring, gate));
             notes
         })
         .collect()
@@ -116,6 +117,33 @@ fn comparison(plan: &Plan, ring: &Ring, gate: &Gate) -> Option<Note> {
         }
     };
     Some(note(Rule::Gat014, ring, gate, why, "name another ring of the plan, or use `before`"))
+}
+
+/// A judge that would begin anew with each measurement, because none of its figures may be kept: it would
+/// never have enough to judge by, or judge each one by the chances that are meant for all of them.
+fn unkept(plan: &Plan, ring: &Ring, gate: &Gate) -> Option<Note> {
+    if !gate.judge.rests_on_kept_figures() {
+        return None;
+    }
+    let known = &Known::DECLARED;
+    let closed = |c: &&Cluster| disclosed(plan, &c.name, known) == Disclose::Verdict;
+    let cluster = ring.clusters.iter().find(closed)?;
+    let over = |rule: &&residency::Rule| {
+        let evidence = rule.demand.evidence();
+        evidence
+            .is_some_and(|(place, disclose)| disclose == Disclose::Verdict && place.holds(cluster))
+    };
+    let rule = plan.residency.iter().find(over)?;
+    let judge = gate.judge.name();
+    let message = format!(
+        "gate `{}` judges by `{judge}`, which rests on figures of cluster `{}` that nobody may keep",
+        gate.name, cluster.name
+    );
+    let help = "judge by `threshold`, `relative` or `burnRate`, which ask for all that they need each \
+                time; or let the rule disclose `aggregate`";
+    let enforcement = rule.enforcement.name();
+    let facts = vec![format!("rule {} ({enforcement}), {}", rule.id, rule.declared_at)];
+    Some(Note { facts, ..note(Rule::Res014, ring, gate, message, help) })
 }
 
 /// Whether figures of `other` may be compared with in `ring`: where a rule keeps them inside of a

@@ -3,7 +3,10 @@
 
 use std::{fs, path::PathBuf};
 
-use ringward::sim::scenario::{Outcome, Rendered, run};
+use ringward::{
+    declare::schema::json_schema,
+    sim::scenario::{Outcome, Rendered, run},
+};
 
 fn here() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
@@ -226,4 +229,85 @@ fn a_path_without_a_scenario_is_an_error() {
     let base = run(here().join("base")).unwrap_err();
     assert!(base.to_string().contains("there is no scenario in"), "{base}");
     assert!(run(here().join("nowhere")).unwrap_err().to_string().contains("cannot be read"));
+}
+
+/// The demands that the schema knows, in the spelling of file names.
+fn demands() -> Vec<String> {
+    let mut rules = Vec::new();
+    properties_of_rules(&json_schema(), &mut rules);
+    let other = ["id", "enforcement", "allowEmpty"];
+    let names = rules.iter().filter(|name| !other.contains(&name.as_str()));
+    let kebab = |name: &String| {
+        let parts = name.chars().map(|c| match c.is_uppercase() {
+            true => format!("-{}", c.to_lowercase()),
+            false => c.to_string(),
+        });
+        parts.collect::<String>()
+    };
+    names.map(kebab).collect()
+}
+
+/// The fields of a residency rule: those that stand beside `enforcement`.
+fn properties_of_rules(schema: &serde_json::Value, found: &mut Vec<String>) {
+    let fields = schema["properties"].as_object().filter(|f| f.contains_key("enforcement"));
+    if let Some(fields) = fields {
+        found.extend(
+            fields.keys().filter(|name| !found.contains(name)).cloned().collect::<Vec<_>>(),
+        );
+    }
+    let inner: Vec<&serde_json::Value> = match schema {
+        serde_json::Value::Object(map) => map.values().collect(),
+        serde_json::Value::Array(items) => items.iter().collect(),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => Vec::new(),
+    };
+    inner.into_iter().for_each(|inner| properties_of_rules(inner, found));
+}
+
+/// Every rule is seen kept and seen broken; and where it is taken out of the policy, what was refused or
+/// held for it is not any more.
+#[test]
+fn every_residency_rule_is_seen_kept_and_broken() {
+    let folder = here().join("residency");
+    let demands = demands();
+    assert_eq!(demands.len(), ringward::model::residency::Demand::NAMES.len(), "{demands:?}");
+    for demand in demands {
+        for how in ["kept", "broken"] {
+            let outcomes = run(folder.join(format!("{demand}-{how}.yaml")));
+            let outcomes = outcomes.unwrap_or_else(|why| panic!("{demand}-{how}: {why:?}"));
+            assert!(outcomes.iter().all(|o| o.passed), "{}", Rendered(&outcomes));
+        }
+        let lawless = tempfile::tempdir().unwrap();
+        for part in ["rings", "policies"] {
+            fs::create_dir_all(lawless.path().join("base").join(part)).unwrap();
+            for file in fs::read_dir(folder.join("base").join(part)).unwrap() {
+                let file = file.unwrap().path();
+                let text = without_rule(&fs::read_to_string(&file).unwrap(), &demand);
+                let name = file.file_name().unwrap();
+                fs::write(lawless.path().join("base").join(part).join(name), text).unwrap();
+            }
+        }
+        let broken = lawless.path().join("broken.yaml");
+        let text = fs::read_to_string(folder.join(format!("{demand}-broken.yaml"))).unwrap();
+        // Where a step breaks the rule itself, it does not come back by that.
+        let steps = text.lines().filter(|line| !line.contains("kind: ResidencyPolicy"));
+        fs::write(&broken, steps.collect::<Vec<_>>().join("\n")).unwrap();
+        let outcomes = run(&broken).unwrap();
+        assert!(
+            outcomes.iter().any(|o| !o.passed),
+            "{demand} is refused or held for another reason"
+        );
+    }
+}
+
+/// The same documents, in which the policy of that name has no rule.
+fn without_rule(text: &str, policy: &str) -> String {
+    let named = format!("kind: ResidencyPolicy\nmetadata: {{name: {policy}}}\n");
+    let documents = text.split("---\n").map(|document| match document.contains(&named) {
+        true => format!("apiVersion: ringward.dev/v1alpha1\n{named}spec: {{rules: []}}\n"),
+        false => document.to_owned(),
+    });
+    documents.collect::<Vec<_>>().join("---\n")
 }

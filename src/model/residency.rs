@@ -222,6 +222,40 @@ impl Enforcement {
 }
 
 impl Demand {
+    /// The names of all of them, as they are declared.
+    pub const NAMES: [&str; 12] = [
+        "classWithin",
+        "targetsWithin",
+        "targetsOutside",
+        "homogeneous",
+        "notFirstIn",
+        "independent",
+        "maxInFlight",
+        "pairExclusive",
+        "evidenceWithin",
+        "approverWithin",
+        "pullWithin",
+        "stateWithin",
+    ];
+
+    /// Its name, as it is declared.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Demand::ClassWithin { .. } => "classWithin",
+            Demand::TargetsWithin { .. } => "targetsWithin",
+            Demand::TargetsOutside { .. } => "targetsOutside",
+            Demand::Homogeneous { .. } => "homogeneous",
+            Demand::NotFirstIn { .. } => "notFirstIn",
+            Demand::Independent { .. } => "independent",
+            Demand::MaxInFlight { .. } => "maxInFlight",
+            Demand::PairExclusive => "pairExclusive",
+            Demand::EvidenceWithin { .. } => "evidenceWithin",
+            Demand::ApproverWithin { .. } => "approverWithin",
+            Demand::PullWithin { .. } => "pullWithin",
+            Demand::StateWithin { .. } => "stateWithin",
+        }
+    }
+
     /// Whether it limits what moves at once: whoever would start keeps it, and not a plan as such.
     pub fn is_cap(&self) -> bool {
         match self {

@@ -1,6 +1,6 @@
 //! Every rule with a plan that keeps it and one that breaks it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::model::{
@@ -446,9 +446,19 @@ fn a_rule_over_an_empty_set_says_so() {
             Demand::ApproverWithin { jurisdiction: nowhere(), count: 1 },
             "no ring of the plan has a cluster in AU",
         ),
+        (
+            Demand::PullWithin { jurisdiction: nowhere(), registries: Vec::new() },
+            "no ring of the plan has a cluster in AU",
+        ),
+        (
+            Demand::StateWithin { jurisdiction: nowhere() },
+            "no ring of the plan has a cluster in AU",
+        ),
         (Demand::Independent { a: "eu".into(), b: "x".into() }, "the plan has no ring x"),
         (Demand::PairExclusive, "no cluster of the plan has a failover partner"),
     ];
+    let kinds: BTreeSet<&str> = cases.iter().map(|(demand, _)| demand.name()).collect();
+    assert_eq!(kinds.len(), Demand::NAMES.len(), "each kind has its empty set: {kinds:?}");
     let plan = plan();
     for (demand, why) in cases {
         let said = rule(demand.clone()).concerns_nothing(&plan);

@@ -45,6 +45,7 @@ fn site() -> Site {
     Site {
         cluster: "corp".into(),
         connection: "corp-admin".into(),
+        region: "eu-central-2".into(),
         metrics: [DECLARED.to_owned()].into(),
         workloads: vec![workload],
         deploy_time: Span::seconds(45),
@@ -512,8 +513,11 @@ mod adapters {
             command::{Measure, Write},
             event::{Reading, Status, TargetState},
         },
-        ids::ReleaseId,
-        model::ring::{MetricSource, ProviderKind},
+        ids::{Region, ReleaseId},
+        model::{
+            residency::Witness,
+            ring::{MetricSource, ProviderKind},
+        },
     };
 
     use super::*;
@@ -609,6 +613,33 @@ mod adapters {
             matches!(&refused, WriteError::Refused(why) if why.contains("`helm`")),
             "{refused}"
         );
+    }
+
+    #[tokio::test]
+    async fn nodes_say_where_they_are() {
+        let world = World::start().await;
+        let deployer = deployer(&world);
+        let says = |regions: &[&str]| {
+            let regions = regions.iter().map(|region| (*region).into()).collect();
+            Ok(Some(Witness { regions, ..Witness::default() }))
+        };
+        assert_eq!(deployer.witness().await, says(&["eu-central-2"]));
+        let (here, there): (Region, Region) = ("eu-central-2".into(), "us-east-1".into());
+        let label = |nodes: &[Option<&Region>]| world.fleet.label_nodes(&world.corp(), nodes);
+        label(&[Some(&here), None]).unwrap();
+        assert_eq!(deployer.witness().await, says(&["eu-central-2"]), "no label says nothing");
+        // The other region is on the third page.
+        let mut many = vec![Some(&here); 1_200];
+        many.push(Some(&there));
+        label(&many).unwrap();
+        assert_eq!(deployer.witness().await, says(&["eu-central-2", "us-east-1"]));
+        label(&[None, None]).unwrap();
+        assert_eq!(deployer.witness().await, says(&[]), "it is there, and says nothing");
+        label(&[]).unwrap();
+        assert_eq!(deployer.witness().await, Ok(None), "nobody is there to say anything");
+        world.fleet.hide_nodes(&world.corp(), true).unwrap();
+        let why = deployer.witness().await.unwrap_err();
+        assert!(why.contains("403") && why.contains("cannot list resource \"nodes\""), "{why}");
     }
 
     #[tokio::test]

@@ -454,3 +454,45 @@ async fn nothing_is_written_before_what_runs_has_been_seen() {
     assert_eq!(phase(&back.await, "eu"), "RolledBack");
     assert_eq!(service.serving("eu", "checkout"), [(image("checkout", '0'), 2)]);
 }
+
+/// What a cluster's nodes say is heard at the start, and again and again; what they said last stays where
+/// they may not be seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_contradicts_its_declaration_takes_no_release() {
+    let mut service = Service::prepare().await;
+    let rules = "apiVersion: ringward.dev/v1alpha1
+kind: ResidencyPolicy
+metadata: {name: law}
+spec: {rules: [{id: L-1, enforcement: hard, targetsWithin: {rings: [eu], jurisdiction: EU}}]}
+";
+    service.edit("policies/law.yaml", rules);
+    let bound =
+        service.declarations.plan("checkout").replace("  rings:", "  residency: [law]\n  rings:");
+    service.edit("rings/checkout.yaml", &bound);
+    let (eu, moved) = ("eu".into(), "us-east-1".into());
+    service.fleet.label_nodes(&eu, &[Some(&moved)]).expect("a cluster of the fleet");
+    let client = service.resume().await;
+    let says = |region: &'static str| {
+        move |clusters: &Value| clusters["items"][0]["witness"]["regions"] == json!([region])
+    };
+    client.until_at("/v1/clusters", "its nodes to be heard", says("us-east-1")).await;
+    let refused = client.release("checkout", "1.0", '1').await;
+    assert_eq!(refused.problem(), "residency-violation");
+    let why = refused.body["detail"].as_str().expect("a detail");
+    assert!(why.contains("declared in region eu-west-1, and a node of it says us-east-1"), "{why}");
+
+    service.stop().await;
+    service.fleet.hide_nodes(&eu, true).expect("a cluster of the fleet");
+    let client = service.resume().await;
+    client.until_at("/v1/clusters", "its targets to be seen", |c| all_seen(c, "checkout")).await;
+    assert_eq!(client.release("checkout", "1.0", '1').await.problem(), "residency-violation");
+
+    service.stop().await;
+    let home = "eu-west-1".into();
+    service.fleet.hide_nodes(&eu, false).expect("a cluster of the fleet");
+    service.fleet.label_nodes(&eu, &[Some(&home)]).expect("a cluster of the fleet");
+    let client = service.resume().await;
+    client.until_at("/v1/clusters", "its nodes to be heard", says("eu-west-1")).await;
+    client.release("checkout", "1.0", '1').await.good();
+    service.stop().await;
+}

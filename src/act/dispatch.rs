@@ -12,6 +12,7 @@
 
 mod measures;
 mod watches;
+mod witnesses;
 mod writes;
 
 use std::{
@@ -24,7 +25,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use self::{measures::Measures, watches::Watches, writes::Writes};
+use self::{measures::Measures, watches::Watches, witnesses::Witnesses, writes::Writes};
 use super::{Connections, Measurer};
 use crate::{
     decide::{
@@ -50,6 +51,8 @@ pub struct Limits {
     pub targets_per_cluster: usize,
     /// Measurements that have not ended, waiting ones included; one more is dropped.
     pub measures_waiting: usize,
+    /// How often a cluster is asked what its nodes say of where they are.
+    pub witness_every: Duration,
 }
 
 impl Default for Limits {
@@ -61,6 +64,7 @@ impl Default for Limits {
             writes_per_cluster: 4,
             targets_per_cluster: 1_024,
             measures_waiting: 16_384,
+            witness_every: Duration::from_secs(60),
         }
     }
 }
@@ -70,6 +74,7 @@ pub struct Dispatch {
     writes: Arc<Writes>,
     measures: Arc<Measures>,
     watches: Arc<Watches>,
+    witnesses: Witnesses,
     dropped: AtomicU64,
 }
 
@@ -82,6 +87,7 @@ impl Dispatch {
         limits: Limits,
     ) -> Self {
         let watches = Arc::new(Watches::new(connections.clone(), events.clone()));
+        let witnesses = Witnesses::new(connections.clone(), events.clone(), limits.witness_every);
         Self {
             writes: Arc::new(Writes::new(
                 connections,
@@ -91,6 +97,7 @@ impl Dispatch {
             )),
             measures: Arc::new(Measures::new(measurer, events, limits)),
             watches,
+            witnesses,
             dropped: AtomicU64::new(0),
         }
     }
@@ -118,17 +125,20 @@ impl Dispatch {
         self.measures.cancel(key);
     }
 
-    /// Watches the plan's target in every one of its clusters, and nothing else for that plan.
+    /// Watches the plan's target in every one of its clusters, and asks those what they say of
+    /// themselves; and nothing else for that plan.
     ///
     /// A target that is written to without being watched is watched from then on, so that a release
     /// under an older snapshot of the plan is seen too.
     pub fn watch(&self, plan: &Plan) {
         self.watches.reconcile(plan);
+        self.witnesses.reconcile(plan);
     }
 
     /// Watches nothing for the plan any more.
     pub fn unwatch(&self, plan: &PlanName) {
         self.watches.stop(plan);
+        self.witnesses.stop(plan);
     }
 
     /// Commands that found no room, since the start.
@@ -142,6 +152,7 @@ impl Drop for Dispatch {
         self.writes.stop_all();
         self.measures.stop_all();
         self.watches.stop_all();
+        self.witnesses.stop_all();
     }
 }
 

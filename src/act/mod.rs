@@ -22,7 +22,7 @@ use crate::{
         part::Workload,
     },
     ids::PlanName,
-    model::ring::Target,
+    model::{residency::Witness, ring::Target},
 };
 
 /// Asks a metric source.
@@ -44,6 +44,12 @@ pub trait Deployer: Send + Sync {
 
     /// How the target's replicas and pods do now, or why nobody can tell; in words.
     fn workload(&self, target: &Target) -> BoxFuture<'_, Result<Workload, String>>;
+
+    /// What the cluster's nodes say of where they are; nothing where it has none.
+    ///
+    /// # Errors
+    /// Why they cannot be seen, in words.
+    fn witness(&self) -> BoxFuture<'_, Result<Option<Witness>, String>>;
 }
 
 /// What ran in a target, healthy and under no intent of ringward's, before the write that was made or

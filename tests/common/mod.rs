@@ -29,6 +29,11 @@ pub fn image(plan: &str, digit: char) -> Artifact {
     Artifact(format!("registry.example/shop/{plan}@sha256:{}", digit.to_string().repeat(64)))
 }
 
+/// Where a cluster's nodes say that they are.
+fn region(cluster: &str) -> &'static str {
+    if cluster == "eu" { "eu-west-1" } else { "us-east-1" }
+}
+
 /// A plan's target.
 pub fn target(plan: &str) -> Target {
     Target {
@@ -50,6 +55,7 @@ pub fn sites(deploy_time: Span) -> Vec<Site> {
     let site = |cluster: &str| Site {
         cluster: cluster.into(),
         connection: cluster.into(),
+        region: region(cluster).into(),
         metrics: [format!("http://prometheus.{cluster}:9090")].into(),
         workloads: PLANS.iter().map(workload).collect(),
         deploy_time,
@@ -291,6 +297,26 @@ impl Client {
     pub fn get(&self, path: &str) -> impl Future<Output = Value> {
         let (client, path) = (self.clone(), path.to_owned());
         async move { client.ask(Method::GET, &path, &[], None).await.expect("an answer").good() }
+    }
+
+    /// The body of an answer as it came.
+    pub async fn text(&self, path: &str) -> Vec<u8> {
+        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let answer = request.send().await.expect("an answer");
+        answer.bytes().await.expect("a body").to_vec()
+    }
+
+    /// The dashboard's page, signed in.
+    pub async fn page(&self) -> Vec<u8> {
+        let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let browser = browser.build().expect("an HTTP client");
+        let sign_in = browser.post(format!("{}/login", self.base));
+        let signed = sign_in.body(format!("token={}", self.token)).send().await;
+        let signed = signed.and_then(|answer| answer.error_for_status()).expect("a session");
+        let cookie = signed.headers()["set-cookie"].to_str().expect("text");
+        let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        let page = browser.get(&self.base).header("cookie", cookie).send().await.expect("a page");
+        page.bytes().await.expect("a body").to_vec()
     }
 
     /// Opens the stream of events.

@@ -231,6 +231,7 @@ async fn fleet(folder: &Path) -> Fleet {
     let site = Site {
         cluster: "eu".into(),
         connection: "eu".into(),
+        region: "r".into(),
         metrics: ["http://nowhere".to_owned()].into(),
         workloads: workloads.into(),
         deploy_time: Span(400),

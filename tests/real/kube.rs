@@ -2,9 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ::kube::api::{DeleteParams, Patch, PatchParams};
+use ::kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
 use futures::{StreamExt, stream::BoxStream};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::Node,
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
+};
 use ringward::{
     act::{
         Connections, Deployer, Found, Measurer, WriteError,
@@ -17,7 +24,10 @@ use ringward::{
         part::Workload,
     },
     ids::{PlanName, ReleaseId},
-    model::ring::{Artifact, Target, TargetKind},
+    model::{
+        residency::Witness,
+        ring::{Artifact, Target, TargetKind},
+    },
 };
 use serde_json::json;
 use tokio::{
@@ -480,4 +490,66 @@ async fn an_api_server_that_is_gone_is_unknown_until_it_is_back() {
     until(&mut states, |s| s.status == Status::Succeeded).await;
     deployer(&cluster).write(&two, 1).await.unwrap();
     until(&mut states, succeeded_under(&two)).await;
+}
+
+/// What nodes say, by the very role that users are told to grant.
+#[tokio::test]
+async fn nodes_say_where_they_are_to_whom_the_role_lets_see_them() {
+    let Some(assets) = support::assets() else { return };
+    let cluster = Cluster::start(&assets, "nodes").await;
+    let client = cluster.client().await;
+    let granted = connections(&[&cluster]).deployer(&cluster.nobody()).expect("a deployer");
+    let denied = granted.witness().await.expect_err("nobody may see nodes yet");
+    assert!(denied.contains("403") && denied.contains("nodes"), "{denied}");
+
+    let documents = include_str!("../../deploy/target-rbac.yaml").split("---\n");
+    let role = documents.into_iter().find(|document| document.contains("kind: ClusterRole\n"));
+    let role: ClusterRole = serde_yaml::from_str(role.expect("the role")).expect("a role");
+    let binding: ClusterRoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": "ringward-target"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role.metadata.name},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "nobody"}],
+    }))
+    .expect("a binding");
+    let once = PostParams::default();
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    roles.create(&once, &role).await.expect("a new role");
+    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
+    bindings.create(&once, &binding).await.expect("a new binding");
+
+    let nodes: Api<Node> = Api::all(client);
+    let mut heard = Err("nothing yet".to_owned());
+    // The authorizer learns of a role a moment after it is stored.
+    for _ in 0..100 {
+        heard = granted.witness().await;
+        if heard.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(heard, Ok(None), "a cluster without nodes says nothing");
+    let place = |name: String, labels: serde_json::Value| {
+        let node = json!({"metadata": {"name": name, "labels": labels}});
+        let node: Node = serde_json::from_value(node).expect("a node");
+        let (nodes, once) = (nodes.clone(), once.clone());
+        async move { nodes.create(&once, &node).await.expect("a new node") }
+    };
+    place("bare".into(), json!({})).await;
+    assert_eq!(granted.witness().await, Ok(Some(Witness::default())));
+    let region = "topology.kubernetes.io/region";
+    place("a".into(), json!({region: "eu-west-1", "ringward.dev/jurisdiction": "IE"})).await;
+    let one = Witness { regions: ["eu-west-1".into()].into(), jurisdictions: ["IE".into()].into() };
+    assert_eq!(granted.witness().await, Ok(Some(one.clone())));
+    // More than a page of them, the last of which lies elsewhere.
+    futures::future::join_all(
+        (0..520).map(|n| place(format!("m-{n:03}"), json!({region: "eu-west-1"}))),
+    )
+    .await;
+    assert_eq!(granted.witness().await, Ok(Some(one.clone())));
+    place("z".into(), json!({region: "us-east-1"})).await;
+    let regions = ["eu-west-1".into(), "us-east-1".into()].into();
+    assert_eq!(granted.witness().await, Ok(Some(Witness { regions, ..one })));
+
+    cluster.kill_api();
+    assert!(granted.witness().await.is_err(), "silence is no word of anything");
 }

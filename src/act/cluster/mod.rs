@@ -7,6 +7,7 @@
 mod connection;
 mod deployment;
 mod failure;
+mod nodes;
 mod sight;
 mod status;
 
@@ -20,7 +21,10 @@ use super::{Deployer, Found, WriteError};
 use crate::{
     decide::{command::Write, event::TargetState, part::Workload},
     ids::PlanName,
-    model::ring::{Target, TargetKind},
+    model::{
+        residency::Witness,
+        ring::{Target, TargetKind},
+    },
 };
 
 /// The field manager under which everything is written, and the prefix of every annotation.
@@ -77,5 +81,9 @@ impl Deployer for Cluster {
             }
         }
         .boxed()
+    }
+
+    fn witness(&self) -> BoxFuture<'_, Result<Option<Witness>, String>> {
+        nodes::witness(&self.link).boxed()
     }
 }

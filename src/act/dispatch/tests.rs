@@ -14,7 +14,7 @@ use crate::{
     act::{Deployer, Found, WriteError},
     decide::{
         command::{Measure, Write},
-        event::{Answer, Outcome, Reading, Status},
+        event::{Answer, News, Outcome, Reading, Status},
         part::Workload,
     },
     ids::{ClusterName, ReleaseId},
@@ -22,6 +22,7 @@ use crate::{
         graph::{After, RingGraph},
         plan::OnNewer,
         policy::{Concurrency, OnBreach, Policy, Rollback, Soak},
+        residency::Witness,
         ring::{Artifact, Cluster, MetricSource, ProviderKind, Ring, Target, TargetKind},
         time::{Mono, Span},
     },
@@ -43,6 +44,8 @@ struct Fleet {
     script: Mutex<BTreeMap<String, VecDeque<Ends>>>,
     attempts: Mutex<Vec<(String, u64)>>,
     feeds: Mutex<BTreeMap<String, mpsc::UnboundedReceiver<TargetState>>>,
+    /// By connection, what its cluster says of itself, one answer after the other; then it cannot be seen.
+    says: Mutex<BTreeMap<String, VecDeque<Says>>>,
     gate: Gate,
     now: AtomicUsize,
     most: AtomicUsize,
@@ -95,6 +98,8 @@ impl Fleet {
     }
 }
 
+type Says = Result<Option<Witness>, String>;
+
 struct Door(Arc<Fleet>, String);
 
 impl Deployer for Door {
@@ -118,6 +123,11 @@ impl Deployer for Door {
 
     fn workload(&self, _: &Target) -> BoxFuture<'_, Result<Workload, String>> {
         async { Err("nobody asks here".into()) }.boxed()
+    }
+
+    fn witness(&self) -> BoxFuture<'_, Says> {
+        let next = lock(&self.0.says).get_mut(&self.1).and_then(VecDeque::pop_front);
+        async { next.unwrap_or_else(|| Err("forbidden".into())) }.boxed()
     }
 }
 
@@ -545,4 +555,58 @@ async fn what_a_write_found_is_told_before_how_it_ended() {
     assert_eq!((cluster.as_str(), state.intent), ("eu", None));
     assert_eq!(state.image, Some(Artifact("registry.test/app:1".into())));
     assert_eq!(bench.outcome().await.1, Outcome::Done);
+}
+
+fn in_region(region: &str) -> Witness {
+    Witness { regions: [region.into()].into(), ..Witness::default() }
+}
+
+#[tokio::test]
+async fn a_cluster_is_heard_when_it_says_something_new_and_its_silence_is_not() {
+    let limits = Limits { witness_every: Duration::from_millis(2), ..quick() };
+    let mut bench = Bench::new(limits);
+    let (r, s) = (in_region("r"), in_region("s"));
+    let says = [
+        Err("forbidden".into()),
+        Ok(Some(r.clone())),
+        Ok(Some(r.clone())),
+        Err("gone".into()),
+        Ok(None),
+        Ok(Some(r.clone())),
+        Ok(Some(s.clone())),
+        Ok(Some(Witness::default())),
+    ];
+    lock(&bench.fleet.says).insert("eu".into(), says.into());
+    bench.dispatch.watch(&plan(&["eu"], "x"));
+    for witness in [r, s, Witness::default()] {
+        let event = bench.event().await;
+        let Event::Learned(News::Witness(cluster, heard)) = event else {
+            panic!("expected a witness, got {event:?}")
+        };
+        assert_eq!((cluster.as_str(), heard), ("eu", witness));
+    }
+    bench.nothing_more().await;
+}
+
+#[tokio::test]
+async fn a_cluster_is_asked_for_as_long_as_a_plan_is_there() {
+    let limits = Limits { witness_every: Duration::from_millis(2), ..quick() };
+    let mut bench = Bench::new(limits);
+    let answers = (0..100_000).map(|n| Ok(Some(in_region(&format!("r{n}")))));
+    lock(&bench.fleet.says).insert("eu".into(), answers.collect());
+    let other = |clusters: &[&str]| Plan { name: "other".into(), ..plan(clusters, "y") };
+    bench.dispatch.watch(&plan(&["eu"], "x"));
+    bench.dispatch.watch(&other(&["eu"]));
+    bench.event().await;
+    bench.dispatch.unwatch(&"checkout".into());
+    for _ in 0..3 {
+        assert!(matches!(bench.event().await, Event::Learned(_)), "the other plan is still there");
+    }
+    bench.dispatch.watch(&other(&[]));
+    while let Ok(Some(event)) = timeout(Duration::from_millis(60), bench.events.recv()).await {
+        assert!(matches!(event, Event::Learned(_) | Event::Observed { .. }), "{event:?}");
+    }
+    let left = lock(&bench.fleet.says)["eu"].len();
+    bench.nothing_more().await;
+    assert_eq!(lock(&bench.fleet.says)["eu"].len(), left, "nobody asks any more");
 }

@@ -348,7 +348,8 @@ impl Listed for PlanRingView {
 
 impl Listed for ClusterRow {
     const COLUMNS: &'static [&'static str] = &["CLUSTER", "REGION", "WHERE", "RUNNING", "STATUS"];
-    const WIDE: &'static [&'static str] = &["KNOWN GOOD", "DATA", "FAILOVER", "METRICS"];
+    const WIDE: &'static [&'static str] =
+        &["KNOWN GOOD", "DATA", "FAILOVER", "METRICS", "NODES SAY"];
 
     fn names(&self) -> String {
         self.name.to_string()
@@ -384,6 +385,11 @@ impl Listed for ClusterRow {
             joined(&self.data_classes).into(),
             some_text(self.failover_pair.as_ref()).into(),
             metrics.join(" ").into(),
+            match self.witness.as_ref().map(|witness| joined(&witness.regions)) {
+                None => "-".into(),
+                Some(regions) if regions.is_empty() => "nothing".into(),
+                Some(regions) => regions.into(),
+            },
         ]
     }
 }

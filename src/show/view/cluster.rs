@@ -29,10 +29,22 @@ pub struct ClusterRow {
     pub data_classes: Vec<DataClass>,
     /// The cluster that takes over when it fails.
     pub failover_pair: Option<ClusterName>,
+    /// What its nodes say of where they are; nothing where they were never seen.
+    pub witness: Option<WitnessView>,
     /// Where its gates are measured.
     pub metrics: Vec<MetricSourceView>,
     /// What runs there, by plan.
     pub targets: Vec<ClusterTarget>,
+}
+
+/// What a cluster's nodes say of where they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WitnessView {
+    /// Their `topology.kubernetes.io/region`, each once.
+    pub regions: Vec<Region>,
+    /// Their `ringward.dev/jurisdiction`, each once.
+    pub jurisdictions: Vec<Jurisdiction>,
 }
 
 /// A metric source. Its URL is not shown: it may name what only the server should know.
@@ -91,14 +103,15 @@ pub fn clusters(world: &World, shown: impl Fn(&PlanName, &Cluster) -> bool) -> V
     for (name, plan) in &world.plans {
         let Some(declared) = &plan.declared else { continue };
         for cluster in declared.clusters().filter(|cluster| shown(name, cluster)) {
-            let row = rows.entry(cluster.name.clone()).or_insert_with(|| row(cluster));
+            let row = rows.entry(cluster.name.clone()).or_insert_with(|| row(world, cluster));
             row.targets.push(target(name, plan, cluster));
         }
     }
     rows.into_values().collect()
 }
 
-fn row(cluster: &Cluster) -> ClusterRow {
+fn row(world: &World, cluster: &Cluster) -> ClusterRow {
+    let witness = world.shared.facts.witnesses.get(&cluster.name);
     let source = |source: &MetricSource| MetricSourceView {
         name: source.name.clone(),
         kind: source.kind.name().into(),
@@ -110,6 +123,10 @@ fn row(cluster: &Cluster) -> ClusterRow {
         jurisdiction: cluster.jurisdiction.clone(),
         data_classes: cluster.data_classes.clone(),
         failover_pair: cluster.failover_pair.clone(),
+        witness: witness.map(|witness| WitnessView {
+            regions: witness.regions.iter().cloned().collect(),
+            jurisdictions: witness.jurisdictions.iter().cloned().collect(),
+        }),
         metrics: cluster.metrics.iter().map(source).collect(),
         targets: Vec::new(),
     }

@@ -22,7 +22,7 @@ mod tests;
 pub use audit::{
     AuditPage, AuditView, BreakView, ChangeView, HappenedView, VerificationView, audit_page,
 };
-pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, clusters};
+pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, WitnessView, clusters};
 pub use debt::{DebtKind, DebtView, debts};
 pub use earliest::EarliestView;
 pub use explain::{ExplainView, RingReasons, WaitView, explain};

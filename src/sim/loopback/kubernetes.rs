@@ -8,7 +8,9 @@
 //! The token may come in the path as well (`/as/TOKEN/…`), which is what the kubeconfig names: kubectl
 //! sends no credentials over plain HTTP. A token in the header must be right all the same.
 //!
-//! What it is not: there are no ReplicaSets, nodes, namespaces or events, nothing can be created or
+//! Of nodes there is no more than the list of their labels, in pages.
+//!
+//! What it is not: there are no ReplicaSets, namespaces or events, nothing can be created or
 //! deleted, nothing is defaulted, and only the fields that a Deployment needs are known to be keyed
 //! lists. The controllers' own writes of a status leave no trace in `managedFields`.
 
@@ -70,6 +72,7 @@ pub(super) fn router(cluster: Arc<Cluster>, token: &str) -> Router {
         .route("/api", get(|| async { Json(json!({"kind": "APIVersions", "versions": ["v1"]})) }))
         .route("/apis", get(|| async { Json(groups()) }))
         .route("/api/v1", get(|| async { Json(resources(Kind::Pod)) }))
+        .route("/api/v1/nodes", get(nodes))
         .route("/apis/apps/v1", get(|| async { Json(resources(Kind::Deployment)) }));
     for kind in [Kind::Deployment, Kind::Pod] {
         let base = match kind {
@@ -163,6 +166,37 @@ async fn list(
         "items": objects,
     });
     Ok(Json(list).into_response())
+}
+
+/// The nodes' names and labels, as many at once as the query says.
+async fn nodes(
+    State(server): State<Server>,
+    Query(query): Queried,
+) -> Result<Json<Value>, Failure> {
+    let number = |name: &str| query.get(name).and_then(|text| text.parse::<usize>().ok());
+    let (all, from) = (server.cluster.nodes()?, number("continue").unwrap_or(0));
+    let limit = number("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let next = from.saturating_add(limit);
+    let page = all.iter().enumerate().skip(from).take(limit).map(|(i, region)| {
+        let mut labels = json!({"kubernetes.io/os": "linux"});
+        if let Some(region) = region {
+            labels["topology.kubernetes.io/region"] = json!(region);
+        }
+        json!({
+            "kind": "PartialObjectMetadata",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": {"name": format!("node-{}", i + 1), "labels": labels},
+        })
+    });
+    Ok(Json(json!({
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {
+            "resourceVersion": "1",
+            "continue": if next < all.len() { next.to_string() } else { String::new() },
+        },
+        "items": page.collect::<Vec<_>>(),
+    })))
 }
 
 async fn write(

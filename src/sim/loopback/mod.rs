@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 use self::{kubernetes::Cluster, line::Line, prometheus::Traffic};
 use crate::{
     clock::Clock,
-    ids::{ClusterName, Mint, PlanName},
+    ids::{ClusterName, Mint, PlanName, Region},
     model::{
         plan::Plan,
         ring::{Artifact, Target},
@@ -40,6 +40,8 @@ pub struct Site {
     pub cluster: ClusterName,
     /// The name of its context in the kubeconfig.
     pub connection: String,
+    /// The region that its nodes say they are in.
+    pub region: Region,
     /// The URLs by which its Prometheus is declared.
     pub metrics: BTreeSet<String>,
     /// What runs in it.
@@ -74,6 +76,7 @@ impl Site {
                 let site = sites.entry(cluster.name.clone()).or_insert_with(|| Site {
                     cluster: cluster.name.clone(),
                     connection: cluster.connection.clone(),
+                    region: cluster.region.clone(),
                     metrics: BTreeSet::new(),
                     workloads: Vec::new(),
                     deploy_time: DEPLOY_TIME,
@@ -168,6 +171,7 @@ impl Fleet {
             let port = |error| FleetError::Port(site.cluster.clone(), error);
             let cluster =
                 Cluster::new(&site.workloads, site.deploy_time, clock.clone(), seeds.next_u64());
+            cluster.label_nodes(&[Some(&site.region), Some(&site.region)]);
             let cluster = Arc::new(cluster);
             let services = site.workloads.iter().map(|w| (w.plan.clone(), w.target.clone()));
             let traffic = Traffic::new(cluster.clone(), services.collect(), seeds.next_u64());
@@ -268,6 +272,28 @@ impl Fleet {
     /// No such cluster.
     pub fn set_deploy_time(&self, cluster: &ClusterName, span: Span) -> Result<(), FleetError> {
         self.simulated(cluster)?.cluster.set_deploy_time(span);
+        Ok(())
+    }
+
+    /// Gives a cluster as many nodes, each with the region that its label names, if it has one.
+    ///
+    /// # Errors
+    /// No such cluster.
+    pub fn label_nodes(
+        &self,
+        cluster: &ClusterName,
+        regions: &[Option<&Region>],
+    ) -> Result<(), FleetError> {
+        self.simulated(cluster)?.cluster.label_nodes(regions);
+        Ok(())
+    }
+
+    /// Forbids everybody to list a cluster's nodes, or allows it again.
+    ///
+    /// # Errors
+    /// No such cluster.
+    pub fn hide_nodes(&self, cluster: &ClusterName, hidden: bool) -> Result<(), FleetError> {
+        self.simulated(cluster)?.cluster.hide_nodes(hidden);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    ids::Mint,
+    ids::{Mint, Region},
     model::{
         ring::{Artifact, Target},
         time::{Mono, Now, Span},
@@ -52,6 +52,9 @@ struct State {
     /// By digest, how often each container restarts once it is ready.
     restarts: BTreeMap<String, u32>,
     history: BTreeMap<Id, Vec<(Timestamp, Serving)>>,
+    /// The region that each node's label names, if it has one; nothing where nobody may see them.
+    nodes: Vec<Option<Region>>,
+    nodes_are_hidden: bool,
     /// By the intent that a write carried: how often one changed its object.
     written: BTreeMap<String, u64>,
 }
@@ -73,6 +76,8 @@ impl Cluster {
             crashing: BTreeSet::new(),
             restarts: BTreeMap::new(),
             history: BTreeMap::new(),
+            nodes: Vec::new(),
+            nodes_are_hidden: false,
             written: BTreeMap::new(),
         };
         for workload in workloads {
@@ -156,6 +161,25 @@ impl Cluster {
     /// How often a write under each intent changed its object.
     pub(in crate::sim::loopback) fn written(&self) -> BTreeMap<String, u64> {
         self.locked(|state, _| state.written.clone())
+    }
+
+    /// Gives the cluster these nodes, and no others.
+    pub(in crate::sim::loopback) fn label_nodes(&self, regions: &[Option<&Region>]) {
+        let regions = regions.iter().map(|region| region.cloned()).collect();
+        self.locked(|state, _| state.nodes = regions);
+    }
+
+    /// Forbids everybody to list the nodes, or allows it again.
+    pub(in crate::sim::loopback) fn hide_nodes(&self, hidden: bool) {
+        self.locked(|state, _| state.nodes_are_hidden = hidden);
+    }
+
+    /// The regions of all nodes, each as its label names it.
+    pub(super) fn nodes(&self) -> Result<Vec<Option<Region>>, Failure> {
+        self.locked(|state, _| match state.nodes_are_hidden {
+            true => Err(Failure::no_permission("list", "nodes")),
+            false => Ok(state.nodes.clone()),
+        })
     }
 
     pub(super) fn get(&self, id: &Id) -> Result<Arc<Value>, Failure> {

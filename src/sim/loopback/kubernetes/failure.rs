@@ -37,6 +37,16 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
+    /// Whoever asks has not been granted that verb on cluster-wide objects.
+    pub(super) fn no_permission(verb: &str, resource: &str) -> Self {
+        let message = format!(
+            "{resource} is forbidden: User \"ringward\" cannot {verb} resource \"{resource}\" in \
+             API group \"\" at the cluster scope"
+        );
+        let details = json!({"kind": resource});
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).with(details)
+    }
+
     pub(super) fn not_found(kind: Kind, name: &str) -> Self {
         let message = format!("{} \"{name}\" not found", kind.qualified());
         let details = json!({"name": name, "group": kind.group(), "kind": kind.plural()});

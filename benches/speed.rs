@@ -1,9 +1,11 @@
 //! Speed and memory, side by side with their goals: `cargo bench --bench speed [-- NAME...]`.
 //!
-//! Benches: decide, scenarios, check.
+//! Benches: decide, scenarios, check, recovery, memory, durability. README.md beside this file keeps
+//! the figures of the last whole run.
 
 mod board;
 mod estate;
+mod journal;
 
 use std::{
     env,
@@ -18,9 +20,21 @@ use ringward::{declare::Snapshot, sim::scenario};
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 3] = [("decide", decide), ("scenarios", scenarios), ("check", check)];
+const BENCHES: [Bench; 6] = [
+    ("decide", decide),
+    ("scenarios", scenarios),
+    ("check", check),
+    ("recovery", journal::recovery),
+    ("memory", journal::memory),
+    ("durability", journal::durability),
+];
 
 fn main() {
+    if let [_, flag, dir] = &env::args().collect::<Vec<_>>()[..]
+        && flag == journal::HOLD
+    {
+        return journal::hold(Path::new(dir));
+    }
     let asked: Vec<String> = env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     board::begin();
     for (name, bench) in BENCHES {
@@ -49,9 +63,9 @@ fn decide() {
         }
         assert_eq!(traffic.moving(), plans * MOVING / PLANS);
         traffic.forget_times();
-        for _ in 0..200_000 {
-            let _ = traffic.turn();
-        }
+        let began = journal::processor();
+        let ((), lasted) = timed(|| (0..200_000).for_each(|_| drop(traffic.turn())));
+        let busy = journal::processor() - began;
         let (events, took) = traffic
             .spent
             .values()
@@ -59,6 +73,9 @@ fn decide() {
         let whole = plans == PLANS;
         let goal = if whole { Goal::AtLeast(200_000.0) } else { Goal::None };
         line(format!("decide, {plans} plans"), "events/s", goal, rate(events, took));
+        // What others on the machine took away is part of no event.
+        let core = took.mul_f64(busy.as_secs_f64() / lasted.as_secs_f64());
+        line("  by the time on a processor", "events/s", goal, rate(events, core));
         for (kind, (count, took)) in traffic.spent.iter().filter(|_| whole) {
             let each = took.as_secs_f64() * 1e6 / *count as f64;
             line(format!("  {kind}, {count} of them"), "us each", Goal::None, each);

@@ -28,11 +28,11 @@ use crate::{
     config::{Settings, SettingsError, SourceSettings},
     decide::world::World,
     declare::source::{BadSource, DirSource, GitSettings, GitSource, Source},
-    drive::{Drive, StartError, recover},
+    drive::Drive,
     follow::follow,
     ids::{Commit, Mint},
     model::time::{Mono, Span},
-    record::{SledStore, Store, StoreError},
+    record::{Recovered, RecoveryError, SledStore, Store, StoreError, recover},
     show::{
         api,
         auth::{TokenError, Tokens},
@@ -59,7 +59,7 @@ pub enum AppError {
     #[error("the journal cannot be opened")]
     Store(#[from] StoreError),
     #[error("the journal cannot be taken over")]
-    Start(#[from] StartError),
+    Start(#[from] RecoveryError),
     #[error("the source of declarations cannot be used")]
     Source(#[from] BadSource),
     #[error("the credentials of a metric source cannot be used")]
@@ -106,10 +106,10 @@ pub async fn start(
     let data = settings.data.clone();
     let opened = tokio::task::spawn_blocking(move || -> Result<_, AppError> {
         let store: Arc<dyn Store> = Arc::new(SledStore::open(&data)?);
-        let world = recover(store.as_ref())?;
-        Ok((store, world))
+        let recovered = recover(store.as_ref())?;
+        Ok((store, recovered))
     });
-    let (store, world) = match opened.await {
+    let (store, Recovered { world, checkpoint }) = match opened.await {
         Ok(opened) => opened?,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
@@ -147,6 +147,7 @@ pub async fn start(
     let drive = Drive {
         world: world.clone(),
         store,
+        checkpoint,
         clock: clock.clone(),
         dispatch,
         events,

@@ -4,11 +4,14 @@
 //! wait for the disk serves a whole batch. The world is written only while a batch is decided and
 //! recorded, so that nobody reads what is not durable.
 
+mod checkpoints;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use checkpoints::Checkpoints;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -19,7 +22,7 @@ use crate::{
         event::{Event, News},
         fact::{Fact, Reply},
         wake,
-        world::{Illegal, World},
+        world::World,
     },
     ids::PlanName,
     model::{
@@ -27,7 +30,7 @@ use crate::{
         residency::Home,
         time::{Mono, Now, Span},
     },
-    record::{Draft, Store, StoreError},
+    record::{Draft, Store, StoreError, recover},
     show::{
         change::Change,
         desk::{Ask, Clerk, Unavailable},
@@ -41,44 +44,14 @@ const BATCH: usize = 256;
 /// How often dropped commands are looked for, in the clock's time.
 const HEAL: Span = Span::minutes(1);
 
-/// Why the loop could not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The journal could not be read.
-    #[error("the journal could not be read")]
-    Journal(#[from] StoreError),
-    /// The journal does not add up.
-    #[error("entry {seq} of the journal cannot be true; another version of ringward wrote it")]
-    Illegal {
-        /// The entry's number.
-        seq: u64,
-        /// What is wrong with it.
-        #[source]
-        source: Illegal,
-    },
-}
-
-/// The world that a journal tells of: its facts, folded. Nothing is decided again.
-///
-/// # Errors
-/// Where the journal cannot be read, or holds something that does not follow.
-pub fn recover(store: &dyn Store) -> Result<World, StartError> {
-    let mut world = World::default();
-    for entry in store.entries(1) {
-        let entry = entry?;
-        world
-            .fold(entry.at, &entry.facts, &entry.commands)
-            .map_err(|source| StartError::Illegal { seq: entry.seq, source })?;
-    }
-    Ok(world)
-}
-
 /// The loop and what it works with.
 pub struct Drive {
     /// The live world; the desk reads it.
     pub world: Arc<RwLock<World>>,
     /// The journal.
     pub store: Arc<dyn Store>,
+    /// The entry that its last checkpoint stands at.
+    pub checkpoint: u64,
     /// The clock that everything is decided by.
     pub clock: Arc<dyn Clock>,
     /// Carries commands out.
@@ -107,20 +80,23 @@ struct Decided {
 
 impl Drive {
     /// Runs until `stop` says so. On the way in it takes over from whoever wrote before: effects
-    /// without an outcome are issued again, with the same keys.
+    /// without an outcome are issued again, with the same keys. It ends where nothing can be recorded.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut alarms = Alarms::default();
+        let mut checkpoints = Checkpoints::since(self.store.clone(), self.checkpoint);
         let home = News::Home(self.home.clone());
         let begun = [Event::TookOver, Event::Limits(self.limits.clone()), Event::Learned(home)];
         let mut waiting: VecDeque<Input> = begun.into_iter().map(|event| (event, None)).collect();
-        if self.step(&mut waiting, &mut alarms) {
-            // Every plan is looked at before what is out is sent again: what a rule forbids by now, by
-            // facts that expired meanwhile, is called back first.
-            self.take_up(&mut waiting);
-            if self.step(&mut waiting, &mut alarms) {
-                self.dispatch_all_in_flight();
-            }
+        if !self.step(&mut waiting, &mut alarms) {
+            return;
         }
+        // Every plan is looked at before what is out is sent again: what a rule forbids by now, by facts
+        // that expired meanwhile, is called back first.
+        self.take_up(&mut waiting);
+        if !self.step(&mut waiting, &mut alarms) {
+            return;
+        }
+        self.dispatch_all_in_flight();
         let mut dropped = 0;
         let mut healed = self.clock.now().mono;
         loop {
@@ -148,8 +124,9 @@ impl Drive {
             }
             if !waiting.is_empty() {
                 if !self.step(&mut waiting, &mut alarms) {
-                    break;
+                    return;
                 }
+                checkpoints.consider(&self.world());
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -168,6 +145,12 @@ impl Drive {
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        let world = self.world().clone();
+        checkpoints.end(world).await;
+    }
+
+    fn world(&self) -> RwLockReadGuard<'_, World> {
+        self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Decides, records and acts on a batch; false where nothing can be recorded any more.
@@ -285,7 +268,7 @@ impl Drive {
         tracing::error!(%error, "nothing can be recorded: nothing is decided or done from here on");
         self.clerk.broken(error.to_string());
         match recover(self.store.as_ref()) {
-            Ok(durable) => *world = durable,
+            Ok(durable) => *world = durable.world,
             Err(error) => tracing::error!(%error, "the journal cannot be read back either"),
         }
         drop(world);
@@ -297,7 +280,7 @@ impl Drive {
     /// After a take-over: watches what is declared, and has every plan looked at.
     fn take_up(&self, waiting: &mut VecDeque<Input>) {
         let plans: Vec<_> = {
-            let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+            let world = self.world();
             let declared = |state: &Arc<crate::decide::world::PlanState>| state.declared.clone();
             world.plans.iter().map(|(name, state)| (name.clone(), declared(state))).collect()
         };
@@ -310,7 +293,7 @@ impl Drive {
     }
 
     fn dispatch_all_in_flight(&self) {
-        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+        let world = self.world();
         let out = world.plans.values().flat_map(|state| state.in_flight.values());
         self.dispatch.dispatch(world.epoch, out.map(|command| command.as_ref().clone()).collect());
     }

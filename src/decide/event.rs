@@ -228,7 +228,7 @@ pub enum Reading {
 
 /// Infinities survive JSON as text.
 pub mod figure {
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     /// Writes a finite number as a number and any other as text.
     pub fn serialize<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
@@ -276,6 +276,46 @@ pub mod figure {
             #[derive(Deserialize)]
             struct Wrapped(#[serde(with = "super")] f64);
             Ok(Option::<Wrapped>::deserialize(d)?.map(|w| w.0))
+        }
+    }
+
+    /// The same for many numbers.
+    pub mod list {
+        use std::collections::VecDeque;
+
+        use super::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        struct Wrapped(#[serde(with = "super")] f64);
+
+        /// Writes one behind the other.
+        pub fn serialize<'a, S: Serializer>(
+            values: impl IntoIterator<Item = &'a f64>,
+            s: S,
+        ) -> Result<S::Ok, S::Error> {
+            s.collect_seq(values.into_iter().map(|value| Wrapped(*value)))
+        }
+
+        /// Reads what [`serialize`] writes.
+        pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<VecDeque<f64>, D::Error> {
+            let values = Vec::<Wrapped>::deserialize(d)?;
+            Ok(values.into_iter().map(|value| value.0).collect())
+        }
+    }
+
+    /// The same for as many numbers as the type says.
+    pub mod array {
+        pub use super::list::serialize;
+        use super::{Deserializer, list};
+
+        /// Reads what [`serialize`] writes.
+        pub fn deserialize<'de, const N: usize, D: Deserializer<'de>>(
+            d: D,
+        ) -> Result<[f64; N], D::Error> {
+            let values: Vec<f64> = list::deserialize(d)?.into();
+            let many = values.len();
+            let wrong = |_| serde::de::Error::invalid_length(many, &"as many as were written");
+            values.try_into().map_err(wrong)
         }
     }
 }

@@ -24,7 +24,7 @@ pub mod world;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use command::{Command, Measure};
+use command::Command;
 use event::{Declared, Event, News, Outcome, Status, TargetState};
 use fact::{Fact, Reply};
 use world::{Illegal, Phase, PlanState, Release, Shared, World};
@@ -109,8 +109,9 @@ pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illega
         }
         Event::Measured { plan, key, answer } => {
             let mut draft = Draft::new(world, plan, now);
-            if let Some(measure) = draft.measurement(key) {
-                draft.measured(&measure, answer)?;
+            let asked = draft.state().and_then(|state| state.in_flight.get(key)).cloned();
+            if let Some(Command::Measure(measure)) = asked.as_deref() {
+                draft.measured(measure, answer)?;
             }
             draft.settle()
         }
@@ -291,13 +292,6 @@ impl Draft {
                 cause,
             }),
             Command::Measure(_) => Ok(()),
-        }
-    }
-
-    fn measurement(&self, key: &IdempotencyKey) -> Option<Measure> {
-        match self.state()?.in_flight.get(key)?.as_ref() {
-            Command::Measure(measure) => Some(measure.clone()),
-            Command::Deploy(_) | Command::Restore(_) => None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The soak: gates are measured, healthy time is credited tick by tick, and only Pass advances.
 
+use std::sync::Arc;
+
 use super::{
     Draft,
     command::{Command, Measure},
@@ -66,7 +68,7 @@ impl Draft {
         };
         let place = (asked.cluster.clone(), asked.gate.clone());
         let unknown = GateRun::default();
-        let state = run.gates.get(&place).unwrap_or(&unknown);
+        let state = run.gates.get(&place).map_or(&unknown, Arc::as_ref);
         let known = state.baseline;
         let (world, now) = (&self.world, self.now);
         let disclose = residency::may_disclose(world, &release, gate, &asked.cluster, now);

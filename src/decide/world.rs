@@ -5,6 +5,7 @@
 //! can work on a draft of the one plan that an event touches ([`World::draft`]) at the price of what
 //! the event changes.
 
+mod image;
 mod lane;
 mod motion;
 mod plan;
@@ -18,6 +19,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{
     command::{Command, Measure, Write},
@@ -59,7 +61,7 @@ const KNOWN_GOODS: usize = 5;
 const ANSWERS: usize = 10_000;
 
 /// Everything that is true.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct World {
     /// The writer's epoch; it grows with every take-over.
     pub epoch: u64,
@@ -76,7 +78,7 @@ pub struct World {
 }
 
 /// Where the source of declarations is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceState {
     /// The commit in force.
     pub commit: Option<Commit>,
@@ -87,9 +89,10 @@ pub struct SourceState {
 }
 
 /// What concerns more than one plan: small, and read by every decision.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shared {
     /// Pauses in force.
+    #[serde(with = "image::pairs")]
     pub pauses: BTreeMap<Scope, Pause>,
     /// Freezes in force, those that ended by themselves included until they are lifted.
     pub freezes: BTreeMap<FreezeId, Freeze>,
@@ -98,6 +101,7 @@ pub struct Shared {
     /// The blocs as they are declared.
     pub blocs: Arc<Blocs>,
     /// The rings in motion: what caps are counted over.
+    #[serde(with = "image::pairs")]
     pub motion: BTreeMap<Place, Moving>,
     /// How many there may be, by the server's settings.
     pub limits: Arc<MotionLimits>,
@@ -130,7 +134,7 @@ impl Shared {
 }
 
 /// A stop of forward effects, until somebody resumes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Who, when, why.
     pub said: Said,
@@ -140,7 +144,7 @@ pub struct Pause {
 }
 
 /// Who said it, when and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     /// Who.
     pub by: Actor,
@@ -151,7 +155,7 @@ pub struct Said {
 }
 
 /// A stop of the line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freeze {
     /// What it covers.
     pub scope: Scope,
@@ -164,7 +168,7 @@ pub struct Freeze {
 }
 
 /// What requests with a key were answered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answers {
     by_key: BTreeMap<IdempotencyKey, (Hash, Reply)>,
     order: std::collections::VecDeque<IdempotencyKey>,
@@ -283,7 +287,7 @@ impl World {
 
     fn intend_measure(&mut self, measure: &Measure, at: Now) -> Result<(), Illegal> {
         let run = self.run_mut(&measure.release, &measure.ring)?;
-        let gate = run.gates.entry((measure.cluster.clone(), measure.gate.clone())).or_default();
+        let gate = run.gate_mut(&measure.cluster, &measure.gate);
         gate.asked = Some(measure.key.clone());
         gate.asks += 1;
         gate.asked_at = at.mono;
@@ -372,7 +376,7 @@ impl World {
             }
             Fact::Advanced { release, ring, .. } => self.run_mut(release, ring)?.advanced = true,
             Fact::Adopted { plan, cluster, version, artifact } => {
-                let target = self.plan_mut(plan).targets.entry(cluster.clone()).or_default();
+                let target = self.plan_mut(plan).target_mut(cluster);
                 target.known_good =
                     vec![KnownGood { version: version.clone(), artifact: artifact.clone() }];
             }
@@ -420,7 +424,7 @@ impl World {
                 let run = self.run_mut(release, ring)?;
                 run.soak = SoakRun::default();
                 for gate in run.gates.values_mut() {
-                    gate.total_samples = 0.0;
+                    Arc::make_mut(gate).total_samples = 0.0;
                 }
                 for (cluster, here) in &mut run.clusters {
                     let target = plan.as_ref().and_then(|plan| plan.targets.get(cluster));
@@ -430,7 +434,9 @@ impl World {
                     // as before: a reset forgives no evidence.
                     if here.revision.as_ref().is_some_and(|before| *before != seen) {
                         let gates = run.gates.iter_mut().filter(|((c, _), _)| c == cluster);
-                        gates.for_each(|(_, gate)| gate.history = History::default());
+                        gates.for_each(|(_, gate)| {
+                            Arc::make_mut(gate).history = History::default();
+                        });
                     }
                     here.revision = Some(seen);
                 }
@@ -440,13 +446,11 @@ impl World {
             }
             Fact::BaselineTaken { release, ring, cluster, gate, value } => {
                 let run = self.run_mut(release, ring)?;
-                run.gates.entry((cluster.clone(), gate.clone())).or_default().baseline =
-                    Some(*value);
+                run.gate_mut(cluster, gate).baseline = Some(*value);
             }
             Fact::HistoryTaken { release, ring, cluster, gate, taken } => {
                 let run = self.run_mut(release, ring)?;
-                let gate = run.gates.entry((cluster.clone(), gate.clone())).or_default();
-                gate.history.take(taken);
+                run.gate_mut(cluster, gate).history.take(taken);
             }
             Fact::RingPassed { release, ring } => self.pass(release, ring, at)?,
             Fact::WatchEnded { release, ring } => self.run_mut(release, ring)?.watched = false,
@@ -591,7 +595,7 @@ impl World {
         for plan in self.plans.values_mut() {
             let plan = Arc::make_mut(plan);
             plan.in_flight.retain(|_, c| !matches!(**c, Command::Measure(_)));
-            for target in plan.targets.values_mut() {
+            for target in Arc::make_mut(&mut plan.targets).values_mut() {
                 target.state = None;
             }
             for release in plan.releases.values_mut() {
@@ -612,6 +616,7 @@ impl World {
                         cluster.unready.stop(at.mono);
                     }
                     for gate in run.gates.values_mut() {
+                        let gate = Arc::make_mut(gate);
                         gate.asked = None;
                         gate.fresh = false;
                         // A first measurement that was not due yet keeps its delay.
@@ -684,7 +689,7 @@ impl World {
 
     fn see(&mut self, plan: &PlanName, cluster: &ClusterName, seen: &TargetState, at: Now) {
         let state = self.plan_mut(plan);
-        state.targets.entry(cluster.clone()).or_default().state = Some(seen.clone());
+        state.target_mut(cluster).state = Some(seen.clone());
         let visible = seen.is_visible();
         for release in state.releases.values_mut() {
             let on = |r: &Arc<RingRun>| r.phase.in_motion() && r.clusters.contains_key(cluster);
@@ -720,8 +725,7 @@ impl World {
         let ready: Vec<ClusterName> = ready.map(|(name, _)| name.clone()).collect();
         for cluster in ready {
             for gate in &gates {
-                let state = run.gates.entry((cluster.clone(), gate.name.clone())).or_default();
-                state.due = at.mono + gate.initial_delay;
+                run.gate_mut(&cluster, &gate.name).due = at.mono + gate.initial_delay;
             }
         }
         Ok(())
@@ -746,7 +750,7 @@ impl World {
             _ => at.mono,
         };
         let run = self.run_mut(release, ring)?;
-        let state = run.gates.entry((cluster.clone(), name.clone())).or_default();
+        let state = run.gate_mut(cluster, name);
         state.asked = None;
         state.fresh = true;
         state.due = match judged.verdict {
@@ -791,13 +795,13 @@ impl World {
         let run = self.run_mut(release, ring)?;
         run.watched = watched;
         if watched {
-            run.gates.values_mut().for_each(GateRun::forgive);
+            run.gates.values_mut().for_each(|gate| Arc::make_mut(gate).forgive());
         }
         let ready = run.clusters.iter().filter(|(_, c)| c.step == Step::Ready);
         let ready: Vec<ClusterName> = ready.map(|(name, _)| name.clone()).collect();
         let plan = self.plan_mut(&release.plan);
         for cluster in ready {
-            let goods = &mut plan.targets.entry(cluster).or_default().known_good;
+            let goods = &mut plan.target_mut(&cluster).known_good;
             goods.retain(|good| !good.artifact.same_as(&artifact));
             let version = Some(release.version.clone());
             goods.push(KnownGood { version, artifact: artifact.clone() });
@@ -973,7 +977,7 @@ fn forget<'a>(
     artifact: &Artifact,
 ) {
     for cluster in clusters {
-        if let Some(target) = plan.targets.get_mut(cluster) {
+        if let Some(target) = Arc::make_mut(&mut plan.targets).get_mut(cluster) {
             target.known_good.retain(|good| !good.artifact.same_as(artifact));
         }
     }

@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::Jurisdiction;
 
 /// The day whose state of the world the table describes.
@@ -55,7 +57,7 @@ pub fn contains(bloc: &str, country: &str) -> bool {
 }
 
 /// The blocs as `Jurisdiction` documents declare them, and the table where they say nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocs(BTreeMap<Jurisdiction, BTreeSet<Jurisdiction>>);
 
 impl Blocs {

@@ -2,22 +2,29 @@
 //!
 //! ```text
 //! lock        held by the process that has the directory; names it
-//! format      `ringward journal 1`; there once the directory is whole
+//! format      `ringward journal 2`; there once the directory is whole
 //! high-water  how far the journal had come
-//! journal/    the database's own files; `super::safekeeping` names their copies
+//! tail        what was recorded last; the database may not have it yet
+//! checkpoint  the world as of an entry, so that a start need not fold all of them; see `super::checkpoint`
+//! journal/    the database's own files; `super::safekeeping` and `super::sled` name what may lie beside
+//!             them while they are opened or written anew
 //! ```
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, ErrorKind, Write},
+    io::{self, BufWriter, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
 };
 
-use super::{high_water::HighWater, store::StoreError};
+use super::{
+    high_water::HighWater,
+    store::{StoreError, Written},
+};
 
-/// The format that this program writes, and the newest that it knows.
-pub(super) const FORMAT: u32 = 1;
+/// The format that this program writes, and the newest that it knows. A directory of format 1 has no
+/// `tail`: whoever knows of none must not open one that has.
+pub(super) const FORMAT: u32 = 2;
 
 const MARKER: &str = "ringward journal ";
 
@@ -52,7 +59,6 @@ impl DataDir {
         let dir = Self { path: path.into(), lock };
         dir.sign().map_err(failed("write the lock file"))?;
         match read_format(path)? {
-            // A later format's upgrade from an earlier one belongs here.
             Some(_) => {}
             None if dir.journal().exists() => {
                 let detail = "there is a journal, but no `format` file beside it".into();
@@ -76,6 +82,31 @@ impl DataDir {
         self.path.join("high-water")
     }
 
+    pub(super) fn tail(&self) -> PathBuf {
+        self.path.join("tail")
+    }
+
+    pub(super) fn checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoint")
+    }
+
+    /// Puts another checkpoint in the place of the last, whole or not at all.
+    pub(super) fn keep_checkpoint(&self, write: Written<'_>) -> io::Result<()> {
+        let draft = self.path.join("checkpoint.new");
+        let kept = File::create(&draft)
+            .and_then(|file| {
+                let mut file = BufWriter::with_capacity(1 << 16, file);
+                write(&mut file)?;
+                file.into_inner()?.sync_all()
+            })
+            .and_then(|()| fs::rename(&draft, self.checkpoint()))
+            .and_then(|()| sync_dir(&self.path));
+        if kept.is_err() {
+            let _ = fs::remove_file(draft);
+        }
+        kept
+    }
+
     fn sign(&self) -> io::Result<()> {
         let name = format!("process {}", std::process::id());
         self.lock.set_len(0)?;
@@ -85,6 +116,19 @@ impl DataDir {
     /// The format file comes last: a directory without it and without a journal was never used.
     fn found(&self) -> io::Result<()> {
         HighWater::create(&self.high_water())?;
+        self.mark()
+    }
+
+    /// Says that the directory is in the newest format: all that an earlier one has, it has too.
+    pub(super) fn upgrade(&self) -> Result<(), StoreError> {
+        let failed = |e| StoreError::from_io(&self.path, "write the format file", e);
+        match read_format(&self.path)? {
+            Some(FORMAT) => Ok(()),
+            Some(_) | None => self.mark().map_err(failed),
+        }
+    }
+
+    fn mark(&self) -> io::Result<()> {
         let (draft, marker) = (self.path.join("format.new"), self.path.join("format"));
         let mut file = File::create(&draft)?;
         writeln!(file, "{MARKER}{FORMAT}")?;

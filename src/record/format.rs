@@ -191,6 +191,11 @@ impl Record {
         Some(Self { seq, prev, hash, payload: payload.into() })
     }
 
+    /// How many bytes [`Record::to_bytes`] writes.
+    pub(super) fn size(&self) -> u64 {
+        (self.prev.0.len() + self.hash.0.len() + self.payload.len()) as u64
+    }
+
     /// As one run of bytes: `prev`, `hash`, payload. The number is the key's.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         [&self.prev.0[..], &self.hash.0, &self.payload].concat()

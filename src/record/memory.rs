@@ -13,7 +13,7 @@ use std::{
 use super::{
     audit::Chain,
     format::{Record, seal_all},
-    store::{Draft, Head, Store, StoreError},
+    store::{Draft, Head, Store, StoreError, Written},
 };
 
 /// A journal that lasts as long as the value; [`Memory::reopen`] stands for a restart of the process.
@@ -36,13 +36,21 @@ struct Inner {
     head: Head,
     /// How far it had come; outlives the records, as the mark of a data directory does.
     high_water: u64,
+    kept: Option<Vec<u8>>,
     fault: Option<Fault>,
     poisoned: Option<String>,
 }
 
 impl Default for Inner {
     fn default() -> Self {
-        Self { records: Vec::new(), head: Head::EMPTY, high_water: 0, fault: None, poisoned: None }
+        Self {
+            records: Vec::new(),
+            head: Head::EMPTY,
+            high_water: 0,
+            kept: None,
+            fault: None,
+            poisoned: None,
+        }
     }
 }
 
@@ -146,6 +154,17 @@ impl Store for Memory {
 
     fn dir(&self) -> &Path {
         DIR.as_ref()
+    }
+
+    fn keep(&self, write: Written<'_>) -> Result<(), StoreError> {
+        let mut text = Vec::new();
+        write(&mut text).map_err(|e| StoreError::from_io(DIR.as_ref(), "keep a text", e))?;
+        self.inner().kept = Some(text);
+        Ok(())
+    }
+
+    fn kept(&self) -> Option<Vec<u8>> {
+        self.inner().kept.clone()
     }
 }
 

@@ -28,14 +28,17 @@
 //! entry's instant is the one at which the core decided. Nothing of the database shows through [`Store`].
 
 pub mod audit;
+pub mod checkpoint;
 mod data_dir;
 pub mod format;
 mod high_water;
 pub mod memory;
+pub mod recovery;
 pub mod restore;
 mod safekeeping;
 pub mod sled;
 pub mod store;
+mod tail;
 
 #[cfg(test)]
 mod conformance;
@@ -43,4 +46,5 @@ mod conformance;
 pub use self::sled::SledStore;
 pub use format::{Digest, Entry, Record};
 pub use memory::Memory;
+pub use recovery::{Recovered, RecoveryError, recover};
 pub use store::{Draft, Entries, Head, Store, StoreError};

@@ -5,7 +5,9 @@
 //!
 //! What is known about sled and guarded against here:
 //! - `flush` on Linux calls `sync_file_range`, which makes neither the file's length nor the disk's
-//!   cache durable: a handle of our own calls `sync_data` before anything is acknowledged.
+//!   cache durable: a handle of our own calls `sync_data` before anything rests on it.
+//! - To wait for both is to wait twice: an append is durable in a file of our own first ([`super::tail`]),
+//!   and in sled's whenever that one is full.
 //! - A `snap.*.generating` that a crash left behind makes it refuse to open: it is deleted first. A real
 //!   `snap.*` never is, since recovery without it cannot tell a torn tail from a flipped bit.
 //! - It panics on some damage, when opening and when reading: every call is caught.
@@ -15,30 +17,38 @@
 //! - Its lock is free once the last copy of its file's handle is closed: one of its threads, or a child
 //!   that is being spawned, may hold one for a moment after it is dropped.
 
+mod compaction;
+
 use std::{
     fs::{self, File, TryLockError},
     io::{self, ErrorKind},
     ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, RwLock},
+    thread,
 };
 
 use sled::{Batch, Db};
 
 use super::{
     audit::Chain,
-    data_dir::{DataDir, sync_dir},
+    data_dir::{DataDir, sync_dir, sync_parent},
     format::{CHUNK, Digest, Record, seal_all},
     high_water::HighWater,
     safekeeping,
-    store::{Draft, Head, PAGE, Store, StoreError},
+    store::{Draft, Head, PAGE, Store, StoreError, Written},
+    tail::Tail,
 };
 
-/// Bytes of pages that sled keeps in memory.
-const CACHE: u64 = 64 << 20;
+/// Bytes of pages that sled keeps in memory: what is written is read again only by who asks for the audit.
+const CACHE: u64 = 16 << 20;
 
 const HEAD: &[u8] = b"head";
+
+/// From so many records on, the database takes them in while the disk is waited for; for fewer, a thread
+/// costs more than it saves.
+const SIDE_BY_SIDE: usize = 32;
 
 /// A journal in a data directory that this process has for itself.
 #[derive(Debug)]
@@ -54,6 +64,7 @@ pub struct SledStore {
 #[derive(Debug)]
 struct Writer {
     high_water: HighWater,
+    tail: Tail,
     /// How an append failed, since when none is taken.
     poisoned: Option<String>,
 }
@@ -64,25 +75,31 @@ impl SledStore {
         let dir = DataDir::claim(path)?;
         let failed = |doing| move |e| StoreError::from_io(path, doing, e);
         prepare(&dir)?;
+        compaction::settle(&dir).map_err(failed("put a rewritten database in its place"))?;
         safekeeping::keep(&dir).map_err(failed("copy the database's files"))?;
-        let opened = Database::open(&dir).and_then(|database| {
-            let (head, high_water) = verify(&database, &dir)?;
+        let opened = Database::open(path, &dir.journal()).and_then(|database| {
+            let verified = verify(&database, &dir)?;
+            dir.upgrade()?;
+            // Before the tail may be written over.
             safekeeping::discard(&dir).map_err(failed("discard the copy of the files"))?;
-            Ok((database, head, high_water))
+            Ok((database, verified))
         });
-        let (database, head, high_water) = opened.inspect_err(|_| {
+        let (mut database, (Verified { head, live }, writer)) = opened.inspect_err(|_| {
             // Where this fails the copy stays, and the next to open the directory puts it back.
             let _ = safekeeping::put_back(&dir);
         })?;
-        let writer = Mutex::new(Writer { high_water, poisoned: None });
-        Ok(Self { database, writer, head: RwLock::new(head), dir })
+        if compaction::is_worth_it(&dir, live) {
+            database = compact(database, &dir, head)?;
+        }
+        Ok(Self { database, writer: Mutex::new(writer), head: RwLock::new(head), dir })
     }
 
     /// Takes records as they were exported, which the caller has found to follow what is there.
     pub(super) fn adopt(&self, records: &[Record]) -> Result<(), StoreError> {
         let Some(last) = records.last() else { return Ok(()) };
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.commit(&mut writer, records, Head { seq: last.seq, hash: last.hash, ..self.head() })
+        let head = Head { seq: last.seq, hash: last.hash, ..self.head() };
+        self.commit(&mut writer, records, head)
     }
 
     /// Everything that must have happened before an append is acknowledged.
@@ -93,7 +110,7 @@ impl SledStore {
         head: Head,
     ) -> Result<(), StoreError> {
         let failed = |e| StoreError::from_io(self.dir(), "write the high-water mark", e);
-        let committed = self.database.commit(records, head);
+        let committed = self.make_durable(&mut writer.tail, records, head);
         let committed =
             committed.and_then(|()| writer.high_water.raise(head.seq, head.hash).map_err(failed));
         match &committed {
@@ -101,6 +118,35 @@ impl SledStore {
             Err(error) => writer.poisoned = Some(with_causes(error)),
         }
         committed
+    }
+
+    /// Durable in the tail, and readable in the database, when this returns.
+    fn make_durable(
+        &self,
+        tail: &mut Tail,
+        records: &[Record],
+        head: Head,
+    ) -> Result<(), StoreError> {
+        if !tail.has_room(records) {
+            self.database.wait_for_the_disk()?;
+            tail.begin_anew();
+        }
+        if !tail.has_room(records) {
+            return self.database.commit(records, head);
+        }
+        let failed = |doing| move |e| StoreError::from_io(self.dir(), doing, e);
+        tail.write(records).map_err(failed("write to the journal's tail"))?;
+        let wait = || tail.wait_for_the_disk().map_err(failed("wait for the disk"));
+        if records.len() < SIDE_BY_SIDE {
+            wait()?;
+            return self.database.write(records, head);
+        }
+        // The disk needs no processor, and the database no disk.
+        thread::scope(|scope| {
+            let waiting = scope.spawn(wait);
+            let written = self.database.write(records, head);
+            waiting.join().unwrap_or_else(|panic| resume_unwind(panic)).and(written)
+        })
     }
 }
 
@@ -145,6 +191,33 @@ impl Store for SledStore {
     fn dir(&self) -> &Path {
         self.dir.path()
     }
+
+    fn keep(&self, write: Written<'_>) -> Result<(), StoreError> {
+        let failed = |e| StoreError::from_io(self.dir(), "write a checkpoint", e);
+        self.dir.keep_checkpoint(write).map_err(failed)
+    }
+
+    fn kept(&self) -> Option<Vec<u8>> {
+        fs::read(self.dir.checkpoint()).ok()
+    }
+}
+
+/// Writes the database anew. Where that does not work out, the old one is gone on with.
+fn compact(old: Database, dir: &DataDir, head: Head) -> Result<Database, StoreError> {
+    let before = compaction::size_of(&dir.journal());
+    if let Err(error) = compaction::fill(&old, dir, head) {
+        compaction::give_up(dir);
+        tracing::warn!(error = with_causes(&error), "the journal's database is not made smaller");
+        return Ok(old);
+    }
+    let failed = |e| StoreError::from_io(dir.path(), "put a rewritten database in its place", e);
+    compaction::publish(dir).map_err(failed)?;
+    drop(old);
+    compaction::settle(dir).map_err(failed)?;
+    let new = Database::open(dir.path(), &dir.journal())?;
+    let after = compaction::size_of(&dir.journal());
+    tracing::info!(before, after, "wrote the journal's database anew; sizes are in bytes");
+    Ok(new)
 }
 
 /// Makes room for sled to open, without touching anything that another process may be using.
@@ -182,29 +255,94 @@ fn delete_half_made_snapshots(journal: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Walks every record: the chain holds from the first to the recorded head, nothing lies behind it, and
-/// it reaches the high-water mark, which is returned open for writing.
-fn verify(database: &Database, dir: &DataDir) -> Result<(Head, HighWater), StoreError> {
+/// What a walk along all records found.
+struct Verified {
+    head: Head,
+    /// The bytes of all records.
+    live: u64,
+}
+
+/// The journal is whole, once it has what the tail has beyond it, and it reaches the high-water mark.
+fn verify(database: &Database, dir: &DataDir) -> Result<(Verified, Writer), StoreError> {
     let path = dir.path();
-    let mut head = database.head()?;
     let unusable = || corrupt(path, "its high-water mark cannot be read".into());
     let (high_water, mark, mark_hash) = match HighWater::open(&dir.high_water()) {
         Ok(opened) => opened.ok_or_else(unusable)?,
         Err(e) if e.kind() == ErrorKind::NotFound => return Err(unusable()),
         Err(e) => return Err(StoreError::from_io(path, "open the high-water mark", e)),
     };
+    let failed = |e| StoreError::from_io(path, "read the journal's tail", e);
+    let (tail, groups) = Tail::open(&dir.tail()).map_err(failed)?;
+    let acknowledged = |record: &Record| {
+        if record.seq == mark && record.hash != mark_hash {
+            let detail = format!("entry {mark}: it is not the one that was acknowledged");
+            return Err(corrupt(path, detail));
+        }
+        Ok(())
+    };
+    let mut verified = verified(database, path, acknowledged)?;
+    for group in groups {
+        take_in(database, path, &mut verified, &group)?;
+        group.iter().try_for_each(acknowledged)?;
+    }
+    // What was taken in is durable before the tail may be written over.
+    database.wait_for_the_disk()?;
+    let head = verified.head;
+    if head.seq < mark {
+        let detail =
+            format!("entry {}: it was acknowledged (up to {mark}) and is gone", head.seq + 1);
+        return Err(corrupt(path, detail));
+    }
+    Ok((verified, Writer { high_water, tail, poisoned: None }))
+}
+
+/// Gives the database what it lacks of an append that the tail has; the rest must be the same in both.
+fn take_in(
+    database: &Database,
+    path: &Path,
+    verified: &mut Verified,
+    group: &[Record],
+) -> Result<(), StoreError> {
+    let head = verified.head;
+    let (known, new): (Vec<_>, Vec<_>) =
+        group.iter().cloned().partition(|record| record.seq <= head.seq);
+    if let Some(last) = known.last() {
+        let there = database.records(last.seq..last.seq + 1)?;
+        if there.first() != Some(last) {
+            let detail = format!("entry {}: the journal's tail has another", last.seq);
+            return Err(corrupt(path, detail));
+        }
+    }
+    let (Some(first), Some(last)) = (new.first(), new.last()) else { return Ok(()) };
+    if first.seq != head.seq + 1 || first.prev != head.hash {
+        let detail = format!("entry {}: the journal's tail does not follow", head.seq + 1);
+        return Err(corrupt(path, detail));
+    }
+    let unreadable = |source| StoreError::Unreadable { dir: path.into(), seq: last.seq, source };
+    let epoch = last.open().map_err(unreadable)?.epoch;
+    verified.head = Head { seq: last.seq, hash: last.hash, epoch };
+    verified.live += new.iter().map(Record::size).sum::<u64>();
+    database.write(&new, verified.head)
+}
+
+/// Walks every record: the chain holds from the first to the recorded head, and nothing lies behind it.
+/// Only bytes are looked at; no entry but the last is understood.
+fn verified(
+    database: &Database,
+    path: &Path,
+    mut see: impl FnMut(&Record) -> Result<(), StoreError>,
+) -> Result<Verified, StoreError> {
+    let mut head = database.head()?;
     let mut chain = Chain::before(1);
     let mut last = Digest::GENESIS;
-    let mut next = 1;
+    let (mut next, mut live) = (1, 0);
     while next <= head.seq {
         let end = (next + PAGE as u64).min(head.seq + 1);
         for record in database.records(next..end)? {
             chain.follow(&record).map_err(|broken| broken.into_error(path))?;
-            if record.seq == mark && record.hash != mark_hash {
-                let detail = format!("entry {mark}: it is not the one that was acknowledged");
-                return Err(corrupt(path, detail));
-            }
+            see(&record)?;
             last = record.hash;
+            live += record.size();
             if record.seq == head.seq {
                 let unreadable =
                     |source| StoreError::Unreadable { dir: path.into(), seq: head.seq, source };
@@ -221,12 +359,7 @@ fn verify(database: &Database, dir: &DataDir) -> Result<(Head, HighWater), Store
         let detail = format!("entry {}: it lies behind the recorded head", head.seq + 1);
         return Err(corrupt(path, detail));
     }
-    if head.seq < mark {
-        let detail =
-            format!("entry {}: it was acknowledged (up to {mark}) and is gone", head.seq + 1);
-        return Err(corrupt(path, detail));
-    }
-    Ok((head, high_water))
+    Ok(Verified { head, live })
 }
 
 /// sled with its lock, its file and its surprises.
@@ -240,18 +373,19 @@ struct Database {
 }
 
 impl Database {
-    fn open(dir: &DataDir) -> Result<Self, StoreError> {
-        let (path, journal) = (dir.path(), dir.journal());
+    /// Opens the database in the folder `journal`, or makes it; `path` is the data directory, for
+    /// messages.
+    fn open(path: &Path, journal: &Path) -> Result<Self, StoreError> {
         let failed = |doing| move |e| StoreError::from_io(path, doing, e);
-        let config = sled::Config::new().path(&journal).cache_capacity(CACHE);
+        let config = sled::Config::new().path(journal).cache_capacity(CACHE);
         let db = guarded(path, "open the database", || config.open())?;
         let file = File::open(journal.join("db")).map_err(failed("open the database's file"))?;
         let database = Self { db: Some(db), file, path: path.into() };
         // sled makes its files without waiting for their names to be durable.
         File::open(journal.join("conf"))
             .and_then(|conf| conf.sync_all())
-            .and_then(|()| sync_dir(&journal))
-            .and_then(|()| sync_dir(path))
+            .and_then(|()| sync_dir(journal))
+            .and_then(|()| sync_parent(journal))
             .map_err(failed("make the database's files durable"))?;
         Ok(database)
     }
@@ -262,6 +396,12 @@ impl Database {
 
     /// One transaction, durable when this returns.
     fn commit(&self, records: &[Record], head: Head) -> Result<(), StoreError> {
+        self.write(records, head)?;
+        self.wait_for_the_disk()
+    }
+
+    /// One transaction, durable some time.
+    fn write(&self, records: &[Record], head: Head) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         for record in records {
             for (chunk, index) in record.to_bytes().chunks(CHUNK).zip(0..) {
@@ -269,10 +409,12 @@ impl Database {
             }
         }
         batch.insert(HEAD, [&head.seq.to_be_bytes()[..], &head.hash.0].concat());
-        guarded(&self.path, "write to the database", || {
-            self.db().apply_batch(batch)?;
-            self.db().flush().map(drop)
-        })?;
+        guarded(&self.path, "write to the database", || self.db().apply_batch(batch))
+    }
+
+    /// Everything written is durable when this returns.
+    fn wait_for_the_disk(&self) -> Result<(), StoreError> {
+        guarded(&self.path, "write to the database", || self.db().flush().map(drop))?;
         let failed = |e| StoreError::from_io(&self.path, "wait for the disk", e);
         self.file.sync_data().map_err(failed)
     }

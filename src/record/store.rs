@@ -43,6 +43,9 @@ impl Head {
     pub const EMPTY: Head = Head { seq: 0, hash: Digest::GENESIS, epoch: 0 };
 }
 
+/// Writes a text that is kept.
+pub type Written<'a> = &'a mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>;
+
 /// An append-only journal with one writer and any number of readers.
 pub trait Store: Send + Sync {
     /// Records all drafts in one transaction and returns their numbers once they are durable: several
@@ -58,6 +61,13 @@ pub trait Store: Send + Sync {
 
     /// Where the journal lies, for messages.
     fn dir(&self) -> &Path;
+
+    /// Keeps a text beside the journal in place of the one kept before. It is there whole or not at
+    /// all, and nothing rests on it: whoever reads it back finds out what it is worth.
+    fn keep(&self, write: Written<'_>) -> Result<(), StoreError>;
+
+    /// What was kept last; nothing where nothing was, or where it cannot be read.
+    fn kept(&self) -> Option<Vec<u8>>;
 
     /// Acknowledged entries from number `from` on, at most `limit`, each intact and behind the one
     /// before it.

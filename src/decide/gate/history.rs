@@ -3,20 +3,28 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::sequential::{Rules, Sequential};
-use crate::decide::fact::{Kept, Taken};
+use crate::decide::{
+    event::figure,
+    fact::{Kept, Taken},
+};
 
 /// The most samples of a side that are kept; of more, the newest.
 pub const MOST: usize = 500;
 
 /// What was measured since the deploy, as far as later judgements need it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// The release's samples.
+    #[serde(with = "figure::list")]
     pub experiment: VecDeque<f64>,
     /// The control's.
+    #[serde(with = "figure::list")]
     pub control: VecDeque<f64>,
     /// The overdispersion of the stable population's errors, once it was estimated.
+    #[serde(with = "figure::option")]
     pub phi: Option<f64>,
     /// The sequential test as it stands.
     pub test: Option<Box<Sequential>>,

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     decide::{
+        event,
         fact::{Kept, Taken, Verdict},
         part::{Part, Role},
     },
@@ -44,15 +45,19 @@ const FURTHEST: f64 = 32.0;
 const ENOUGH_TO_PASS: f64 = 20.0;
 
 /// What is tested, and how surely.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     /// The chance of ever failing a healthy release, shared over the ring's gates; between 0 and 1.
+    #[serde(with = "event::figure")]
     pub alpha: f64,
     /// The ratio of rates that is tolerated; above 0.
+    #[serde(with = "event::figure")]
     pub r0: f64,
     /// Overdispersion; at least 1.
+    #[serde(with = "event::figure")]
     pub phi: f64,
     /// The ratio that a release must be shown to stay below before it passes; above `r0`.
+    #[serde(with = "event::figure")]
     pub margin: f64,
     /// The ring's sequential gates.
     pub gates: u32,
@@ -104,10 +109,13 @@ pub struct Step {
 }
 
 /// An e-process against one ratio: ln of the product so far, for each point of its grid.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Evidence {
+    #[serde(with = "event::figure")]
     tested: f64,
+    #[serde(with = "event::figure::array")]
     grid: [f64; POINTS],
+    #[serde(with = "event::figure::array")]
     logs: [f64; POINTS],
 }
 
@@ -148,7 +156,7 @@ impl Evidence {
 }
 
 /// The test as it goes on, one interval after another.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sequential {
     rules: Rules,
     worse: Evidence,

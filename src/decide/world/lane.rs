@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Illegal, World};
 use crate::{
     decide::fact::{Debt, Verdict},
@@ -25,7 +27,7 @@ pub struct LaneRun {
 }
 
 /// What is known of a debt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DebtRun {
     /// Since when it is owed.
     pub since: Now,
@@ -34,7 +36,7 @@ pub struct DebtRun {
 }
 
 /// For how long a gate was seen to pass without a break.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// So long, seen at both ends of each interval.
     pub credited: Span,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
+use super::image;
 use crate::{
     ids::{ClusterName, Jurisdiction, PlanName, Region, ReleaseId, RingName},
     model::{
@@ -17,7 +20,7 @@ use crate::{
 pub type Place = (PlanName, RingName);
 
 /// A ring in motion, as far as it concerns other plans.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moving {
     /// Its clusters, and where they lie.
     pub clusters: BTreeMap<ClusterName, (Region, Jurisdiction)>,
@@ -106,9 +109,10 @@ impl Cap {
 /// Those that would start now but for the limits of the settings, in the order in which they began to
 /// wait. A newer release of the same plan takes its predecessor's place in it: a stream of releases does
 /// not send a plan back to the end again and again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     claims: BTreeMap<u64, Claim>,
+    #[serde(with = "image::pairs")]
     turns: BTreeMap<Place, u64>,
     last: u64,
     /// Grows when one leaves without starting: others may take what was kept for it.
@@ -116,7 +120,7 @@ pub struct Line {
 }
 
 /// One that waits for a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The release.
     pub release: ReleaseId,

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{LaneRun, Said, WaiverRun, run::RingRun};
 use crate::{
     decide::{
@@ -29,7 +31,7 @@ pub struct PlanState {
     /// Their versions, oldest first.
     pub order: Vec<Version>,
     /// What runs where, and what is known to be good there.
-    pub targets: BTreeMap<ClusterName, TargetRun>,
+    pub targets: Arc<BTreeMap<ClusterName, TargetRun>>,
     /// What was rolled back where, and may not come again by itself.
     pub tombstones: BTreeMap<RingName, BTreeMap<Version, Artifact>>,
     /// Waivers of its residency rules, those that have ended included.
@@ -44,6 +46,11 @@ impl PlanState {
         self.order.iter().filter_map(|v| self.releases.get(v))
     }
 
+    /// A target, to be changed.
+    pub(super) fn target_mut(&mut self, cluster: &ClusterName) -> &mut TargetRun {
+        Arc::make_mut(&mut self.targets).entry(cluster.clone()).or_default()
+    }
+
     /// The place of a version in the order of admission; nothing where it was not admitted.
     pub fn admitted(&self, version: &Version) -> Option<usize> {
         self.order.iter().rposition(|v| v == version)
@@ -56,7 +63,7 @@ impl PlanState {
 }
 
 /// What runs in a plan's target on one cluster.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TargetRun {
     /// The last state seen by this writer; nothing after a take-over until it is seen again.
     pub state: Option<TargetState>,
@@ -72,7 +79,7 @@ impl TargetRun {
 }
 
 /// An artifact that may be gone back to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownGood {
     /// Its version, where it came by a release.
     pub version: Option<Version>,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     ids::{ReleaseId, RingName},
     model::{
@@ -14,7 +16,7 @@ use crate::{
 const HOUR: Span = Span::minutes(60);
 
 /// The rollbacks of all plans. One begins with its first write and ends with its ring's phase.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollbacks {
     /// How many there may be that nobody asked for.
     pub limits: RollbackLimits,

@@ -1,11 +1,13 @@
 //! A release on a ring: how far it is, cluster by cluster and gate by gate.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::DebtRun;
+use serde::{Deserialize, Serialize};
+
+use super::{DebtRun, image};
 use crate::{
     decide::{
-        event::Actor,
+        event::{Actor, figure},
         fact::{Binding, Debt, Judged, Verdict},
         gate::history::History,
     },
@@ -18,7 +20,9 @@ use crate::{
 
 /// The phases of a ring for a release. Held is no phase of its own here: a ring that has not started
 /// is Held where something other than the rings before it holds it, which is derived when asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Phase {
     /// Not started.
     #[default]
@@ -64,7 +68,7 @@ impl Phase {
 }
 
 /// A release on a ring.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RingRun {
     /// How far it is.
     pub phase: Phase,
@@ -79,7 +83,8 @@ pub struct RingRun {
     /// The soak.
     pub soak: SoakRun,
     /// The gates, by cluster and name.
-    pub gates: BTreeMap<(ClusterName, GateName), GateRun>,
+    #[serde(with = "image::pairs")]
+    pub gates: BTreeMap<(ClusterName, GateName), Arc<GateRun>>,
     /// Approvals given, whether or not they still count.
     pub approvals: Vec<Approval>,
     /// A newer release may take the ring by an operator's word.
@@ -89,6 +94,7 @@ pub struct RingRun {
     /// An abort ends the rollback that is under way as Aborted.
     pub aborting: bool,
     /// What the hotfix lane left out in this attempt, and was not made up for yet.
+    #[serde(with = "image::pairs")]
     pub debts: BTreeMap<Debt, DebtRun>,
     /// It has passed, and is measured still.
     pub watched: bool,
@@ -96,8 +102,15 @@ pub struct RingRun {
     pub back: Option<Back>,
 }
 
+impl RingRun {
+    /// A gate on a cluster, to be changed.
+    pub(super) fn gate_mut(&mut self, cluster: &ClusterName, gate: &GateName) -> &mut GateRun {
+        Arc::make_mut(self.gates.entry((cluster.clone(), gate.clone())).or_default())
+    }
+}
+
 /// A way back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Back {
     /// Nobody asked for it: it is held to the limits.
     pub automatic: bool,
@@ -108,7 +121,7 @@ pub struct Back {
 }
 
 /// Somebody's approval and what it agrees to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// Who.
     pub by: Actor,
@@ -119,7 +132,7 @@ pub struct Approval {
 }
 
 /// A ring's soak.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoakRun {
     /// Healthy time credited.
     pub credited: Span,
@@ -128,7 +141,7 @@ pub struct SoakRun {
 }
 
 /// A cluster of a ring that a release is on.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClusterRun {
     /// How far it is.
     pub step: Step,
@@ -159,7 +172,7 @@ impl ClusterRun {
 }
 
 /// How far a cluster of a ring is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// Not begun.
     #[default]
@@ -179,7 +192,7 @@ pub enum Step {
 }
 
 /// Counts monotonic time while it runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopwatch {
     used: Span,
     since: Option<Mono>,
@@ -209,7 +222,7 @@ impl Stopwatch {
 }
 
 /// A gate on one cluster, since the attempt began to soak.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GateRun {
     /// When the next measurement is due.
     pub due: Mono,
@@ -228,10 +241,12 @@ pub struct GateRun {
     /// Errors in a row.
     pub errors_in_a_row: u32,
     /// Samples since the soak was last at zero.
+    #[serde(with = "figure")]
     pub total_samples: f64,
     /// Since when there has been no usable measurement.
     pub no_data_since: Option<Mono>,
     /// What a relative gate compares with.
+    #[serde(with = "figure::option")]
     pub baseline: Option<f64>,
     /// When the last measurement was asked for.
     pub asked_at: Mono,

@@ -1,5 +1,7 @@
 //! Waivers of a plan's residency rules, as they were asked for and agreed to.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Illegal, Said, World};
 use crate::{
     decide::{event::Actor, fact::Waiver},
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// A waiver, and what has become of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaiverRun {
     /// What it takes out of force, and for how long.
     pub waiver: Waiver,
@@ -24,7 +26,7 @@ pub struct WaiverRun {
 }
 
 /// How a waiver ended before its time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ended {
     /// Somebody ended it.
     Revoked(Said),

@@ -83,7 +83,7 @@ pub struct Home {
 }
 
 /// All of it, as recorded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// By cluster; nothing for one that was declared once and is no more.
     pub clusters: BTreeMap<ClusterName, Option<Place>>,

@@ -34,7 +34,7 @@ use crate::{
         limits::Limits,
         time::{Mono, Now, Span},
     },
-    record::{Draft, Memory, Store, StoreError, memory::Fault},
+    record::{Draft, Memory, Store, StoreError, checkpoint, memory::Fault, recover},
     sim::invariants::{
         self, Acknowledged, Epochs, Invariants, Journal, Repeats, Step, Violation, broken_journal,
     },
@@ -116,6 +116,8 @@ pub(super) struct Run<'m> {
     at: Span,
     steps: u64,
     crashes: u64,
+    /// The entry that the last checkpoint stands at.
+    kept: u64,
     troubles: Troubles,
     /// Whether ringward has died and nobody has started it again.
     down: bool,
@@ -184,6 +186,7 @@ impl<'m> Run<'m> {
             at: Span::ZERO,
             steps: 0,
             crashes: 0,
+            kept: 0,
             troubles: Troubles::new(),
             down: true,
             faulty: true,
@@ -722,6 +725,7 @@ impl<'m> Run<'m> {
         }
         self.store.reopen().map_err(|error: StoreError| broken_journal(error.to_string()))?;
         self.read_back()?;
+        self.go_on_from_the_checkpoint()?;
         self.world = self.told.clone();
         self.meddle.recovered(&mut self.world);
         invariants::same(&self.world, &self.durable)?;
@@ -736,6 +740,24 @@ impl<'m> Run<'m> {
             self.deliver(self.at)?;
         }
         self.at = back;
+        Ok(())
+    }
+
+    /// From the checkpoint that was kept at the crash before, a start comes to the same as from the
+    /// journal alone (invariant 25). Then another is kept.
+    fn go_on_from_the_checkpoint(&mut self) -> Result<(), Broken> {
+        let broken = |error: &dyn std::error::Error| broken_journal(error.to_string());
+        let recovered = recover(&self.store).map_err(|error| broken(&error))?;
+        if recovered.checkpoint != self.kept {
+            let why = format!("the checkpoint at entry {} does not count", self.kept);
+            return Err(broken_journal(why).into());
+        }
+        invariants::same(&recovered.world, &self.durable)?;
+        let head = self.store.head();
+        if head.seq > 0 {
+            checkpoint::keep(&self.store, head, &self.told).map_err(|error| broken(&error))?;
+            self.kept = head.seq;
+        }
         Ok(())
     }
 

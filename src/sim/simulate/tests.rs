@@ -654,7 +654,8 @@ const FAULTS: &[Fault] = &[
                             version: Some(release.id.version.clone()),
                             artifact: release.artifact.clone(),
                         };
-                        let target = state.targets.entry(cluster.clone()).or_default();
+                        let target =
+                            Arc::make_mut(&mut state.targets).entry(cluster.clone()).or_default();
                         let known = target.known_good.contains(&good);
                         if here.step == Step::Ready && !known {
                             target.known_good.push(good);

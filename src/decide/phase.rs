@@ -185,6 +185,10 @@ pub fn of_release(world: &World, release: &Release) -> ReleasePhase {
 /// Whether nothing more will happen to `release` by itself: each ring is over, or behind one that is
 /// over without having passed.
 pub fn is_settled(release: &Release) -> bool {
+    // Most that are asked are on their way: whether a ring can still be reached is dear to say.
+    if release.rings.values().any(|run| run.phase.in_motion()) {
+        return false;
+    }
     release.rings.iter().all(|(ring, run)| match run.phase {
         Phase::Passed => !run.watched,
         Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded => true,

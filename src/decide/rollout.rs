@@ -44,10 +44,8 @@ impl Draft {
             active.iter().try_for_each(|id| self.leave_lane(id))?;
             self.supersede(&active)?;
             for id in &active {
-                let order = self.release(id).map(|r| r.plan.graph.order().to_vec());
-                for ring in order.unwrap_or_default() {
-                    self.step(id, &ring)?;
-                }
+                let Some(plan) = self.release(id).map(|r| r.plan.clone()) else { continue };
+                plan.graph.order().iter().try_for_each(|ring| self.step(id, ring))?;
             }
             self.leave_the_line()?;
             if before == (self.decision.facts.len(), self.decision.commands.len()) {
@@ -79,14 +77,18 @@ impl Draft {
             OnNewer::QueueLatest | OnNewer::ReplaceIfUnhealthy => {}
             OnNewer::FinishThen | OnNewer::Manual => return Ok(()),
         }
-        for ring in newest.plan.graph.order().to_vec() {
+        // A release alone is superseded by nobody.
+        if releases.len() < 2 {
+            return Ok(());
+        }
+        for ring in newest.plan.graph.order() {
             let next = |r: &&Arc<Release>| {
-                r.ring(&ring).is_some_and(|run| run.phase == Phase::Waiting) && is_next(r, &ring)
+                r.ring(ring).is_some_and(|run| run.phase == Phase::Waiting) && is_next(r, ring)
             };
             let queue: Vec<_> = releases.iter().filter(next).map(|r| r.id.clone()).collect();
             if let Some((newest, older)) = queue.split_last() {
                 for id in older {
-                    self.give_way(id, &ring, newest)?;
+                    self.give_way(id, ring, newest)?;
                 }
             }
         }

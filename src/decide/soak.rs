@@ -73,12 +73,17 @@ impl Draft {
         let (world, now) = (&self.world, self.now);
         let disclose = residency::may_disclose(world, &release, gate, &asked.cluster, now);
         let closed = disclose == Disclose::Verdict;
-        let shares = if closed { residency::in_shares(gate, declared) } else { gate.clone() };
+        let shares = closed.then(|| residency::in_shares(gate, declared));
         let given = Given {
             baseline: known,
             parts: &asked.parts,
             tests: tests_of(declared),
-            ..Given::new(&shares, &state.history, deployed.wall, self.now.wall)
+            ..Given::new(
+                shares.as_ref().unwrap_or(gate),
+                &state.history,
+                deployed.wall,
+                self.now.wall,
+            )
         };
         let (judged, taken) = judge(&given, answer);
         let (cluster, name) = place;

@@ -265,7 +265,15 @@ pub fn waiting_on(world: &World, release: &Release, ring: &RingName, now: Now) -
 
 /// Whether the rings before it have passed.
 pub fn is_next(release: &Release, ring: &RingName) -> bool {
-    rings_before(release, ring).is_empty()
+    if is_behind(&release.plan.graph, release, ring) {
+        return false;
+    }
+    match &release.hotfix {
+        Some(lane) if !reaches(&lane.normal.graph, release, ring) => {
+            !is_behind(&lane.normal.graph, release, ring)
+        }
+        Some(_) | None => true,
+    }
 }
 
 /// The approvals that count now: bound to exactly what would start, unexpired, by distinct people who
@@ -356,6 +364,16 @@ fn rings_before(release: &Release, ring: &RingName) -> Vec<RingName> {
             open_before(&lane.normal.graph, release, ring)
         }
         Some(_) | None => open,
+    }
+}
+
+/// Whether there are any of [`open_before`]: asked of every ring at every look, so that it names none.
+fn is_behind(graph: &RingGraph, release: &Release, ring: &RingName) -> bool {
+    let after = graph.after(ring);
+    let mut passed = after.rings.iter().map(|r| release.ring(r).map(|run| run.phase));
+    match after.join {
+        Join::All => passed.any(|phase| phase != Some(Phase::Passed)),
+        Join::Any => !after.rings.is_empty() && passed.all(|phase| phase != Some(Phase::Passed)),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     phase::is_settled,
     residency,
     soak::{TICK, no_data_deadlines, watch_ends},
-    waiting::{HoldKind, WaitingOn, dwells_until, waiting_on},
+    waiting::{HoldKind, WaitingOn, dwells_until, is_next, waiting_on},
     world::{Phase, Release, RingRun, RollbackLimit, Shared, Step, World},
 };
 use crate::{
@@ -113,9 +113,13 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
             wake.at(ends.mono);
             wake.at_wall(ends.wall, now);
         }
+        let mut on_its_way = false;
         for ring in &release.plan.rings {
             let Some(run) = release.ring(&ring.name) else { continue };
+            on_its_way |= run.phase == Phase::Waiting || run.phase.in_motion();
             match run.phase {
+                // Whoever waits for the rings before it is woken by what happens to those.
+                Phase::Waiting if !is_next(release, &ring.name) => {}
                 Phase::Waiting => {
                     held(&mut wake, world, release, ring, now);
                     let other = state.in_motion(&ring.name);
@@ -151,6 +155,18 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
                     }
                 }
                 Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded => {}
+            }
+        }
+        if on_its_way && !release.plan.residency.is_empty() {
+            // What a ring in motion rests on may come to be contradicted, or expire.
+            wake.shared.rules = true;
+            let known = world.known(now);
+            let expire = release.plan.clusters().filter_map(|cluster| known.expires(cluster));
+            expire.min().into_iter().for_each(|at| wake.at_wall(at, now));
+            for (_, waiver) in state.waivers.iter().filter(|(_, waiver)| !waiver.is_over(now)) {
+                let ends = waiver.ends();
+                wake.at(ends.mono);
+                wake.at_wall(ends.wall, now);
             }
         }
     }
@@ -212,19 +228,6 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
     let aging = ring.policy.approvals.as_ref().is_some_and(|needed| needed.expires.is_some());
     if (aging || !ring.policy.calendars.is_empty()) && world.shared.line.claim(&place).is_some() {
         wake.at(now.mono + WALL_CHECK);
-    }
-    if !release.plan.residency.is_empty() {
-        // What a ring in motion rests on may come to be contradicted, or expire.
-        wake.shared.rules = true;
-        let known = world.known(now);
-        let expire = release.plan.clusters().filter_map(|cluster| known.expires(cluster));
-        expire.min().into_iter().for_each(|at| wake.at_wall(at, now));
-        let waivers = world.plans.get(&release.id.plan).into_iter().flat_map(|p| &p.waivers);
-        let open = waivers.filter(|(_, waiver)| !waiver.is_over(now)).map(|(_, w)| w.ends());
-        for ends in open {
-            wake.at(ends.mono);
-            wake.at_wall(ends.wall, now);
-        }
     }
     // A pause of more than this plan must be seen by what it stops, as well as its end.
     wake.shared.stops |= release.ring(&ring.name).is_some_and(|run| run.phase == Phase::Soaking);

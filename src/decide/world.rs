@@ -220,6 +220,24 @@ impl World {
 
     /// Makes a recorded decision true: its facts in order, then its commands.
     pub fn fold(&mut self, at: Now, facts: &[Fact], commands: &[Command]) -> Result<(), Illegal> {
+        // Most decisions are about one plan. It is looked for among thousands once, and not for each of
+        // the many steps that follow.
+        let plan = of_one_plan(facts, commands).cloned();
+        let Some((plan, place)) = plan.and_then(|plan| {
+            let place = self.plans.get_mut(&plan)?;
+            Some((plan, place))
+        }) else {
+            return self.fold_each(at, facts, commands);
+        };
+        let alone = BTreeMap::from([(plan.clone(), std::mem::take(place))]);
+        let others = std::mem::replace(&mut self.plans, alone);
+        let folded = self.fold_each(at, facts, commands);
+        let alone = std::mem::replace(&mut self.plans, others);
+        self.plans.extend(alone);
+        folded
+    }
+
+    fn fold_each(&mut self, at: Now, facts: &[Fact], commands: &[Command]) -> Result<(), Illegal> {
         facts.iter().try_for_each(|fact| self.apply(fact, at))?;
         commands.iter().try_for_each(|command| self.intend(command, at))
     }
@@ -741,10 +759,12 @@ impl World {
         at: Now,
     ) -> Result<(), Illegal> {
         let asked = self.plan_mut(&release.plan).in_flight.remove(key);
-        let declared = self.ring(release, ring)?;
-        let tests = sequential::tests_of(declared);
-        let gate = declared.policy.gates.iter().find(|g| g.name == *name).cloned();
-        let gate = gate.ok_or_else(|| Illegal { what: format!("a measurement of {name}") })?;
+        let snapshot = self.release(release).map(|release| release.plan.clone());
+        let declared = snapshot.as_ref().and_then(|plan| plan.ring(ring));
+        let gate =
+            declared.and_then(|r| Some((r, r.policy.gates.iter().find(|g| g.name == *name)?)));
+        let (declared, gate) =
+            gate.ok_or_else(|| Illegal { what: format!("a measurement of {name}") })?;
         let due = match asked.as_deref() {
             Some(Command::Measure(measure)) => measure.due,
             _ => at.mono,
@@ -754,7 +774,7 @@ impl World {
         state.asked = None;
         state.fresh = true;
         state.due = match judged.verdict {
-            Verdict::Error => at.mono + retry_delay(&gate, key),
+            Verdict::Error => at.mono + retry_delay(gate, key),
             Verdict::Pass | Verdict::Fail | Verdict::Insufficient | Verdict::Absent => {
                 // The next point of the grid that is still to come: what was missed is not made up.
                 let missed = at.mono.since(due).0 / gate.interval.0.max(1);
@@ -768,9 +788,9 @@ impl World {
         }
         if let Some(kept) = &judged.kept {
             state.history.keep(kept, |history| match &gate.judge {
-                Judge::Sequential(declared) => {
-                    let phi = declared.phi.or(history.phi)?;
-                    Some(sequential::rules(declared, phi, tests))
+                Judge::Sequential(rules) => {
+                    let phi = rules.phi.or(history.phi)?;
+                    Some(sequential::rules(rules, phi, sequential::tests_of(declared)))
                 }
                 Judge::Threshold { .. }
                 | Judge::Relative { .. }
@@ -981,6 +1001,23 @@ fn forget<'a>(
             target.known_good.retain(|good| !good.artifact.same_as(artifact));
         }
     }
+}
+
+/// The plan that all of it is about, if it is a kind of decision that is made often.
+fn of_one_plan<'a>(facts: &'a [Fact], commands: &'a [Command]) -> Option<&'a PlanName> {
+    let plan = |fact: &'a Fact| {
+        if let Fact::TargetSeen { plan, .. } | Fact::EffectSettled { plan, .. } = fact {
+            Some(plan)
+        } else if let Fact::SoakRunning { release, .. } | Fact::ClusterReady { release, .. } = fact
+        {
+            Some(&release.plan)
+        } else {
+            ticks(fact)
+        }
+    };
+    let mut plans = facts.iter().map(plan).chain(commands.iter().map(|c| Some(c.plan())));
+    let first = plans.next()??;
+    plans.all(|plan| plan == Some(first)).then_some(first)
 }
 
 /// The plan that a fact is about that says no more than that time goes by.

@@ -97,7 +97,7 @@ fn cluster(name: &str) -> Cluster {
 
 fn ring(name: &str, clusters: &[&str]) -> Ring {
     let clusters = clusters.iter().map(|c| cluster(c)).collect();
-    Ring { name: name.into(), clusters, policy: policy() }
+    Ring { name: name.into(), clusters, policy: policy().into() }
 }
 
 /// `a -> b`, each a ring of one cluster, unless a test changes it.

@@ -13,5 +13,6 @@ pub mod plan;
 pub mod policy;
 pub mod residency;
 pub mod ring;
+pub mod shared;
 pub mod tighten;
 pub mod time;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -45,6 +45,7 @@ pub struct Plan {
     /// Which ring comes after which.
     pub graph: RingGraph,
     /// The rings, in the graph's order.
+    #[serde(deserialize_with = "rings")]
     pub rings: Vec<Ring>,
     /// The residency rules that bind it.
     pub residency: Vec<Rule>,
@@ -117,6 +118,19 @@ impl Plan {
     pub fn cluster(&self, name: &ClusterName) -> Option<&Cluster> {
         self.rings.iter().find_map(|r| r.cluster(name))
     }
+}
+
+/// Rings that go by the same policy hold it once, as they did when it was written.
+fn rings<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Ring>, D::Error> {
+    let mut rings = Vec::<Ring>::deserialize(d)?;
+    for at in 1..rings.len() {
+        let (before, rest) = rings.split_at_mut(at);
+        if let Some(ring) = rest.first_mut() {
+            let _ = before.iter().rev().any(|other| ring.policy.join(&other.policy));
+        }
+    }
+    rings.shrink_to_fit();
+    Ok(rings)
 }
 
 /// What a change of policy does to releases that are in motion. A looser policy never applies to them.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{language::Language, policy::Policy, time::Span};
+use super::{language::Language, policy::Policy, shared::Shared, time::Span};
 use crate::ids::{ClusterName, DataClass, Jurisdiction, Region, RingName};
 
 /// One Kubernetes cluster, as declared.
@@ -176,8 +176,8 @@ pub struct Ring {
     pub name: RingName,
     /// Its clusters, in the order in which they take the release.
     pub clusters: Vec<Cluster>,
-    /// The policy, with everything that it extends folded in.
-    pub policy: Policy,
+    /// The policy, with everything that it extends folded in. Most rings have it from others.
+    pub policy: Shared<Policy>,
 }
 
 impl Ring {

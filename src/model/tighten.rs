@@ -108,7 +108,8 @@ pub fn tightest(former: &Plan, later: &Plan, takes: impl Fn(&RingName) -> bool) 
     (plan.max_skew, plan.residency) = whole(&mut weigher, former, later);
     for ring in plan.rings.iter_mut().filter(|ring| takes(&ring.name)) {
         if let Some(now) = later.ring(&ring.name) {
-            ring.policy = policy(&mut weigher, &ring.policy, &now.policy, ring.clusters.len());
+            let many = ring.clusters.len();
+            ring.policy = policy(&mut weigher, &ring.policy, &now.policy, many).into();
         }
     }
     (plan != *former).then(|| {

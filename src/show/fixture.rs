@@ -97,7 +97,7 @@ fn cluster(name: &str, jurisdiction: &str) -> Cluster {
 
 fn ring(name: &str, clusters: &[(&str, &str)], soak: Span) -> Ring {
     let clusters = clusters.iter().map(|(name, place)| cluster(name, place)).collect();
-    Ring { name: name.into(), clusters, policy: policy(soak) }
+    Ring { name: name.into(), clusters, policy: policy(soak).into() }
 }
 
 /// Two of the EU must agree before eu-west starts, in office hours of Dublin.

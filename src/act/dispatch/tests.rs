@@ -300,7 +300,7 @@ fn plan(clusters: &[&str], object: &str) -> Plan {
         max_skew: None,
         lanes: Default::default(),
         graph: RingGraph::new(vec![("beta".into(), After::default())]).unwrap(),
-        rings: vec![Ring { name: "beta".into(), clusters, policy }],
+        rings: vec![Ring { name: "beta".into(), clusters, policy: policy.into() }],
         residency: vec![],
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     ids::GateName,
     model::{
         policy::{Approvals, Concurrency, Gate, Policy, Rollback, Soak},
+        shared::Shared,
         time::Span,
     },
 };
@@ -33,7 +34,7 @@ pub(super) const APPROVER_ROLE: &str = "approver";
 /// A policy, and where its parts are declared: here or in what it extends.
 #[derive(Debug)]
 pub(super) struct Placed<'a> {
-    pub policy: Policy,
+    pub policy: Shared<Policy>,
     pub soak: At<'a>,
     pub gates: At<'a>,
     pub gate: BTreeMap<GateName, At<'a>>,
@@ -194,6 +195,7 @@ fn one<'a>(
         after_watch: after_watch.map_or(Span::ZERO, |(d, _)| d.0),
         min_dwell: pick(chain, "minDwell", |p| p.min_dwell).map_or(MIN_DWELL, |(d, _)| d.0),
     };
+    let policy = policy.into();
     Some(Placed { policy, soak: soak_at, gates: gates_at, gate, approvals: approvals_at })
 }
 

@@ -56,7 +56,7 @@ fn plan() -> Plan {
     let ring = |name: &str, clusters: Vec<Cluster>| Ring {
         name: name.into(),
         clusters,
-        policy: policy.clone(),
+        policy: policy.clone().into(),
     };
     let mut west = cluster("eu-west-1", "IE");
     west.data_classes = vec!["customer-personal".into()];

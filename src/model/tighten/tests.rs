@@ -101,7 +101,8 @@ fn plan() -> Plan {
             calendars: vec![calendar("hours")],
             min_dwell: Span::minutes(1),
             after_watch: Span::ZERO,
-        },
+        }
+        .into(),
     };
     let first = After::default();
     let second = After { rings: vec!["first".into()], ..After::default() };

@@ -327,7 +327,7 @@ fn what_could_not_be_read_back_is_not_recorded() {
         max_skew: None,
         lanes: Default::default(),
         graph: crate::model::graph::RingGraph::new(vec![]).unwrap(),
-        rings: vec![ring::Ring { name: "beta".into(), clusters: vec![], policy }],
+        rings: vec![ring::Ring { name: "beta".into(), clusters: vec![], policy: policy.into() }],
         residency: vec![],
     };
     let dir = tempfile::tempdir().unwrap();

@@ -248,7 +248,7 @@ fn plan(chance: &mut Chance, name: &str, clusters: &[Cluster], start: Timestamp)
         }
         graph.push(((*ring).into(), after(chance, &rings)));
         let policy = policy(chance, members.len(), start);
-        rings.push(Ring { name: (*ring).into(), clusters: members, policy });
+        rings.push(Ring { name: (*ring).into(), clusters: members, policy: policy.into() });
     }
     let graph = RingGraph::new(graph).expect("each ring comes after rings before it only");
     let on_newer = chance.one([

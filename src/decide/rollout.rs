@@ -56,15 +56,20 @@ impl Draft {
     }
 
     fn step(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {
-        match self.phase(id, ring) {
-            Some(Phase::Waiting) => self.try_start(id, ring),
-            Some(Phase::Deploying) => self.deploy(id, ring),
-            Some(Phase::Soaking) => self.soak(id, ring),
-            Some(Phase::RollingBack) => self.go_back(id, ring),
-            Some(Phase::Passed) => self.watch(id, ring),
-            Some(Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded) | None => {
-                Ok(())
-            }
+        let Some(release) = self.world.release(id) else { return Ok(()) };
+        let Some(run) = release.ring(ring) else { return Ok(()) };
+        // Whoever waits for the rings before it has a place in that line to give back.
+        let nobody_in_line = self.world.shared.line.is_empty();
+        match run.phase {
+            // Most rings of most releases, at most looks.
+            Phase::Waiting if nobody_in_line && !is_next(release, ring) => Ok(()),
+            Phase::Passed if !run.watched => Ok(()),
+            Phase::Waiting => self.try_start(id, ring),
+            Phase::Deploying => self.deploy(id, ring),
+            Phase::Soaking => self.soak(id, ring),
+            Phase::RollingBack => self.go_back(id, ring),
+            Phase::Passed => self.watch(id, ring),
+            Phase::Failed | Phase::RolledBack | Phase::Aborted | Phase::Superseded => Ok(()),
         }
     }
 

@@ -553,7 +553,7 @@ pub(super) fn edited(chance: &mut Chance, plan: &Plan, edition: u64, now: Timest
         5 => {
             // The whole policy, tighter here and looser there.
             let (size, gates) = (ring.clusters.len(), ring.policy.gates.clone());
-            ring.policy = policy(chance, size, now);
+            ring.policy = policy(chance, size, now).into();
             if chance.percent(50) {
                 ring.policy.gates = gates;
             }

@@ -99,7 +99,7 @@ mod tests {
             part::{Part, Role, Workload},
         },
         ids::{PlanName, ReleaseId},
-        model::{ring::TargetKind, time::Mono},
+        model::{residency::Witness, ring::TargetKind, time::Mono},
     };
 
     /// A cluster that answers after a moment, or never; it counts who asks at once.
@@ -133,6 +133,10 @@ mod tests {
                 Ok(Workload { wanted: 2, ready: 2, restarts: 0, crash_loops: 0 })
             }
             .boxed()
+        }
+
+        fn witness(&self) -> BoxFuture<'_, Result<Option<Witness>, String>> {
+            future::pending().boxed()
         }
     }
 

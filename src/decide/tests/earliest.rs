@@ -117,6 +117,7 @@ fn a_freeze_with_an_end_takes_its_time_and_one_without_needs_somebody() {
         until,
         by: actor("ola", &[]),
         reason: "elections".into(),
+        members: std::collections::BTreeSet::new(),
     };
     let put = |bench: &mut Bench, fact: Fact| {
         bench.world.fold(bench.now, std::slice::from_ref(&fact), &[]).expect("it follows");

@@ -6,8 +6,8 @@ use crate::{
         event::{Scope, Status},
         fact::{Fact, Verdict},
         phase::{ReleasePhase, RingPhase},
-        waiting::{HoldKind, WaitingOn},
-        world::{RollbackLimit, Said, World},
+        waiting::{Full, HoldKind, WaitingOn},
+        world::{Cap, RollbackLimit, Said, World},
     },
     ids::{ReleaseId, RingName},
     model::{
@@ -167,7 +167,12 @@ fn every_reason() -> Vec<WaitingOn> {
         WaitingOn::Freeze { id: "f-1".into(), until, said: said() },
         WaitingOn::Approval { by: Vec::new(), needed },
         WaitingOn::Advance("2.13.0".into()),
-        WaitingOn::Cap { jurisdiction: "EU".into(), limit: 1 },
+        WaitingOn::Cap(Full {
+            cap: Cap::Rule("EU".into()),
+            limit: 1,
+            moving: Vec::new(),
+            ahead: 0,
+        }),
         WaitingOn::Pair { cluster: cluster.into(), partner: "b".into(), plan: "search".into() },
         WaitingOn::Residency {
             rule: "GDPR-1".into(),

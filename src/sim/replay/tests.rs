@@ -187,6 +187,7 @@ async fn last_hour(gate: &str, defect: Option<Defect>) -> Course {
     let site = Site {
         cluster: "a".into(),
         connection: "a".into(),
+        region: "a".into(),
         metrics: ["http://a".to_owned()].into(),
         workloads: vec![workload],
         deploy_time: Span::seconds(1),

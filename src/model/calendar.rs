@@ -1,6 +1,10 @@
 //! When it is open: windows by cron in an IANA time zone, and freezes between dates.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -28,10 +32,63 @@ pub struct Calendar {
 /// A window that opens again and again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    /// When it opens: six fields, seconds first, in local time.
-    pub cron: String,
+    /// When it opens, in local time.
+    pub cron: Cron,
     /// How long it stays open.
     pub duration: Span,
+}
+
+/// A cron expression of six fields, seconds first. It is parsed once, when it is first asked.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Cron {
+    text: Arc<str>,
+    schedule: Arc<OnceLock<Option<cron::Schedule>>>,
+}
+
+impl Cron {
+    /// Nothing where it is no cron expression.
+    fn schedule(&self) -> Option<&cron::Schedule> {
+        self.schedule.get_or_init(|| self.text.parse().ok()).as_ref()
+    }
+}
+
+impl From<&str> for Cron {
+    fn from(text: &str) -> Self {
+        Self { text: text.into(), schedule: Arc::default() }
+    }
+}
+
+impl From<String> for Cron {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<Cron> for String {
+    fn from(cron: Cron) -> Self {
+        cron.text.as_ref().into()
+    }
+}
+
+impl PartialEq for Cron {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Cron {}
+
+impl fmt::Display for Cron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl fmt::Debug for Cron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
 }
 
 /// A stretch of time in which nothing goes.
@@ -184,20 +241,20 @@ impl Calendar {
     }
 
     /// Both were checked when the calendar was declared: one that cannot be read never opens.
-    fn zoned(&self, window: &Window) -> Option<Zoned> {
+    fn zoned<'w>(&self, window: &'w Window) -> Option<Zoned<'w>> {
         let zone = TimeZone::get(&self.time_zone).ok()?;
-        Some(Zoned { zone, schedule: window.cron.parse().ok()? })
+        Some(Zoned { zone, schedule: window.cron.schedule()? })
     }
 }
 
 /// The starts of a window. cron counts in local time without a zone, which never runs backwards; only
 /// its answers are placed in the zone, and near a change of clocks their order may differ from cron's.
-struct Zoned {
+struct Zoned<'w> {
     zone: TimeZone,
-    schedule: cron::Schedule,
+    schedule: &'w cron::Schedule,
 }
 
-impl Zoned {
+impl Zoned<'_> {
     /// The latest start that is not after `at`.
     fn last(&self, at: Timestamp) -> Option<Timestamp> {
         let from = self.local(at.checked_add(self.slack(at)).ok()?)? + chrono::Duration::seconds(1);

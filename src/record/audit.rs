@@ -14,7 +14,7 @@ use crate::{ids::Hash, model::time::Now};
 /// A walk along the chain that stops where it does not hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Chain {
-    next: u64,
+    pub(super) next: u64,
     /// Not known where the walk starts in the middle.
     prev: Option<Digest>,
 }

@@ -39,6 +39,8 @@ struct Inner {
     kept: Option<Vec<u8>>,
     fault: Option<Fault>,
     poisoned: Option<String>,
+    /// How far the records were verified by now: what is in memory stays as it was.
+    verified: Chain,
 }
 
 impl Default for Inner {
@@ -50,6 +52,7 @@ impl Default for Inner {
             kept: None,
             fault: None,
             poisoned: None,
+            verified: Chain::before(1),
         }
     }
 }
@@ -67,16 +70,20 @@ impl Memory {
 
     /// Loses every record behind number `seq`, as a damaged disk does; [`Memory::reopen`] notices.
     pub fn truncate(&self, seq: u64) {
-        self.inner().records.retain(|record| record.seq <= seq);
+        let mut inner = self.inner();
+        inner.records.retain(|record| record.seq <= seq);
+        inner.verified = Chain::before(1);
     }
 
     /// Reads again what is kept and verifies it, as the next process would; appends are taken again.
     pub fn reopen(&self) -> Result<(), StoreError> {
         let mut inner = self.inner();
-        let mut chain = Chain::before(1);
-        for record in &inner.records {
+        let mut chain = inner.verified;
+        let from = chain.next;
+        for record in inner.records.iter().filter(|record| record.seq >= from) {
             chain.follow(record).map_err(|broken| broken.into_error(DIR.as_ref()))?;
         }
+        inner.verified = chain;
         let head = match inner.records.last() {
             None => Head::EMPTY,
             Some(last) => {

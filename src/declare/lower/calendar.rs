@@ -88,7 +88,7 @@ fn window(spec: &schema::Allow, at: At<'_>, problems: &mut Vec<Diagnostic>) -> O
         problems
             .push(place.problem(Rule::Sch004, "a window that is never open").help("say how long"));
     }
-    Some(Window { cron: cron?, duration })
+    Some(Window { cron: cron?.into(), duration })
 }
 
 fn one_deny(

@@ -155,7 +155,7 @@ impl Drive {
 
     /// Decides, records and acts on a batch; false where nothing can be recorded any more.
     fn step(&mut self, waiting: &mut VecDeque<Input>, alarms: &mut Alarms) -> bool {
-        let mut touched = BTreeSet::new();
+        let mut looked = BTreeMap::new();
         let mut shared = wake::Parts::default();
         let mut batch = Vec::new();
         let world = self.world.clone();
@@ -163,9 +163,12 @@ impl Drive {
         let epoch_before = world.epoch;
         while let Some((event, answer)) = waiting.pop_front() {
             let now = self.clock.now();
-            touched.extend(plan_of(&event));
             let before = world.shared.clone();
             let decided = self.telemetry.time_decision(|| decide(&world, &event, now));
+            // Who repeats a request is told what was decided then, and nothing is looked at.
+            let repeated = matches!(event, Event::Operator(_))
+                && decided.as_ref().is_ok_and(Decision::is_empty);
+            looked.extend(plan_of(&event).filter(|_| !repeated).map(|plan| (plan, now)));
             let folded = decided.and_then(|decision| {
                 world.fold(now, &decision.facts, &decision.commands).map(|()| decision)
             });
@@ -189,13 +192,13 @@ impl Drive {
                 return false;
             }
         };
-        let now = self.clock.now();
         if shared.any() {
             // A plan of this very batch may have come to wait for what changed behind it.
-            touched.extend(alarms.concerned(shared));
-            waiting.extend(touched.iter().map(|p| (Event::Wake { plan: p.clone() }, None)));
+            let concerned: BTreeSet<_> =
+                alarms.concerned(shared).chain(looked.keys().cloned()).collect();
+            waiting.extend(concerned.into_iter().map(|plan| (Event::Wake { plan }, None)));
         }
-        for plan in touched {
+        for (plan, now) in looked {
             alarms.set(&plan, wake::next(&world, &plan, now));
         }
         drop(world);

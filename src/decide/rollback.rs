@@ -207,19 +207,7 @@ impl Draft {
         if under_way {
             return Ok(());
         }
-        let stuck: Vec<_> = run
-            .clusters
-            .iter()
-            .filter_map(|(name, here)| match &here.step {
-                Step::Stuck(cause) => Some(format!("{name}: {cause}")),
-                Step::Planned
-                | Step::Deploying
-                | Step::Ready
-                | Step::Failed(_)
-                | Step::Restoring
-                | Step::Restored => None,
-            })
-            .collect();
+        let stuck = run.stuck();
         let (release, ring, aborting) = (id.clone(), ring.clone(), run.aborting);
         if !stuck.is_empty() {
             let cause = format!("could not go back; stuck: {}", stuck.join("; "));

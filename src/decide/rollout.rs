@@ -10,7 +10,7 @@ use super::{
     lane,
     phase::is_settled,
     residency,
-    waiting::{HoldKind, WaitingOn, is_next, steps_aside, waiting_on},
+    waiting::{HoldKind, WaitingOn, is_next, is_overtaken, steps_aside, waiting_on},
     world::{ClusterRun, Illegal, Phase, PlanState, Release, RingRun, Step},
 };
 use crate::{
@@ -144,7 +144,9 @@ impl Draft {
         let strict = release.plan.on_newer == OnNewer::FinishThen;
         let gives_way = |plan: &PlanState, other: &Release, phase: Phase| match phase {
             // In strict order nobody does; whom nothing can bring here any more is put out of the way.
-            Phase::Waiting => !strict || !steps_aside(plan, other),
+            Phase::Waiting => {
+                !strict || !(steps_aside(plan, other) || is_overtaken(other, &release, ring))
+            }
             // It is out there still, and will not be any more: a retry of it has nothing to take up.
             Phase::Failed => release.plan.on_newer == OnNewer::ReplaceIfUnhealthy,
             Phase::Deploying

@@ -27,6 +27,7 @@ use crate::{
     ids::{IdempotencyKey, ReleaseId},
     model::{
         graph::{After, Join, RingGraph},
+        lane::{Hotfix, Shortened},
         plan::{OnNewer, Plan},
         policy::{
             Approvals, Concurrency, Gate, Judge, OnBreach, OnNoData, Policy, Rollback, Signal, Soak,

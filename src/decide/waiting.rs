@@ -422,6 +422,7 @@ impl Look<'_> {
                 && r.aborted.is_none()
                 && may_still_reach(r, &self.ring.name)
                 && !steps_aside(self.plan, r)
+                && !is_overtaken(r, self.release, &self.ring.name)
         });
         unfinished.next().map(|r| WaitingOn::Queue(r.id.version.clone()))
     }
@@ -835,6 +836,17 @@ pub(super) fn steps_aside(plan: &PlanState, release: &Release) -> bool {
     let later = |required: &Version| plan.admitted(required).is_none_or(|at| Some(at) > since);
     release.requires.as_ref().is_some_and(|required| !has_passed(plan, release, required))
         && requirements(plan, release).any(later)
+}
+
+/// Whether `older` waits for a ring before `ring` that `newer` has passed: it was tried again there, and
+/// the order is broken. To keep to it all the same would have each wait for the other where the skew is
+/// limited.
+pub(super) fn is_overtaken(older: &Release, newer: &Release, ring: &RingName) -> bool {
+    let graph = &newer.plan.graph;
+    graph.ancestors(ring).into_iter().any(|before| {
+        let phase = |release: &Release| release.ring(before).map(|run| run.phase);
+        phase(newer) == Some(Phase::Passed) && phase(older) == Some(Phase::Waiting)
+    })
 }
 
 /// Whether nothing shows yet that a release does well on a ring: it is not ready, or no interval of

@@ -32,7 +32,9 @@ pub struct Wake {
     pub at: Option<Mono>,
     /// As soon as one of these has changed.
     pub shared: Parts,
-    /// When the plan was looked at last: just now.
+    /// What was due when the plan was looked at, and is due still: nobody judges it, which is a defect.
+    pub overdue: Option<Mono>,
+    /// When the plan was looked at last.
     looked: Mono,
 }
 
@@ -89,11 +91,14 @@ impl ops::BitOrAssign for Parts {
 }
 
 impl Wake {
-    /// What is due already was looked at just now, and a look that changed nothing is not repeated at
-    /// once: it would be for ever.
+    /// A look that left something due is not repeated at once: it would be for ever.
     fn at(&mut self, mono: Mono) {
-        let mono = if mono > self.looked { mono } else { self.looked + WALL_CHECK };
-        self.at = Some(self.at.map_or(mono, |at| at.min(mono)));
+        let mut next = mono;
+        if mono <= self.looked {
+            self.overdue = Some(self.overdue.map_or(mono, |at| at.min(mono)));
+            next = self.looked + WALL_CHECK;
+        }
+        self.at = Some(self.at.map_or(next, |at| at.min(next)));
     }
 
     fn at_wall(&mut self, wall: Timestamp, now: Now) {
@@ -104,11 +109,17 @@ impl Wake {
     }
 }
 
-/// When to look at `plan` again, as things are.
+/// When to look at `plan` again, as things are. It was looked at last at `now`, by a decision that went
+/// through all that was due then: what is due since is looked at as soon as may be.
 pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
     let mut wake = Wake { looked: now.mono, ..Wake::default() };
     let Some(state) = world.plans.get(plan) else { return wake };
-    for release in state.in_order().filter(|release| !is_settled(release) || release.owes()) {
+    for release in state.in_order() {
+        if is_settled(release) {
+            // All that is left of it is what it owes: nothing else of it is looked at.
+            settled(&mut wake, world, release, now);
+            continue;
+        }
         if let Some(ends) = lane::ends(release).filter(|_| lane::is_open(release)) {
             wake.at(ends.mono);
             wake.at_wall(ends.wall, now);
@@ -171,6 +182,14 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
         }
     }
     wake
+}
+
+fn settled(wake: &mut Wake, world: &World, release: &Release, now: Now) {
+    for ring in release.plan.rings.iter().filter(|_| release.owes()) {
+        let passed = release.ring(&ring.name).filter(|run| run.phase == Phase::Passed);
+        let Some(run) = passed.filter(|run| !run.debts.is_empty()) else { continue };
+        owing(wake, run, &residency::unmeasurable(world, release, ring, now));
+    }
 }
 
 fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now) {

@@ -390,7 +390,12 @@ impl World {
                 let why = reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
                 let run = self.run_mut(release, ring)?;
                 run.approvals.clear();
-                run.cause = Some(format!("rejected by {}{why}", by.name));
+                // What an earlier attempt could not take back is there still.
+                let stuck = match run.stuck() {
+                    stuck if stuck.is_empty() => String::new(),
+                    stuck => format!("; stuck: {}", stuck.join("; ")),
+                };
+                run.cause = Some(format!("rejected by {}{why}{stuck}", by.name));
             }
             Fact::Advanced { release, ring, .. } => self.run_mut(release, ring)?.advanced = true,
             Fact::Adopted { plan, cluster, version, artifact } => {

@@ -283,3 +283,100 @@ fn what_a_blind_write_found_is_what_the_way_back_goes_to() {
     bench.see("one", Status::Succeeded, Some("1"), Some("search@2/a/one/1/restore"));
     assert_eq!(bench.phase("2", "a"), RingPhase::RolledBack);
 }
+
+#[test]
+fn the_end_of_its_lane_wakes_nobody_for_a_release_that_is_settled() {
+    let mut plan = plan();
+    let after = |rings: &[&str]| After {
+        rings: rings.iter().map(|r| (*r).into()).collect(),
+        join: Join::All,
+    };
+    let rings =
+        vec![("a".into(), after(&[])), ("b".into(), after(&["a"])), ("c".into(), after(&["b"]))];
+    plan.graph = RingGraph::new(rings).expect("a chain");
+    plan.rings.push(ring("c", &["three"]));
+    plan.lanes.hotfix = Some(Hotfix {
+        soak: Shortened { share: 0.25, floor: Span::ZERO },
+        may_not_skip: vec!["a".into(), "b".into()],
+        defer_gates: vec!["ok".into()],
+        approvals: None,
+        time_to_live: Span::minutes(10),
+    });
+    let mut bench = Bench::new(plan);
+    let Action::Submit { release, artifact, author, irreversible, requires, .. } = submit("2")
+    else {
+        panic!("it is a release");
+    };
+    let (lane, reason) = (Lane::Hotfix, Some("it cannot wait".into()));
+    let hotfix = Action::Submit { release, artifact, author, lane, reason, irreversible, requires };
+    bench.ask(ola(), hotfix);
+    bench.arrives("2", 1);
+    bench.wait(Span::minutes(1));
+    bench.wake();
+    assert_eq!(bench.phase("2", "a"), RingPhase::Passed);
+    let crash = Status::Failed("crash loop".into());
+    bench.see("two", crash, Some("2"), Some("search@2/b/two/1/deploy"));
+    bench.see("two", Status::Succeeded, Some("1"), Some("search@2/b/two/1/restore"));
+    assert_eq!(bench.release_phase("2"), ReleasePhase::RolledBack);
+    assert_eq!(bench.phase("2", "c"), RingPhase::Waiting, "and will not start by the lane's rules");
+    bench.wait(Span::minutes(10));
+    bench.wake();
+    let next = wake::next(&bench.world, &"search".into(), bench.now);
+    assert_eq!(next.overdue, None, "the lane is over, and nobody has to say so");
+    assert!(bench.world.release(&id("2")).expect("it is there").owes(), "its gate is measured on");
+}
+
+/// Who must agree to a start: anybody but the author.
+fn one_approver() -> Approvals {
+    Approvals {
+        count: 1,
+        roles: Vec::new(),
+        jurisdiction: None,
+        exclude_author: true,
+        expires: None,
+    }
+}
+
+#[test]
+fn a_rejection_forgets_no_target_that_is_stuck() {
+    let mut plan = plan();
+    plan.rings[0].policy.approvals = Some(one_approver());
+    let mut bench = Bench::new(plan);
+    bench.release("2");
+    bench.ask(ola(), Action::Approve { release: id("2"), ring: "a".into() });
+    bench.crashes("2", 1);
+    let stuck = Status::Failed("crash loop".into());
+    bench.see("one", stuck, Some("1"), Some("search@2/a/one/1/restore"));
+    assert_eq!(bench.phase("2", "a"), RingPhase::Failed);
+    bench.ask(ola(), retry("2"));
+    bench.ask(ola(), Action::Reject { release: id("2"), ring: "a".into(), reason: None });
+    let run = bench.world.run(&id("2"), &"a".into()).expect("it is there");
+    assert_eq!(run.cause.as_deref(), Some("rejected by ola; stuck: one: crash loop"));
+}
+
+#[test]
+fn in_strict_order_what_is_tried_again_and_what_has_overtaken_it_do_not_wait_for_each_other() {
+    let mut plan = plan();
+    instant(&mut plan);
+    plan.on_newer = OnNewer::FinishThen;
+    plan.max_skew = Some(1);
+    let mut bench = Bench::new(plan);
+    bench.release("2");
+    bench.crashes("2", 1);
+    bench.see("one", Status::Succeeded, Some("1"), Some("search@2/a/one/1/restore"));
+    bench.ask(ola(), pause(Scope::Ring("search".into(), "b".into())));
+    bench.release("3");
+    bench.arrives("3", 1);
+    assert_eq!(bench.phase("3", "a"), RingPhase::Passed);
+    bench.ask(ola(), retry("2"));
+    assert_eq!(bench.holds("2", "a"), [HoldKind::Skew]);
+    bench.ask(
+        ola(),
+        Action::Resume { scope: Scope::Ring("search".into(), "b".into()), reason: None },
+    );
+    assert_eq!(bench.phase("3", "b"), RingPhase::Deploying);
+    let deploy = Some("search@3/b/two/1/deploy");
+    bench.see("two", Status::Succeeded, Some("3"), deploy);
+    assert_eq!(bench.phase("3", "b"), RingPhase::Passed);
+    assert_eq!(bench.phase("2", "a"), RingPhase::Deploying);
+}

@@ -107,6 +107,20 @@ impl RingRun {
     pub(super) fn gate_mut(&mut self, cluster: &ClusterName, gate: &GateName) -> &mut GateRun {
         Arc::make_mut(self.gates.entry((cluster.clone(), gate.clone())).or_default())
     }
+
+    /// Targets that could not be taken back, each with why.
+    pub(in crate::decide) fn stuck(&self) -> Vec<String> {
+        let stuck = self.clusters.iter().filter_map(|(name, here)| match &here.step {
+            Step::Stuck(cause) => Some(format!("{name}: {cause}")),
+            Step::Planned
+            | Step::Deploying
+            | Step::Ready
+            | Step::Failed(_)
+            | Step::Restoring
+            | Step::Restored => None,
+        });
+        stuck.collect()
+    }
 }
 
 /// A way back.

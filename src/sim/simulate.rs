@@ -23,7 +23,15 @@ mod trouble;
 mod write;
 mod written;
 
-use std::fmt;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZeroUsize,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+};
 
 use self::{meddle::Honest, run::Run};
 pub use self::{
@@ -38,15 +46,20 @@ use crate::model::time::Span;
 pub struct Options {
     /// The first seed.
     pub seed: u64,
-    /// How many, one after the other.
+    /// How many.
     pub seeds: u64,
     /// How many events of each go wrong, before all faults are removed.
     pub steps: u64,
+    /// How many of them run at once, each on a thread of its own.
+    pub jobs: NonZeroUsize,
+    /// How many of the last events a failure is told with.
+    pub tale: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seed: 1, seeds: 100, steps: 300 }
+        let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self { seed: 1, seeds: 100, steps: 300, jobs, tale: 30 }
     }
 }
 
@@ -117,17 +130,44 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Runs every seed; `report` hears of each when it is done.
+/// Outcomes that wait to be reported before those that run wait for it.
+const AHEAD: usize = 64;
+
+/// Runs every seed; `report` hears of each when it is done, in their order.
 pub fn simulate(options: Options, report: &mut dyn FnMut(&Outcome)) -> Summary {
+    let Options { seed, seeds, steps, jobs, tale } = options;
     let mut summary = Summary::default();
-    for seed in (0..options.seeds).map(|n| options.seed.wrapping_add(n)) {
-        let outcome = Run::new(seed, &mut Honest).all(options.steps);
-        match outcome.failure {
-            None => summary.passed += 1,
-            Some(_) => summary.failed += 1,
+    let next = AtomicU64::new(0);
+    let (done, outcomes) = mpsc::sync_channel(AHEAD);
+    let work = |done: mpsc::SyncSender<(u64, Outcome)>| {
+        while let n = next.fetch_add(1, Ordering::Relaxed)
+            && n < seeds
+        {
+            let outcome = Run::new(seed.wrapping_add(n), &mut Honest).tell(tale).all(steps);
+            if done.send((n, outcome)).is_err() {
+                break;
+            }
         }
-        report(&outcome);
-    }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.get() {
+            let (work, done) = (&work, done.clone());
+            scope.spawn(move || work(done));
+        }
+        drop(done);
+        let (mut early, mut reported) = (BTreeMap::new(), 0);
+        for (n, outcome) in outcomes {
+            early.insert(n, outcome);
+            while let Some(outcome) = early.remove(&reported) {
+                match outcome.failure {
+                    None => summary.passed += 1,
+                    Some(_) => summary.failed += 1,
+                }
+                report(&outcome);
+                reported += 1;
+            }
+        }
+    });
     summary
 }
 

@@ -120,7 +120,7 @@ fn wrong(name: &str, zone: &TimeZone, change: &Change, shape: &Shape) -> Option<
         name: "c".into(),
         time_zone: name.into(),
         allow: vec![Window {
-            cron: shape.cron.clone(),
+            cron: shape.cron.as_str().into(),
             duration: Span::minutes(u64::try_from(shape.length).expect("some time")),
         }],
         deny: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::{
     io::IsTerminal as _,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -30,12 +31,18 @@ pub struct Simulate {
     /// The first seed.
     #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
     seed: u64,
-    /// How many seeds, one after the other.
+    /// How many seeds.
     #[arg(long, value_name = "N", default_value_t = Options::default().seeds)]
     seeds: u64,
     /// How many events of each world go wrong before all faults are removed.
     #[arg(long, value_name = "N", default_value_t = Options::default().steps)]
     steps: u64,
+    /// How many worlds run at once [default: as many as there are processors].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// How many of the last events a failure is told with.
+    #[arg(long, value_name = "N", default_value_t = Options::default().tale)]
+    tale: usize,
     /// Where a failure is written as a scenario, in a folder of its seed.
     #[arg(long, value_name = "DIR", default_value = "shrunk")]
     shrunk: PathBuf,
@@ -53,27 +60,39 @@ fn retold(failure: &Failure, folder: &Path) -> String {
     }
 }
 
+/// Seeds after which somebody who has no terminal is told how far it is.
+const REPORT: u64 = 10_000;
+
 /// Runs `simulate`.
 pub fn run(args: &Simulate) -> Exit {
     let bar = ProgressBar::new(args.seeds);
-    if !std::io::stderr().is_terminal() {
+    let seen = std::io::stderr().is_terminal();
+    if !seen {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} seeds, {eta} to go") {
         bar.set_style(style);
     }
-    let (mut events, mut crashes) = (0, 0);
-    let options = Options { seed: args.seed, seeds: args.seeds, steps: args.steps };
+    let (mut events, mut crashes, mut done, mut failed) = (0, 0, 0, 0);
+    let usual = Options::default();
+    let jobs = args.jobs.unwrap_or(usual.jobs);
+    let Simulate { seed, seeds, steps, tale, .. } = *args;
+    let options = Options { seed, seeds, steps, jobs, tale };
     let summary = simulate(options, &mut |outcome| {
         events += outcome.events;
         crashes += outcome.crashes;
+        done += 1;
         if let Some(failure) = &outcome.failure {
+            failed += 1;
             bar.suspend(|| println!("{failure}\n{}\n", retold(failure, &args.shrunk)));
         }
         bar.inc(1);
+        if !seen && done % REPORT == 0 {
+            eprintln!("{done}/{} seeds, {failed} failed", args.seeds);
+        }
     });
     bar.finish_and_clear();
-    println!("{events} events, {crashes} crashes");
+    println!("{done} seeds, {events} events, {crashes} crashes");
     println!("{summary}");
     if summary.failed == 0 { Exit::Done } else { Exit::Error }
 }

@@ -1,14 +1,19 @@
 use std::collections::BTreeMap;
 
-use super::{Invariant, Step};
+use super::{Invariant, On, Step};
 use crate::{
-    decide::{event::Event, fact::Fact},
+    decide::{
+        event::Event,
+        fact::Fact,
+        waiting::{WaitingOn, waiting_on},
+    },
     ids::PlanName,
     model::time::{Now, Span},
 };
 
 /// Where nothing but the wall clock has moved since a plan was last looked at, nothing but what the
-/// wall clock rules (calendars, freezes, the age of approvals) may come of looking again.
+/// wall clock rules (calendars, freezes, the age of approvals, until when somebody vouches for a cluster) may come
+/// of looking again.
 #[derive(Debug, Default)]
 pub(super) struct WallClock {
     looked: BTreeMap<PlanName, Now>,
@@ -35,15 +40,21 @@ impl Invariant for WallClock {
         }
         for fact in &step.decision.facts {
             let credit = matches!(fact, Fact::SoakCredited { span, .. } if *span > Span::ZERO);
-            let step_on = matches!(
-                fact,
-                Fact::SoakStarted { .. }
-                    | Fact::ClusterFailed { .. }
-                    | Fact::RingPassed { .. }
-                    | Fact::RingFailed { .. }
-                    | Fact::RollbackStarted { .. }
-            );
-            let moved = credit || step_on || self.started_unruled(step, fact)?;
+            let step_on = match fact {
+                // What held the last of its soak was the clock's to hold.
+                Fact::RingPassed { release, ring } => {
+                    let on = step.on(release, ring)?;
+                    on.ring.policy.calendars.is_empty() && !vouched_for(step, on)
+                }
+                other => matches!(
+                    other,
+                    Fact::SoakStarted { .. }
+                        | Fact::ClusterFailed { .. }
+                        | Fact::RingFailed { .. }
+                        | Fact::RollbackStarted { .. }
+                ),
+            };
+            let moved = credit || step_on || self.started_unruled(step, before, fact)?;
             if moved {
                 let (from, to) = (before.wall, step.now.wall);
                 return Err(format!("the clock went from {from} to {to}, and so: {fact:?}"));
@@ -54,11 +65,28 @@ impl Invariant for WallClock {
 }
 
 impl WallClock {
-    fn started_unruled(&self, step: &Step<'_>, fact: &Fact) -> Result<bool, String> {
+    fn started_unruled(&self, step: &Step<'_>, then: Now, fact: &Fact) -> Result<bool, String> {
         let Fact::RingStarted { release, ring, .. } = fact else { return Ok(false) };
-        let policy = &step.on(release, ring)?.ring.policy;
+        let on = step.on(release, ring)?;
+        let policy = &on.ring.policy;
         let aged = policy.approvals.as_ref().is_some_and(|needed| needed.expires.is_some());
-        let ruled = !policy.calendars.is_empty() || !step.before.shared.freezes.is_empty() || aged;
+        let expires = vouched_for(step, on);
+        // A place in the line is no permission: whoever stood before it may be held by the clock.
+        let was = step.before.release(release);
+        let waits = was.map_or_else(Vec::new, |was| waiting_on(step.before, was, ring, then));
+        let in_line = waits.iter().all(|wait| matches!(wait, WaitingOn::Cap(_)));
+        let lined_up = in_line && !waits.is_empty() && !step.before.shared.limits.is_empty();
+        let ruled = !policy.calendars.is_empty()
+            || !step.before.shared.freezes.is_empty()
+            || aged
+            || expires
+            || lined_up;
         Ok(!ruled)
     }
+}
+
+/// Whether somebody vouches only until then for a place that a rule over the release may ask for.
+fn vouched_for(step: &Step<'_>, on: On<'_>) -> bool {
+    let mut places = step.before.shared.facts.clusters.values().flatten();
+    !on.release.plan.residency.is_empty() && places.any(|place| place.verified_until.is_some())
 }

@@ -1,12 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Invariant, Step};
 use crate::{
-    decide::{
-        command::Command,
-        fact::Fact,
-        world::{Phase, Step as ClusterStep},
-    },
+    decide::{command::Command, fact::Fact, world::Step as ClusterStep},
     ids::{ClusterName, PlanName, ReleaseId, RingName},
     model::ring::Artifact,
 };
@@ -15,18 +11,24 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct KnownGoods {
     good: BTreeMap<(PlanName, ClusterName), Vec<Artifact>>,
+    passed: BTreeSet<(ReleaseId, RingName)>,
 }
 
-/// Where a fact says that what runs there is no good: it goes back, or its pass is revoked.
-fn taken_back<'a>(step: &Step<'_>, fact: &'a Fact) -> Option<(&'a ReleaseId, &'a RingName)> {
-    if let Fact::RingRolledBack { release, ring } | Fact::RollbackStarted { release, ring, .. } =
-        fact
-    {
-        return Some((release, ring));
+impl KnownGoods {
+    /// Where a fact says that what runs there is no good: it is back, or its pass is revoked.
+    fn taken_back<'a>(&mut self, fact: &'a Fact) -> Option<(&'a ReleaseId, &'a RingName)> {
+        if let Fact::RingRolledBack { release, ring } = fact {
+            return Some((release, ring));
+        }
+        let (Fact::RollbackStarted { release, ring, .. } | Fact::RingFailed { release, ring, .. }) =
+            fact
+        else {
+            return None;
+        };
+        // What never passed under this release may have soaked through under another, of the same content.
+        let passed = self.passed.remove(&(release.clone(), ring.clone()));
+        passed.then_some((release, ring))
     }
-    let Fact::RingFailed { release, ring, .. } = fact else { return None };
-    let before = step.before.run(release, ring);
-    before.is_some_and(|run| run.phase == Phase::Passed).then_some((release, ring))
 }
 
 impl Invariant for KnownGoods {
@@ -44,13 +46,14 @@ impl Invariant for KnownGoods {
                 self.good.insert((plan.clone(), cluster.clone()), vec![artifact.clone()]);
             } else if let Fact::RingPassed { release, ring } = fact {
                 let on = step.on(release, ring)?;
+                self.passed.insert((release.clone(), ring.clone()));
                 for (cluster, here) in &on.run.clusters {
                     if here.step == ClusterStep::Ready {
                         let good = self.good.entry((release.plan.clone(), cluster.clone()));
                         good.or_default().push(on.release.artifact.clone());
                     }
                 }
-            } else if let Some((release, ring)) = taken_back(step, fact) {
+            } else if let Some((release, ring)) = self.taken_back(fact) {
                 let on = step.on(release, ring)?;
                 for cluster in on.run.clusters.keys() {
                     let good = self.good.entry((release.plan.clone(), cluster.clone()));

@@ -96,8 +96,9 @@ impl Aborts {
         let mut under_way = false;
         for (cluster, here) in &run.clusters {
             under_way |= match &here.step {
-                ClusterStep::Planned | ClusterStep::Restored | ClusterStep::Stuck(_) => false,
-                ClusterStep::Failed(_) => here.intent.is_some(),
+                ClusterStep::Restored | ClusterStep::Stuck(_) => false,
+                // A write that was called back may have arrived all the same.
+                ClusterStep::Planned | ClusterStep::Failed(_) => here.intent.is_some(),
                 ClusterStep::Deploying | ClusterStep::Ready | ClusterStep::Restoring => true,
             };
             if here.step != ClusterStep::Restoring {

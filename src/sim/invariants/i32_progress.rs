@@ -4,23 +4,36 @@ use crate::{
         fact::Debt,
         phase,
         waiting::waiting_on,
+        wake::Wake,
         world::{Phase, RingRun, Step, World},
     },
     ids::PlanName,
-    model::time::Now,
+    model::time::{Now, Span},
 };
 
 const SAYS: &str =
     "every unfinished ring has a command in flight, a wake or a typed reason to wait";
 
 /// Whether everything that is unfinished in a plan has something to wait for: a command in flight, a
-/// wake (where it is to be `woken`), or a typed reason.
+/// wake (its own, or `soon` because of something else), or a typed reason; and whether all that was due
+/// when it was looked at was judged then.
 ///
 /// # Errors
-/// A ring that nothing will ever move.
-pub fn progress(world: &World, plan: &PlanName, woken: bool, now: Now) -> Result<(), Violation> {
+/// A ring that nothing will ever move, or a plan that would be woken for ever.
+pub fn progress(
+    world: &World,
+    plan: &PlanName,
+    (wake, soon): (&Wake, bool),
+    now: Now,
+) -> Result<(), Violation> {
     let Some(state) = world.plans.get(plan) else { return Ok(()) };
-    if woken {
+    // The very instant at which something is due may still be judged either way.
+    let late = wake.overdue.map(|due| now.mono.since(due)).filter(|late| *late > Span::ZERO);
+    if let Some(late) = late {
+        let detail = format!("{plan} was looked at, and what was due {late} ago is due still");
+        return Err(Violation { number: 32, says: SAYS, detail });
+    }
+    if soon || wake.at.is_some() || wake.shared.any() {
         return Ok(());
     }
     let measured = |run: &RingRun| {

@@ -50,7 +50,7 @@ pub use self::{
     i25_refold::{refolded, same},
     i26_recorded::{acknowledged, nothing_more, recorded},
     i27_secrets::CANARY,
-    i29_settled::settled,
+    i29_settled::{at_rest, settled},
     i31_dangling::dangling,
     i32_progress::progress,
 };

@@ -12,6 +12,7 @@ use crate::{
         command::{Command, Lane, Measure, Write},
         event::{Actor, Answer, Declared, Outcome, Reading, Scope, TargetState},
         fact::{Fact, Judged, Refusal, Reply},
+        wake::Wake,
     },
     declare::{Snapshot, compile},
     ids::{ClusterName, IdempotencyKey},
@@ -657,7 +658,15 @@ fn i28_a_mistake_that_reaches_another_plan() {
 fn i32_a_ring_that_waits_for_nothing() {
     let mut bench = Bench::released(plan("shop"));
     bench.fact(bench.started("first", &["one"])).unwrap();
-    let look = |woken| progress(&bench.world, &bench.plan, woken, bench.now).map_err(|v| v.number);
-    assert_eq!(look(false), Err(32));
-    assert_eq!(look(true), Ok(()));
+    bench.pass_time(Span::minutes(1));
+    let look = |wake: &Wake, soon| {
+        progress(&bench.world, &bench.plan, (wake, soon), bench.now).map_err(|v| v.number)
+    };
+    let mut wake = Wake::default();
+    assert_eq!(look(&wake, false), Err(32));
+    assert_eq!(look(&wake, true), Ok(()));
+    wake.at = Some(bench.now.mono + Span::minutes(1));
+    assert_eq!(look(&wake, false), Ok(()));
+    wake.overdue = Some(Mono(1));
+    assert_eq!(look(&wake, true), Err(32), "it was looked at, and is due still");
 }

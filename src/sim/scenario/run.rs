@@ -526,6 +526,10 @@ impl<'s> Run<'s> {
     fn look_ahead(&mut self, before: &World, event: &Event) -> Result<(), Violation> {
         let now = self.now();
         let about = plan_of(event);
+        let last = self.journal.last();
+        // Who repeats a request is told what was decided then, and nothing is looked at.
+        let repeated =
+            matches!(event, Event::Operator(_)) && last.is_some_and(|e| e.decision.is_empty());
         let shared = wake::Parts::changed(&before.shared, &self.world.shared);
         for (plan, state) in &self.world.plans {
             let same = before.plans.get(plan).is_some_and(|was| Arc::ptr_eq(was, state));
@@ -539,9 +543,8 @@ impl<'s> Run<'s> {
                     false => wake::next(&self.world, plan, now),
                 };
                 // Only what an event is about was gone through to the end.
-                if about == Some(plan) {
-                    let woken = wake.at.is_some() || wake.shared.any();
-                    invariants::progress(&self.world, plan, woken, now)?;
+                if about == Some(plan) && !repeated {
+                    invariants::progress(&self.world, plan, (&wake, false), now)?;
                 }
                 self.wakes.insert(plan.clone(), wake);
             }

@@ -27,7 +27,7 @@ use crate::{
             Approvals, Baseline, Concurrency, Direction, Gate, Judge, OnBreach, OnNoData, Policy,
             Rollback, RollbackScope, Signal, Soak,
         },
-        residency::{Demand, Enforcement, Rule, Territory},
+        residency::{Demand, Enforcement, Home, Registry, Rule, Territory},
         ring::{Artifact, Cluster, MetricSource, ProviderKind, Ring, Target, TargetKind},
         time::Span,
     },
@@ -57,6 +57,10 @@ pub(super) const BEFORE: &str = "before";
 #[derive(Debug)]
 pub(super) struct Landscape {
     pub(super) start: Timestamp,
+    /// Every cluster that is declared, whether or not a plan has it.
+    pub(super) clusters: Vec<Cluster>,
+    /// Where the server stands, by its settings.
+    pub(super) home: Home,
     pub(super) plans: Vec<Arc<Plan>>,
     pub(super) sites: BTreeMap<ClusterName, Site>,
     pub(super) series: Vec<Series>,
@@ -112,7 +116,8 @@ impl Landscape {
             }
         }
         let limits = limits(chance);
-        Self { start, plans, sites, series: series(), given_up, limits, missing }
+        let home = home(chance);
+        Self { start, clusters, home, plans, sites, series: series(), given_up, limits, missing }
     }
 }
 
@@ -148,7 +153,7 @@ fn limits(chance: &mut Chance) -> Limits {
         let n = chance.between(least, most) as u32;
         NonZeroU32::new(n).filter(|_| chance.percent(50))
     };
-    let rollbacks = RollbackLimits { at_once: few(1, 2), per_hour: few(2, 6) };
+    let rollbacks = RollbackLimits { at_once: few(1, 1), per_hour: few(1, 4) };
     let (rings, each) = (few(1, 3), few(1, 2));
     let place = few(1, 2);
     let per_region = match each.filter(|_| chance.percent(50)) {
@@ -161,6 +166,13 @@ fn limits(chance: &mut Chance) -> Limits {
     };
     let rings = rings.filter(|_| chance.percent(50));
     Limits { rollbacks, in_motion: MotionLimits { rings, per_region, per_jurisdiction } }
+}
+
+/// Mostly where every rule wants its state to be.
+fn home(chance: &mut Chance) -> Home {
+    let place = |abroad: bool| if abroad { "US" } else { "DE" };
+    let at = |chance: &mut Chance| Some(place(chance.percent(8)).into());
+    Home { evaluator: Some("DE".into()), data: at(chance), backups: at(chance) }
 }
 
 fn outages(chance: &mut Chance, percent: u64) -> Vec<Stretch> {
@@ -334,10 +346,10 @@ fn after(chance: &mut Chance, rings: &[Ring]) -> After {
 
 fn residency(chance: &mut Chance, rings: &[Ring]) -> Vec<Rule> {
     let mut rules = Vec::new();
-    let mut rule = |demand| {
+    let mut rule = |id: &str, enforcement, demand| {
         rules.push(Rule {
-            id: format!("R{}", rules.len() + 1),
-            enforcement: Enforcement::Hard,
+            id: id.into(),
+            enforcement,
             demand,
             allow_empty: true,
             policy: None,
@@ -346,18 +358,43 @@ fn residency(chance: &mut Chance, rings: &[Ring]) -> Vec<Rule> {
     };
     if chance.percent(50) {
         let jurisdiction = if chance.percent(50) { everywhere() } else { eu() };
-        rule(Demand::MaxInFlight { jurisdiction, rings: chance.between(1, 2) as u32 });
+        let rings = chance.between(1, 2) as u32;
+        rule("CAP", Enforcement::Hard, Demand::MaxInFlight { jurisdiction, rings });
     }
     let both = |ring: &Ring| {
         let mut pairs = ring.clusters.iter().filter_map(|c| c.failover_pair.as_ref());
         pairs.any(|partner| ring.cluster(partner).is_some())
     };
     if chance.percent(60) && !rings.iter().any(both) {
-        rule(Demand::PairExclusive);
+        rule("PAIR", Enforcement::Hard, Demand::PairExclusive);
     }
-    // Such a plan takes no release: all that is asked of it must be refused.
-    if chance.percent(6) {
-        rule(Demand::TargetsWithin { rings: Vec::new(), jurisdiction: territory("CH", &["CH"]) });
+    let binding = |chance: &mut Chance| {
+        if chance.percent(60) { Enforcement::Waivable } else { Enforcement::Hard }
+    };
+    // Kept as declared; a place that is unknown breaks it.
+    if chance.percent(35) {
+        let demand = Demand::TargetsWithin { rings: Vec::new(), jurisdiction: everywhere() };
+        rule("WITHIN", binding(chance), demand);
+    }
+    let abroad = rings.iter().find(|ring| !eu().reaches(ring));
+    if let Some(ring) = abroad.filter(|_| chance.percent(18)) {
+        let rings = vec![ring.name.clone()];
+        rule("OUTSIDE", binding(chance), Demand::TargetsOutside { rings, jurisdiction: eu() });
+    }
+    if chance.percent(15) {
+        let registry =
+            Registry { host: "registry.eu.example".into(), jurisdiction: Some("DE".into()) };
+        let demand = Demand::PullWithin { jurisdiction: eu(), registries: vec![registry] };
+        rule("PULL", binding(chance), demand);
+    }
+    if chance.percent(12) {
+        rule("STATE", binding(chance), Demand::StateWithin { jurisdiction: eu() });
+    }
+    // Such a plan takes no release, unless somebody waives that: all that is asked of it must be refused.
+    if chance.percent(10) {
+        let demand =
+            Demand::TargetsWithin { rings: Vec::new(), jurisdiction: territory("CH", &["CH"]) };
+        rule("CH", binding(chance), demand);
     }
     rules
 }
@@ -522,6 +559,27 @@ fn calendar(chance: &mut Chance, start: Timestamp) -> Calendar {
         applies_to,
         in_flight: chance.one([InFlight::FinishCluster, InFlight::FinishRing, InFlight::Halt]),
     }
+}
+
+/// The plan with what is declared of a cluster now.
+pub(super) fn with_cluster(plan: &Plan, cluster: &Cluster, edition: u64) -> Plan {
+    let mut plan = plan.clone();
+    plan.hash = format!("{}-{edition}", plan.name).into();
+    plan.commit = format!("{edition}").into();
+    let clusters = plan.rings.iter_mut().flat_map(|ring| &mut ring.clusters);
+    for known in clusters.filter(|known| known.name == cluster.name) {
+        *known = cluster.clone();
+    }
+    plan
+}
+
+/// The plan with rules that nobody can waive any more.
+pub(super) fn hardened(plan: &Plan, edition: u64) -> Plan {
+    let mut plan = plan.clone();
+    plan.hash = format!("{}-{edition}", plan.name).into();
+    plan.commit = format!("{edition}").into();
+    plan.residency.iter_mut().for_each(|rule| rule.enforcement = Enforcement::Hard);
+    plan
 }
 
 /// The plan as somebody edits it: under another hash, and as valid as before.

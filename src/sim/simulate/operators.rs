@@ -1,6 +1,9 @@
 //! People: they release, stop, go on, approve, change their minds, ask twice, and edit what is declared.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,8 +13,8 @@ use super::{
 };
 use crate::{
     decide::{
-        command::Lane,
-        event::{Action, Actor, Declared, Problem, Request, Scope},
+        command::{Command, Lane},
+        event::{Action, Actor, Declared, Event, News, Problem, Request, Scope},
         phase::is_settled,
         waiting::{WaitingOn, waiting_on},
         world::{Phase, PlanState, Release, World},
@@ -20,7 +23,8 @@ use crate::{
     model::{
         plan::Plan,
         policy::RollbackScope,
-        ring::Artifact,
+        residency::{Place, Witness},
+        ring::{Artifact, Cluster},
         time::{Now, Span},
     },
 };
@@ -30,8 +34,10 @@ use crate::{
 pub(super) enum Deed {
     /// They ask ringward.
     Ask(Request),
-    /// They change what a plan's declarations say.
-    Declare(PlanName, Declared),
+    /// They change what a plan's declarations say, or those of clusters, and of plans with them.
+    Declare(Vec<Event>),
+    /// The nodes of a cluster say something else of it than before.
+    Witness(ClusterName, Witness),
     /// They set the clocks of ringward's machine.
     SetClock(SignedDuration),
     /// They change a target by hand.
@@ -54,6 +60,12 @@ pub(super) struct Operators {
     declared: BTreeMap<PlanName, Declared>,
     /// What is declared where nobody made a mistake.
     valid: BTreeMap<PlanName, Arc<Plan>>,
+    /// Every cluster as it is declared, or was before somebody took its declaration away.
+    clusters: BTreeMap<ClusterName, Cluster>,
+    /// Those whose declaration somebody took away.
+    gone: BTreeSet<ClusterName>,
+    /// Those whose nodes contradict what is declared of them.
+    contradicted: BTreeSet<ClusterName>,
 }
 
 const PEOPLE: [(&str, &[&str], &str); 6] = [
@@ -83,7 +95,17 @@ impl Operators {
             editions: 1,
             declared: plans().map(|(name, plan)| (name, Declared::Valid(plan))).collect(),
             valid: plans().collect(),
+            clusters: landscape.clusters.iter().map(|c| (c.name.clone(), c.clone())).collect(),
+            gone: BTreeSet::new(),
+            contradicted: BTreeSet::new(),
         }
+    }
+
+    /// What the source says of every cluster.
+    pub(super) fn places(&self) -> Event {
+        let there = self.clusters.values().filter(|cluster| !self.gone.contains(&cluster.name));
+        let places = there.map(|cluster| (cluster.name.clone(), Some(Place::from(cluster))));
+        Event::Learned(News::Clusters(places.collect()))
     }
 
     /// What the source says of every plan.
@@ -114,10 +136,15 @@ impl Operators {
         let plans: Vec<_> = self.valid.keys().cloned().collect();
         let plan = self.chance.pick(&plans)?.clone();
         let state = world.plans.get(&plan)?;
+        let deploying = |command: &Command| matches!(command, Command::Deploy(_));
+        if state.in_flight.values().any(|command| deploying(command)) && self.chance.percent(15) {
+            return self.misplace(state, now.wall);
+        }
         let by = actor(self.chance.one(PEOPLE));
         let action = match self.chance.below(100) {
             0..24 => self.submit(&plan),
-            24..40 => self.approve(world, state, now),
+            24..28 => self.waive(state, now),
+            28..40 => self.approve(world, state, now),
             40..43 => {
                 let (release, ring) = self.somewhere(state)?;
                 Some(Action::Reject { release, ring, reason: None })
@@ -164,8 +191,9 @@ impl Operators {
                 let release = self.chance.pick(&owing)?.id.clone();
                 Some(Action::WriteOff { release, ring: None, reason: "looked at by hand".into() })
             }
-            90..92 => return self.repeat(),
-            92..95 => return Some(self.edit(&plan, now.wall)),
+            90..91 => return self.repeat(),
+            91..93 => return Some(self.edit(&plan, state, now.wall)),
+            93..95 => return self.misplace(state, now.wall),
             95..98 => {
                 let by = SignedDuration::from_secs(self.chance.below(10_800) as i64);
                 let back = self.chance.percent(50);
@@ -267,7 +295,7 @@ impl Operators {
         Some(Deed::Ask(request))
     }
 
-    fn edit(&mut self, plan: &PlanName, now: Timestamp) -> Deed {
+    fn edit(&mut self, plan: &PlanName, state: &PlanState, now: Timestamp) -> Deed {
         let in_error = !matches!(self.declared.get(plan), Some(Declared::Valid(_)));
         let problem = Problem {
             rule: "DAG001".into(),
@@ -281,20 +309,132 @@ impl Operators {
             _ => {
                 self.editions += 1;
                 let (chance, valid) = (&mut self.chance, &self.valid[plan]);
-                let edited = landscape::edited(chance, valid, self.editions, now);
+                let edited = match !state.waivers.is_empty() && chance.percent(50) {
+                    true => landscape::hardened(valid, self.editions),
+                    false => landscape::edited(chance, valid, self.editions, now),
+                };
                 self.valid.insert(plan.clone(), Arc::new(edited));
                 Declared::Valid(self.valid[plan].clone())
             }
         };
         self.declared.insert(plan.clone(), declared.clone());
-        Deed::Declare(plan.clone(), declared)
+        Deed::Declare(vec![Event::Declared { plan: plan.clone(), declared }])
     }
 
-    /// Nothing is in error any more.
-    pub(super) fn correct_everything(&mut self) {
+    /// What is known of a cluster comes to be contradicted, to expire or to be gone; or is put right.
+    fn misplace(&mut self, state: &PlanState, now: Timestamp) -> Option<Deed> {
+        let clusters: Vec<_> = self.clusters.keys().cloned().collect();
+        let written: Vec<_> = state.in_flight.values().map(|c| c.cluster().clone()).collect();
+        // Where something is on its way it matters most.
+        let there = self.chance.pick(&written).filter(|_| self.chance.percent(80));
+        let name = there.or_else(|| self.chance.pick(&clusters))?.clone();
+        if self.contradicted.contains(&name) {
+            return Some(Deed::Witness(name.clone(), self.truth(&name)));
+        }
+        if self.gone.remove(&name) {
+            return Some(Deed::Declare(self.redeclared(&name)));
+        }
+        match self.chance.below(4) {
+            0 => {
+                self.contradicted.insert(name.clone());
+                let elsewhere =
+                    Witness { regions: ["elsewhere".into()].into(), ..Witness::default() };
+                Some(Deed::Witness(name, elsewhere))
+            }
+            1 => {
+                self.gone.insert(name.clone());
+                Some(Deed::Declare(self.redeclared(&name)))
+            }
+            _ => {
+                // Somebody vouches for it, for a time; or for good.
+                let until = now.saturating_add(self.chance.seconds(30, 900).to_signed()).ok();
+                let until = until.filter(|_| self.chance.percent(70));
+                self.clusters.get_mut(&name)?.verified_until = until;
+                Some(Deed::Declare(self.redeclared(&name)))
+            }
+        }
+    }
+
+    /// What its nodes say where nobody mislabelled them.
+    fn truth(&mut self, name: &ClusterName) -> Witness {
+        self.contradicted.remove(name);
+        let regions = self.clusters.get(name).map(|cluster| cluster.region.clone());
+        Witness { regions: regions.into_iter().collect(), ..Witness::default() }
+    }
+
+    /// What the source says once something else is declared of a cluster: of it, and of the plans that
+    /// have it. Without it they are in error.
+    fn redeclared(&mut self, name: &ClusterName) -> Vec<Event> {
+        let mut events = vec![self.places()];
+        let cluster = self.clusters[name].clone();
+        for (plan, valid) in &mut self.valid {
+            if valid.cluster(name).is_none() {
+                continue;
+            }
+            self.editions += 1;
+            *valid = Arc::new(landscape::with_cluster(valid, &cluster, self.editions));
+            if let Some(Declared::Withdrawn) = self.declared.get(plan) {
+                continue;
+            }
+            let missing = valid.clusters().any(|cluster| self.gone.contains(&cluster.name));
+            let declared = match missing {
+                true => Declared::Invalid(vec![Problem {
+                    rule: "REF001".into(),
+                    place: "rings/plan.yaml:9:1".into(),
+                    message: format!("there is no cluster {name}"),
+                }]),
+                false => Declared::Valid(valid.clone()),
+            };
+            self.declared.insert(plan.clone(), declared.clone());
+            events.push(Event::Declared { plan: plan.clone(), declared });
+        }
+        events
+    }
+
+    /// A rule is waived, agreed to or bound again.
+    fn waive(&mut self, state: &PlanState, now: Now) -> Option<Action> {
+        let plan = state.declared.as_ref()?.clone();
+        let known: Vec<_> = state.waivers.keys().cloned().collect();
+        if let Some(id) = self.chance.pick(&known).cloned()
+            && self.chance.percent(75)
+        {
+            let plan = plan.name.clone();
+            return Some(match self.chance.percent(75) {
+                true => Action::ApproveWaiver { plan, id },
+                false => Action::RevokeWaiver { plan, id, reason: None },
+            });
+        }
+        let rule = self.chance.pick(&plan.residency)?.id.clone();
+        let somewhere = self.somewhere(state);
+        let (release, ring) = somewhere.map(|(id, ring)| (id.version, ring)).unzip();
+        Some(Action::Waive {
+            id: format!("w-{}", self.asked).into(),
+            plan: plan.name.clone(),
+            rule,
+            policy: None,
+            release: release.filter(|_| self.chance.percent(20)),
+            ring: ring.filter(|_| self.chance.percent(20)),
+            until: now.wall.saturating_add(self.chance.seconds(120, 5_400).to_signed()).ok()?,
+            reason: "there is no other way".into(),
+        })
+    }
+
+    /// Nothing is in error any more, and everything is known of every cluster: what its nodes say then.
+    pub(super) fn correct_everything(&mut self) -> Vec<Event> {
+        self.gone.clear();
+        let doubtful: Vec<_> =
+            self.clusters.values().filter(|c| c.verified_until.is_some()).cloned().collect();
+        for Cluster { name, .. } in doubtful {
+            if let Some(cluster) = self.clusters.get_mut(&name) {
+                cluster.verified_until = None;
+            }
+            self.redeclared(&name);
+        }
         let valid = self.valid.iter();
         self.declared =
             valid.map(|(name, plan)| (name.clone(), Declared::Valid(plan.clone()))).collect();
+        let contradicted = self.contradicted.clone().into_iter();
+        contradicted.map(|c| Event::Learned(News::Witness(c.clone(), self.truth(&c)))).collect()
     }
 
     /// What brings everything on its way that only people can.

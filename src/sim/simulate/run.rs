@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Failure, Outcome,
+    Failure, Options, Outcome,
     chance::Chance,
     courier::{Courier, Delivered},
     landscape::{BEFORE, Landscape, OUTAGES_END, artifact},
@@ -24,7 +24,7 @@ use crate::{
         Decision,
         command::Command,
         decide,
-        event::{Declared, Event},
+        event::{Declared, Event, News},
         fact::Fact,
         wake::{self, Parts, Wake},
         world::{Illegal, World},
@@ -32,6 +32,7 @@ use crate::{
     ids::{ClusterName, PlanName},
     model::{
         limits::Limits,
+        residency::Home,
         time::{Mono, Now, Span},
     },
     record::{Draft, Memory, Store, StoreError, checkpoint, memory::Fault, recover},
@@ -113,6 +114,8 @@ pub(super) struct Run<'m> {
     clock: Clock,
     /// What the settings limit.
     limits: Limits,
+    /// Where the settings say that the server stands.
+    home: Home,
     at: Span,
     steps: u64,
     crashes: u64,
@@ -183,6 +186,7 @@ impl<'m> Run<'m> {
             chance,
             clock,
             limits: landscape.limits,
+            home: landscape.home,
             at: Span::ZERO,
             steps: 0,
             crashes: 0,
@@ -207,7 +211,7 @@ impl<'m> Run<'m> {
             epochs: Epochs::default(),
             acknowledged: Acknowledged::default(),
             journal: Journal::default(),
-            tale: Tale::default(),
+            tale: Tale::new(Options::default().tale),
             trace: None,
         }
     }
@@ -229,6 +233,12 @@ impl<'m> Run<'m> {
             *troubles.entry(*trouble).or_default() += count;
         }
         Outcome { seed, events, crashes, troubles, time, failure }
+    }
+
+    /// A failure is told with so many of the events before it.
+    pub(super) fn tell(mut self, events: usize) -> Self {
+        self.tale = Tale::new(events);
+        self
     }
 
     /// From now on what reaches ringward is kept.
@@ -270,11 +280,14 @@ impl<'m> Run<'m> {
         for (plan, cluster) in std::mem::take(&mut self.missing) {
             self.courier.settle(&plan, &cluster, &artifact(&plan, &BEFORE.into()));
         }
-        self.operators.correct_everything();
+        let truths = self.operators.correct_everything();
         if self.down {
             self.take_over()?;
         } else {
             self.declare()?;
+        }
+        for truth in truths {
+            self.feed(vec![truth])?;
         }
         self.set_clock(SignedDuration::ZERO)?;
         self.courier.list(self.at);
@@ -285,11 +298,12 @@ impl<'m> Run<'m> {
             for request in asks {
                 self.feed(vec![Event::Operator(request)])?;
             }
-            let rest = self.settled();
-            match rest {
-                Ok(()) => break,
-                Err(violation) if self.at >= end => return Err(violation.into()),
-                Err(_) => {}
+            if invariants::at_rest(&self.world) && invariants::dangling(&self.world).is_ok() {
+                break;
+            }
+            if self.at >= end {
+                invariants::settled(&self.world, self.clock.now(self.at))?;
+                invariants::dangling(&self.world)?;
             }
             let until = self.at + HELP;
             while self.advance(Some(until))? {}
@@ -300,17 +314,13 @@ impl<'m> Run<'m> {
         Ok(())
     }
 
-    fn settled(&self) -> Result<(), Violation> {
-        invariants::settled(&self.world, self.clock.now(self.at))?;
-        invariants::dangling(&self.world)
-    }
-
     /// ringward starts, for the first time or again.
     fn take_over(&mut self) -> Result<(), Broken> {
         self.down = false;
         self.clock.since = (self.at, self.world.reached);
         let epoch = self.world.epoch;
-        self.feed(vec![Event::TookOver, Event::Limits(self.limits.clone())])?;
+        let home = Event::Learned(News::Home(self.home.clone()));
+        self.feed(vec![Event::TookOver, Event::Limits(self.limits.clone()), home])?;
         if self.down {
             return Ok(());
         }
@@ -318,13 +328,15 @@ impl<'m> Run<'m> {
         invariants::outdated(&self.store, outdated, self.clock.now(self.at))?;
         self.declare()?;
         self.courier.list(self.at);
-        if !self.meddle.forgets_dangling() {
-            self.send_in_flight();
-        }
+        // Every plan is looked at before what is out is sent again: what a rule forbids by now is called
+        // back first.
         for plan in self.world.plans.keys().cloned().collect::<Vec<_>>() {
             if !self.down {
                 self.feed(vec![Event::Wake { plan }])?;
             }
+        }
+        if !self.down && !self.meddle.forgets_dangling() {
+            self.send_in_flight();
         }
         Ok(())
     }
@@ -335,7 +347,8 @@ impl<'m> Run<'m> {
             plan: plan.clone(),
             declared: declared.clone(),
         });
-        for event in declared.collect::<Vec<_>>() {
+        let declared: Vec<_> = declared.collect();
+        for event in std::iter::once(self.operators.places()).chain(declared) {
             if !self.down {
                 self.feed(vec![event])?;
             }
@@ -423,7 +436,11 @@ impl<'m> Run<'m> {
             let now = self.clock.now(self.at);
             return match self.operators.act(&self.durable, now, self.at) {
                 Some(Deed::Ask(request)) => Ok(vec![Event::Operator(request)]),
-                Some(Deed::Declare(plan, declared)) => Ok(vec![Event::Declared { plan, declared }]),
+                Some(Deed::Declare(events)) => Ok(events),
+                Some(Deed::Witness(cluster, says)) => {
+                    self.count(Trouble::Contradiction);
+                    Ok(vec![Event::Learned(News::Witness(cluster, says))])
+                }
                 Some(Deed::SetClock(by)) => {
                     self.count(Trouble::ClockJump);
                     self.set_clock(by).map(|()| Vec::new())
@@ -597,7 +614,7 @@ impl<'m> Run<'m> {
         let now = self.clock.now(self.at);
         let mut touched = BTreeSet::new();
         let mut shared = Parts::default();
-        for Decided { event, before, after, .. } in batch {
+        for Decided { event, before, after, decision, .. } in batch {
             shared |= Parts::changed(&before.shared, &after.shared);
             match event {
                 // Whoever takes over wakes every plan at once.
@@ -610,6 +627,8 @@ impl<'m> Run<'m> {
                 | Event::Wake { plan } => {
                     touched.insert(plan.clone());
                 }
+                // Who repeats a request is told what was decided then, and nothing is looked at.
+                Event::Operator(_) if decision.is_empty() => {}
                 Event::Operator(request) => touched.extend(request.action.plan().cloned()),
             }
         }
@@ -624,8 +643,9 @@ impl<'m> Run<'m> {
                 true => Wake::default(),
                 false => wake::next(&self.world, &plan, now),
             };
-            let soon = self.again.contains(&plan) || wake.shared.any() || wake.at.is_some();
-            invariants::progress(&self.world, &plan, soon, now).inspect_err(|_| {
+            let soon = self.again.contains(&plan);
+            let found = invariants::progress(&self.world, &plan, (&wake, soon), now);
+            found.inspect_err(|_| {
                 for Decided { step, event, decision, .. } in batch {
                     self.tale.step(*step, self.at, event.clone(), decision.clone());
                 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{meddle::Meddle, run::Run, trace::file_of, write::scenario_text, written::identity};
 use crate::{
-    model::{limits::Limits, time::Span},
+    model::{limits::Limits, residency::Home, time::Span},
     sim::scenario::{
         model::{Expect, Scenario, Step, What},
         run::{Symptom, run_with},
@@ -61,7 +61,8 @@ pub(super) fn shrink(
     let mut run = Run::new(seed, meddler.as_mut());
     run.record();
     let (start, trace) = run.told(steps)?;
-    let mut shrinker = Shrinker { meddle, start, limits: trace.limits.clone(), tries: 0 };
+    let (limits, home) = (trace.limits.clone(), trace.home.clone());
+    let mut shrinker = Shrinker { meddle, start, limits, home, tries: 0 };
     let whole = Candidate::new(trace.base, trace.steps);
     let (symptom, at) = shrinker.look(&whole)?;
     let small = shrinker.smallest(until(whole, at), &symptom);
@@ -143,6 +144,7 @@ struct Shrinker<'m> {
     meddle: &'m mut dyn FnMut() -> Box<dyn Meddle>,
     start: jiff::Timestamp,
     limits: Limits,
+    home: Home,
     tries: usize,
 }
 
@@ -155,7 +157,7 @@ impl Shrinker<'_> {
             start: self.start,
             known: BTreeMap::new(),
             limits: self.limits.clone(),
-            home: crate::model::residency::Home::default(),
+            home: self.home.clone(),
             scripted: true,
             series: Vec::new(),
             sites: Vec::new(),

@@ -11,13 +11,12 @@ use crate::{
     model::time::Span,
 };
 
-/// Lines that a failure is shown with.
-const LINES: usize = 30;
-
 /// What happened last, to be told when something goes wrong.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tale {
     last: VecDeque<Line>,
+    /// How much of it is kept.
+    most: usize,
 }
 
 #[derive(Debug)]
@@ -29,6 +28,11 @@ enum Line {
 }
 
 impl Tale {
+    /// Keeps the last so many events.
+    pub(super) fn new(most: usize) -> Self {
+        Self { last: VecDeque::new(), most }
+    }
+
     pub(super) fn step(&mut self, step: u64, at: Span, event: Event, decision: Decision) {
         self.push(Line::Step { step, at, what: Box::new((event, decision)) });
     }
@@ -38,10 +42,10 @@ impl Tale {
     }
 
     fn push(&mut self, line: Line) {
-        if self.last.len() == LINES {
+        self.last.push_back(line);
+        if self.last.len() > self.most {
             self.last.pop_front();
         }
-        self.last.push_back(line);
     }
 
     /// The lines, the oldest first.

@@ -12,8 +12,13 @@ use serde_json::Value;
 use super::written::{documents, identity, in_error, partners};
 use crate::{
     decide::event::{Action, Declared, Event, News, Request, Scope},
-    ids::PlanName,
-    model::{limits::Limits, plan::Plan, time::Span},
+    ids::{ClusterName, PlanName},
+    model::{
+        limits::Limits,
+        plan::Plan,
+        residency::{Home, Place},
+        time::Span,
+    },
     sim::scenario::model::{Asking, Step, What},
 };
 
@@ -25,6 +30,8 @@ pub(super) struct Trace {
     pub(super) steps: Vec<Step>,
     /// What the settings limit.
     pub(super) limits: Limits,
+    /// Where they say that the server stands.
+    pub(super) home: Home,
     /// What the source says by now.
     source: BTreeMap<(String, String), Value>,
     off: SignedDuration,
@@ -61,7 +68,9 @@ impl Trace {
                 self.step(at, What::Witness(cluster.clone(), witness.clone()));
             }
             // What is declared of clusters follows from the documents.
-            Event::Learned(News::Clusters(_) | News::Blocs(_) | News::Home(_)) => {}
+            Event::Learned(News::Clusters(places)) => self.gone(at, places),
+            Event::Learned(News::Home(home)) => self.home = home.clone(),
+            Event::Learned(News::Blocs(_)) => {}
             Event::TookOver | Event::Source { .. } | Event::Wake { .. } => {}
         }
     }
@@ -76,6 +85,17 @@ impl Trace {
         let by = off - self.off;
         self.off = off;
         self.step(at, What::Jump(by));
+    }
+
+    /// The documents of clusters that are declared no more.
+    fn gone(&mut self, at: Span, places: &BTreeMap<ClusterName, Option<Place>>) {
+        let known = self.source.keys().filter(|(kind, _)| kind == "Cluster");
+        let gone = known.filter(|(_, name)| !places.contains_key(name.as_str()));
+        for identity in gone.cloned().collect::<Vec<_>>() {
+            self.source.remove(&identity);
+            let (file, content) = (file_of(&identity), String::new());
+            self.step(at, What::EditFile { file, content });
+        }
     }
 
     fn declared(&mut self, at: Span, plan: &PlanName, declared: &Declared) {

@@ -33,6 +33,7 @@ troubles! {
     Refusal "a target refuses a write",
     NoRoom "a command finds no room",
     Drift "somebody changes a target by hand",
+    Contradiction "the nodes of a cluster contradict what is declared of it",
     ClockJump "the wall clock jumps",
     KilledAtRest "ringward is killed between two events",
     KilledBeforeAppend "ringward is killed before the append",

@@ -12,7 +12,7 @@ use crate::{
     },
     declare::schema::API_VERSION,
     ids::{IdempotencyKey, PlanName, ReleaseId},
-    model::{limits::Limits, ring::Artifact},
+    model::{limits::Limits, residency::Home, ring::Artifact},
     sim::scenario::{
         artifact,
         model::{Asking, Scenario, Step, What},
@@ -35,6 +35,9 @@ pub(super) fn scenario_text(scenario: &Scenario) -> String {
     });
     if scenario.limits != Limits::default() {
         spec["limits"] = json!(scenario.limits);
+    }
+    if scenario.home != Home::default() {
+        spec["place"] = json!(scenario.home);
     }
     let block = |value: &Value| serde_yaml::to_string(value).unwrap_or_default();
     let spec = block(&spec).lines().map(|line| format!("  {line}\n")).collect::<String>();

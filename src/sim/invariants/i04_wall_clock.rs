@@ -40,19 +40,18 @@ impl Invariant for WallClock {
         }
         for fact in &step.decision.facts {
             let credit = matches!(fact, Fact::SoakCredited { span, .. } if *span > Span::ZERO);
-            let step_on = match fact {
+            let step_on = if let Fact::RingPassed { release, ring } = fact {
                 // What held the last of its soak was the clock's to hold.
-                Fact::RingPassed { release, ring } => {
-                    let on = step.on(release, ring)?;
-                    on.ring.policy.calendars.is_empty() && !vouched_for(step, on)
-                }
-                other => matches!(
-                    other,
+                let on = step.on(release, ring)?;
+                on.ring.policy.calendars.is_empty() && !vouched_for(step, on)
+            } else {
+                matches!(
+                    fact,
                     Fact::SoakStarted { .. }
                         | Fact::ClusterFailed { .. }
                         | Fact::RingFailed { .. }
                         | Fact::RollbackStarted { .. }
-                ),
+                )
             };
             let moved = credit || step_on || self.started_unruled(step, before, fact)?;
             if moved {

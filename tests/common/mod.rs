@@ -283,7 +283,13 @@ impl Client {
             Some(body) => request.json(body),
             None => request,
         };
-        let answer = request.send().await?;
+        // Whoever watches many releases at once uses up what one principal may ask, and waits as it is told.
+        let again = || request.try_clone().expect("a body that is there");
+        let mut answer = again().send().await?;
+        while answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            answer = again().send().await?;
+        }
         let status = answer.status();
         let etag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok());
         let etag = etag.map(str::to_owned);

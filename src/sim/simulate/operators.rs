@@ -23,7 +23,7 @@ use crate::{
     model::{
         plan::Plan,
         policy::RollbackScope,
-        residency::{Place, Witness},
+        residency::{Enforcement, Place, Witness},
         ring::{Artifact, Cluster},
         time::{Now, Span},
     },
@@ -404,7 +404,13 @@ impl Operators {
                 false => Action::RevokeWaiver { plan, id, reason: None },
             });
         }
-        let rule = self.chance.pick(&plan.residency)?.id.clone();
+        // Mostly one that can be.
+        let waivable = plan.residency.iter().filter(|r| r.enforcement == Enforcement::Waivable);
+        let waivable: Vec<_> = waivable.map(|rule| rule.id.clone()).collect();
+        let rule = match self.chance.pick(&waivable).filter(|_| self.chance.percent(90)) {
+            Some(rule) => rule.clone(),
+            None => self.chance.pick(&plan.residency)?.id.clone(),
+        };
         let somewhere = self.somewhere(state);
         let (release, ring) = somewhere.map(|(id, ring)| (id.version, ring)).unzip();
         Some(Action::Waive {

@@ -131,9 +131,11 @@ fn shrunk(fault: &Fault) -> Result<Written, String> {
             return Err(format!("{}: the file shows {symptom:?}\n{text}", fault.what));
         }
         let outcomes = crate::sim::scenario::run(&written.file).unwrap();
-        if !outcomes[0].passed {
+        // What an adapter says wrongly is in what is heard: that fails whoever hears it.
+        let heard = matches!(fault.planted, Planted::Flag(Flag::Bodies));
+        if outcomes[0].passed == heard {
             let failure = &outcomes[0].failure;
-            return Err(format!("{}: without the fault: {failure}\n{text}", fault.what));
+            return Err(format!("{}: without the fault: `{failure}`\n{text}", fault.what));
         }
         if std::env::var_os("RINGWARD_SHOW").is_some() {
             println!("--- {}: {written}\n{text}", fault.what);
@@ -156,14 +158,26 @@ fn shrink_all(faults: &[&Fault]) {
 
 #[test]
 fn a_failure_shrinks_to_a_scenario_that_shows_it() {
-    let expressible: Vec<_> = FAULTS.iter().filter(|fault| fault.is_told()).collect();
+    let expressible: Vec<_> = FAULTS.iter().filter(|fault| fault.untold().is_none()).collect();
     shrink_all(&expressible[..4]);
 }
 
 #[test]
-#[ignore = "it takes a minute: cargo test --release --lib -- --ignored every_fault_that_can_be_told"]
-fn every_fault_that_can_be_told_shrinks_to_a_scenario() {
-    shrink_all(&FAULTS.iter().filter(|fault| fault.is_told()).collect::<Vec<_>>());
+#[ignore = "it takes minutes: cargo test --release --lib -- --ignored every_fault_shrinks"]
+fn every_fault_shrinks_to_a_scenario_or_says_why_none_can_show_it() {
+    let (told, untold): (Vec<&Fault>, Vec<&Fault>) =
+        FAULTS.iter().partition(|fault| fault.untold().is_none());
+    // Who says that there is none is held to it.
+    for fault in untold {
+        let mut meddler = || -> Box<dyn Meddle> { Box::new(fault.meddler()) };
+        let seed = (1..=SEEDS).find(|seed| fault.run(*seed).is_some());
+        let seed = seed.unwrap_or_else(|| panic!("{}: not found", fault.what));
+        let shrunk = super::shrink::shrink((seed, STEPS), &mut meddler);
+        let breaks = shrunk.as_ref().map(|shrunk| shrunk.symptom());
+        let shown = matches!(breaks, Some(Symptom::Invariant(n, _)) if fault.breaks.contains(n));
+        assert!(!shown, "{} can be told: {breaks:?}", fault.what);
+    }
+    shrink_all(&told);
 }
 
 /// Counts what the core is asked and what it answers.
@@ -263,7 +277,7 @@ fn every_planted_fault_is_found_by_its_invariant() {
 const STEPS: u64 = 250;
 
 /// Worlds in which a fault may find its occasion.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 600;
 
 /// What is changed behind the journal's back is not in it either, and may be another plan's than the
 /// event's: where that is seen first, another world is tried.
@@ -321,18 +335,24 @@ impl Fault {
         Meddler { planted: self.planted, looked: BTreeMap::new() }
     }
 
-    /// Whether it shows by what reaches ringward. What a journal, a target or an adapter breaks of its
-    /// own promises does not, nor what comes to no end.
-    fn is_told(&self) -> bool {
-        let told = match self.planted {
-            Planted::Flag(flag) => flag == Flag::Wakes,
+    /// Why no scenario can show it, where none can: what reaches ringward is all that a scenario says.
+    fn untold(&self) -> Option<&'static str> {
+        match self.planted {
+            Planted::Flag(flag) => match flag {
+                Flag::Epochs | Flag::Doubles => Some("a target breaks its own promise"),
+                Flag::Unrecorded | Flag::Early | Flag::Loses | Flag::OldWriters => {
+                    Some("the journal, or who waits for it, breaks its own promise")
+                }
+                Flag::Dangling => Some("nothing is heard of it, and it comes to no end"),
+                Flag::Bodies | Flag::Wakes => None,
+            },
+            Planted::Decided(_) if self.breaks == [31] => Some("it comes to no end"),
             Planted::View(_)
             | Planted::Decided(_)
             | Planted::Folded(_)
             | Planted::Recovered(_)
-            | Planted::WallClock => true,
-        };
-        told && !self.breaks.contains(&31) && !self.breaks.contains(&6)
+            | Planted::WallClock => None,
+        }
     }
 }
 

@@ -216,11 +216,13 @@ impl Draft {
         Ok(())
     }
 
-    /// Those that will not start any more, and whose place no successor took.
+    /// Those that will not start any more, and whose place no successor took. What is settled is looked at
+    /// no more: it would stand in the line for ever.
     fn leave_the_line(&mut self) -> Result<(), Illegal> {
         let over = self.world.shared.line.of_plan(&self.plan).filter(|claim| {
             let run = self.world.run(&claim.release, &claim.ring);
-            run.is_none_or(|run| run.phase != Phase::Waiting)
+            let settled = self.world.release(&claim.release).is_none_or(|r| is_settled(r));
+            settled || run.is_none_or(|run| run.phase != Phase::Waiting)
         });
         let over: Vec<_> = over.map(|claim| (claim.release.clone(), claim.ring.clone())).collect();
         for (release, ring) in over {

@@ -103,3 +103,33 @@ fn two_releases_that_wait_on_a_ring_have_one_place() {
     bench.ask(ola(), Action::Abort { release: id("2"), hold: false, reason: None });
     assert_eq!(bench.world.shared.line.claim(&place).unwrap().release, id("3"));
 }
+
+#[test]
+fn a_release_that_is_settled_keeps_no_place_in_the_line() {
+    let mut plan = plan();
+    plan.rings[0].policy.rollback.automatic = false;
+    plan.lanes.hotfix = Some(Hotfix {
+        soak: Shortened { share: 0.25, floor: Span::ZERO },
+        may_not_skip: Vec::new(),
+        defer_gates: Vec::new(),
+        approvals: None,
+        time_to_live: Span::minutes(60),
+    });
+    let mut bench = Bench::new(plan);
+    bench.tell(Event::Limits(limits("{rings: 1}")));
+    let hotfix = Action::Submit {
+        release: id("2"),
+        artifact: artifact("2"),
+        author: None,
+        lane: Lane::Hotfix,
+        reason: Some("it cannot wait".into()),
+        irreversible: false,
+        requires: None,
+    };
+    let begun = bench.ask(ola(), hotfix);
+    assert!(begun.contains(&"startQueued".into()), "b would run ahead of a: {begun:?}");
+    let crash = Status::Failed("crash loop".into());
+    bench.see("one", crash, Some("2"), Some("search@2/a/one/1/deploy"));
+    assert_eq!(bench.phase("2", "a"), RingPhase::Failed);
+    assert!(bench.world.shared.line.is_empty(), "it comes nowhere any more");
+}

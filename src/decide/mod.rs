@@ -27,7 +27,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use command::Command;
 use event::{Declared, Event, News, Outcome, Status, TargetState};
 use fact::{Fact, Reply};
-use world::{Illegal, Phase, PlanState, Release, Shared, World};
+use world::{ClusterRun, Illegal, Phase, PlanState, Release, Shared, World};
 
 use crate::{
     ids::{ClusterName, IdempotencyKey, PlanName, ReleaseId, RingName},
@@ -167,12 +167,15 @@ struct Draft {
     plan: PlanName,
     now: Now,
     decision: Decision,
+    /// What a cluster was before a deploy of this very decision.
+    before: BTreeMap<IdempotencyKey, ClusterRun>,
 }
 
 impl Draft {
     fn new(world: &World, plan: &PlanName, now: Now) -> Self {
         let decision = Decision::default();
-        Self { world: world.draft(plan), plan: plan.clone(), now, decision }
+        let before = BTreeMap::new();
+        Self { world: world.draft(plan), plan: plan.clone(), now, decision, before }
     }
 
     fn fact(&mut self, fact: Fact) -> Result<(), Illegal> {
@@ -182,8 +185,30 @@ impl Draft {
     }
 
     fn command(&mut self, command: Command) -> Result<(), Illegal> {
+        if let Command::Deploy(write) = &command
+            && let Some(run) = self.world.run(&write.release, &write.ring)
+        {
+            let was = run.clusters.get(&write.cluster).cloned().unwrap_or_default();
+            self.before.insert(write.key.clone(), was);
+        }
         self.world.intend(&command, self.now)?;
         self.decision.commands.push(command);
+        Ok(())
+    }
+
+    /// A write that is out loses its point. One that this very decision makes is not made: its facts are
+    /// true before its commands are out, so none of them could supersede it.
+    fn drop_write(&mut self, key: IdempotencyKey) -> Result<(), Illegal> {
+        let Some(was) = self.before.remove(&key) else {
+            return self.fact(Fact::EffectSuperseded { plan: self.plan.clone(), key });
+        };
+        let commands = &mut self.decision.commands;
+        let Some(at) = commands.iter().position(|command| *command.key() == key) else {
+            return Ok(());
+        };
+        if let Command::Deploy(write) = commands.remove(at) {
+            self.world.unwrite(&write, was)?;
+        }
         Ok(())
     }
 

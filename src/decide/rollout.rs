@@ -411,10 +411,8 @@ impl Draft {
             }
             Command::Deploy(_) | Command::Restore(_) | Command::Measure(_) => None,
         });
-        for key in out.collect::<Vec<IdempotencyKey>>() {
-            self.fact(Fact::EffectSuperseded { plan: self.plan.clone(), key })?;
-        }
-        Ok(())
+        let out: Vec<IdempotencyKey> = out.collect();
+        out.into_iter().try_for_each(|key| self.drop_write(key))
     }
 }
 

@@ -30,7 +30,8 @@ use crate::{
         lane::{Hotfix, Shortened},
         plan::{OnNewer, Plan},
         policy::{
-            Approvals, Concurrency, Gate, Judge, OnBreach, OnNoData, Policy, Rollback, Signal, Soak,
+            Approvals, Concurrency, Gate, Judge, OnBreach, OnNoData, Policy, Rollback,
+            RollbackScope, Signal, Soak,
         },
         ring::{Artifact, Cluster, MetricSource, ProviderKind, Ring, Target, TargetKind},
         time::{Mono, Now, Span},

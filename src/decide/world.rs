@@ -293,6 +293,14 @@ impl World {
         Ok(())
     }
 
+    /// In a draft: a write that was decided will not be made after all, and its cluster is as it `was`.
+    pub(super) fn unwrite(&mut self, write: &Write, was: ClusterRun) -> Result<(), Illegal> {
+        self.plan_mut(&write.release.plan).in_flight.remove(&write.key);
+        let run = self.run_mut(&write.release, &write.ring)?;
+        run.clusters.insert(write.cluster.clone(), was);
+        Ok(())
+    }
+
     /// A rollback begins with its first write.
     fn begin_rollback(&mut self, id: &ReleaseId, ring: &RingName, at: Now) -> Result<(), Illegal> {
         let back = self.run_mut(id, ring)?.back.get_or_insert_default();

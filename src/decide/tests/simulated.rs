@@ -380,3 +380,27 @@ fn in_strict_order_what_is_tried_again_and_what_has_overtaken_it_do_not_wait_for
     assert_eq!(bench.phase("3", "b"), RingPhase::Passed);
     assert_eq!(bench.phase("2", "a"), RingPhase::Deploying);
 }
+
+#[test]
+fn a_deploy_that_loses_its_point_in_the_decision_that_makes_it_is_not_made() {
+    let mut plan = plan();
+    let first = || After { rings: Vec::new(), join: Join::All };
+    plan.graph = RingGraph::new(vec![("a".into(), first()), ("b".into(), first())]).expect("two");
+    plan.rings[1].policy.rollback.scope = RollbackScope::Exposed;
+    let mut bench = Bench::new(plan);
+    let a = || Scope::Ring("search".into(), "a".into());
+    bench.ask(ola(), pause(a()));
+    bench.release("2");
+    let deploy = "search@2/b/two/1/deploy";
+    bench.done(deploy);
+    bench.see("two", Status::Progressing("1 of 2".into()), Some("2"), Some(deploy));
+    // Nobody has looked at its deadline yet when ring a may start.
+    bench.wait(Span::minutes(6));
+    let decided = bench.ask(ola(), Action::Resume { scope: a(), reason: None });
+    assert!(decided.contains(&"ringStarted".into()), "{decided:?}");
+    let commands: Vec<_> = decided.iter().filter(|what| what.starts_with('>')).collect();
+    assert_eq!(commands, ["> search@2/b/two/1/restore"]);
+    assert_eq!(bench.phase("2", "a"), RingPhase::RolledBack, "nothing of it went out");
+    let state = bench.world.plans.get("search").expect("it is there");
+    assert_eq!(state.in_flight.len(), 1);
+}

@@ -45,8 +45,9 @@ impl Invariant for WallClock {
             let credit = matches!(fact, Fact::SoakCredited { span, .. } if *span > Span::ZERO);
             let step_on = if let Fact::RingPassed { release, ring } = fact {
                 let on = step.on(release, ring)?;
-                passed |= !on.ring.policy.calendars.is_empty() || vouched_for(step, on);
-                !passed
+                let held = !on.ring.policy.calendars.is_empty() || vouched_for(step, on);
+                passed |= held;
+                !held
             } else {
                 matches!(
                     fact,

@@ -212,6 +212,7 @@ fn nothing_of(url: &str) -> Measure {
         due: Mono(0),
         timeout: PATIENCE,
         parts: Vec::new(),
+        past: None,
     }
 }
 

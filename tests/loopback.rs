@@ -666,6 +666,7 @@ mod adapters {
             due: Mono(0),
             timeout: Span::seconds(10),
             parts: Vec::new(),
+            past: None,
         };
         let answer = metrics.measure(&measure(SUCCESS)).await;
         for reading in [&answer.value, answer.baseline.as_ref().unwrap()] {

@@ -230,7 +230,13 @@ fn submitted(plan: &PlanName, n: usize) -> Event {
 }
 
 fn ready(artifact: &Artifact, intent: Option<IdempotencyKey>) -> TargetState {
-    TargetState { status: Status::Succeeded, image: Some(artifact.clone()), intent, revision: None }
+    TargetState {
+        status: Status::Succeeded,
+        image: Some(artifact.clone()),
+        intent,
+        revision: None,
+        ready_since: None,
+    }
 }
 
 fn artifact(plan: &PlanName, version: &str) -> Artifact {

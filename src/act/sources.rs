@@ -188,6 +188,7 @@ mod tests {
             due: Mono(0),
             timeout,
             parts: connections.iter().map(part).collect(),
+            past: None,
         }
     }
 

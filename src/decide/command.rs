@@ -115,4 +115,33 @@ pub struct Measure {
     /// [`Answer::parts`]: super::event::Answer::parts
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
+    /// The instants of the past that it asks about, where it does not ask about now: each part is then a
+    /// range of one number an instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<Stretch>,
+}
+
+/// Instants of the past, evenly apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// The first.
+    pub from: Timestamp,
+    /// The last.
+    pub to: Timestamp,
+    /// The time between two.
+    pub step: Span,
+}
+
+impl Stretch {
+    /// Each of them, the first first.
+    pub fn instants(&self) -> impl Iterator<Item = Timestamp> + use<> {
+        let (to, step) = (self.to, self.step.max(Span(1)).to_signed());
+        let next = move |at: &Timestamp| at.checked_add(step).ok();
+        std::iter::successors(Some(self.from), next).take_while(move |at| *at <= to)
+    }
+
+    /// One step before an instant.
+    pub fn before(&self, instant: Timestamp) -> Timestamp {
+        instant.saturating_sub(self.step.to_signed()).unwrap_or(instant)
+    }
 }

@@ -143,13 +143,17 @@ pub struct TargetState {
     /// deploy changes it, and scaling does not.
     #[serde(default)]
     pub revision: Option<String>,
+    /// Since when it has been ready without a break, by the target's own record, where the adapter can
+    /// tell: any restart and any replacement of what runs there changes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<Timestamp>,
 }
 
 impl TargetState {
     /// The state of a target that cannot be seen, or not understood.
     pub fn unknown(why: impl Into<String>) -> Self {
         let status = Status::Unknown(why.into());
-        Self { status, image: None, intent: None, revision: None }
+        Self { status, image: None, intent: None, revision: None, ready_since: None }
     }
 
     /// Whether it is ready at `artifact`, written by `intent` and by nobody since.

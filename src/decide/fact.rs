@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    command::Lane,
+    command::{Lane, Stretch},
     event::{Actor, Outcome, Problem, Scope, TargetState, figure},
     gate::sequential::Interval,
 };
@@ -118,9 +118,30 @@ pub enum Fact {
     /// Every required cluster is ready: the soak begins, at zero.
     SoakStarted { release: ReleaseId, ring: RingName },
     /// From now on the soak runs, or stands still.
-    SoakRunning { release: ReleaseId, ring: RingName, running: bool },
+    SoakRunning {
+        release: ReleaseId,
+        ring: RingName,
+        running: bool,
+        /// It stands still for want of knowledge alone, and its policy makes up for that from history.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        blind: bool,
+    },
     /// This much healthy time was credited.
     SoakCredited { release: ReleaseId, ring: RingName, span: Span },
+    /// What history says of a gate at each instant of a stretch that nobody observed; nothing where it
+    /// did not answer.
+    HistoryMeasured {
+        release: ReleaseId,
+        ring: RingName,
+        cluster: ClusterName,
+        gate: GateName,
+        key: IdempotencyKey,
+        past: Stretch,
+        verdicts: Vec<Verdict>,
+    },
+    /// So much of a stretch that nobody observed was credited, for its steps pass by history; perhaps
+    /// nothing, and the stretch is over with.
+    SoakBackfilled { release: ReleaseId, ring: RingName, span: Span, why: String },
     /// Back to zero.
     SoakReset { release: ReleaseId, ring: RingName, why: String },
     /// A gate was measured and judged.

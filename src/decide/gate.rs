@@ -319,6 +319,8 @@ pub fn role_name(role: Role) -> &'static str {
         Role::Errors => "errors",
         Role::StableRequests => "stableRequests",
         Role::StableErrors => "stableErrors",
+        Role::Past => "past",
+        Role::PastSamples => "pastSamples",
         Role::Before => "before",
         Role::StableHistory => "stableHistory",
         Role::Alerts => "alerts",

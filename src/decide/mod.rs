@@ -1,6 +1,7 @@
 //! The core: pure and synchronous. It gets all it needs as borrowed values and answers with facts,
 //! commands and a reply; it reads no clock, does no I/O and draws no randomness.
 
+mod backfill;
 mod caps;
 pub mod command;
 pub mod event;

@@ -41,6 +41,10 @@ pub enum Role {
     StableRequests,
     /// Those of them that failed.
     StableErrors,
+    /// The gate's own figure at instants of the past.
+    Past,
+    /// The samples behind it then.
+    PastSamples,
     /// The control's samples from before the deploy.
     Before,
     /// Errors of the stable population, interval by interval, in the time before now.

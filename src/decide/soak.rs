@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The longest that one measurement may take.
-const TIMEOUT: Span = Span::seconds(10);
+pub(super) const TIMEOUT: Span = Span::seconds(10);
 
 /// What a measurement may be late by, beyond twice its interval, before its verdict is stale: one
 /// time-out, and some scheduling.
@@ -66,6 +66,9 @@ impl Draft {
         else {
             return self.fact(Fact::MeasureDropped { plan: self.plan.clone(), key });
         };
+        if let Some(past) = &asked.past {
+            return self.recalled(asked, (&release, declared, gate), past, answer);
+        }
         let place = (asked.cluster.clone(), asked.gate.clone());
         let unknown = GateRun::default();
         let state = run.gates.get(&place).map_or(&unknown, Arc::as_ref);
@@ -170,16 +173,19 @@ impl Draft {
         let healthy = self.is_healthy(release, ring);
         let Some(run) = release_run(self, &release.id, &ring.name) else { return Ok(()) };
         let (release_id, name) = (release.id.clone(), ring.name.clone());
-        let running = |running| Fact::SoakRunning { release: release_id, ring: name, running };
+        let running = |running, blind| {
+            let (release, ring) = (release_id, name);
+            Fact::SoakRunning { release, ring, running, blind }
+        };
         match (run.soak.healthy_at, healthy) {
             (None, false) => Ok(()),
-            (Some(_), false) => self.fact(running(false)),
-            (None, true) => self.fact(running(true)),
+            (Some(_), false) => self.fact(running(false, self.is_blind(release, ring))),
+            (None, true) => self.fact(running(true, false)),
             (Some(since), true) => {
                 let span = self.now.mono.since(since);
                 if span > longest_interval(ring) {
                     // Nothing was heard for too long: that time was not observed.
-                    self.fact(running(true))
+                    self.fact(running(true, false))
                 } else if span > Span::ZERO {
                     let (release, ring) = (release.id.clone(), ring.name.clone());
                     self.fact(Fact::SoakCredited { release, ring, span })
@@ -227,6 +233,7 @@ impl Draft {
         if tick_due || was_healthy != self.is_healthy(&release, declared) {
             self.tick(&release, declared)?;
         }
+        self.make_up(id, ring)?;
         self.try_pass(&release, declared)?;
         if self.phase(id, ring) == Some(Phase::Soaking) {
             self.measure_what_is_due(&release, declared, |_| true)?;
@@ -358,7 +365,7 @@ fn release_run<'a>(draft: &'a Draft, id: &ReleaseId, ring: &RingName) -> Option<
 
 /// Whether the target runs something else than when it became ready: another image, or the same one
 /// deployed anew.
-fn redeployed(here: &ClusterRun, seen: &TargetState, artifact: &Artifact) -> bool {
+pub(super) fn redeployed(here: &ClusterRun, seen: &TargetState, artifact: &Artifact) -> bool {
     seen.image.as_ref().is_some_and(|image| !image.same_as(artifact))
         || here.revision.as_ref().zip(seen.revision.as_ref()).is_some_and(|(a, b)| a != b)
 }
@@ -399,7 +406,7 @@ fn no_data_for_too_long(ring: &Ring, run: &RingRun, now: Mono) -> Option<String>
 }
 
 /// What a query's placeholders stand for; `interval` is the length of time that it looks back over.
-fn vars(release: &Release, ring: &Ring, cluster: &Cluster, interval: Span) -> Vars {
+pub(super) fn vars(release: &Release, ring: &Ring, cluster: &Cluster, interval: Span) -> Vars {
     Vars {
         plan: release.id.plan.clone(),
         ring: ring.name.clone(),
@@ -470,6 +477,7 @@ impl Asking<'_> {
             due: state.due,
             timeout: TIMEOUT,
             parts: rule_of(&gate.judge).asks(&about),
+            past: None,
         })
     }
 

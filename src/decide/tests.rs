@@ -65,7 +65,7 @@ fn gate() -> Gate {
 fn policy() -> Policy {
     Policy {
         name: "quick".into(),
-        soak: Soak { duration: Span::minutes(3), on_breach: OnBreach::Reset },
+        soak: Soak { duration: Span::minutes(3), on_breach: OnBreach::Reset, backfill: false },
         deadline: Span::minutes(5),
         concurrency: Concurrency::Clusters(1),
         failure_budget: 0,
@@ -210,7 +210,7 @@ impl Bench {
         intent: Option<&str>,
     ) -> Vec<String> {
         let (image, intent) = (version.map(artifact), intent.map(Into::into));
-        let state = TargetState { status, image, intent, revision: None };
+        let state = TargetState { status, image, intent, revision: None, ready_since: None };
         self.tell(Event::Observed { plan: "search".into(), cluster: cluster.into(), state })
     }
 
@@ -418,6 +418,7 @@ fn a_restart_of_the_deploy_sets_the_soak_to_zero() {
         image: Some(artifact("2")),
         intent: Some("search@2/a/one/1/deploy".into()),
         revision: Some(revision.into()),
+        ready_since: None,
     };
     let seen = |state| Event::Observed { plan: "search".into(), cluster: "one".into(), state };
     bench.tell(seen(state(Status::Succeeded, "7")));

@@ -5,6 +5,7 @@
 //! can work on a draft of the one plan that an event touches ([`World::draft`]) at the price of what
 //! the event changes.
 
+mod gap;
 mod image;
 mod lane;
 mod motion;
@@ -46,6 +47,7 @@ use crate::{
 };
 
 pub use self::{
+    gap::Gap,
     lane::{DebtRun, LaneRun, Seen},
     motion::{Cap, Claim, Line, Moving, Place},
     plan::{KnownGood, PlanState, Release, TargetRun},
@@ -67,6 +69,8 @@ pub struct World {
     pub epoch: u64,
     /// The monotonic time reached, from which a successor's clock goes on.
     pub reached: Mono,
+    /// When the last entry was recorded.
+    pub recorded: Option<Now>,
     /// Where the source is.
     pub source: SourceState,
     /// By plan.
@@ -196,6 +200,7 @@ impl World {
         World {
             epoch: self.epoch,
             reached: self.reached,
+            recorded: self.recorded,
             source: self.source.clone(),
             plans: state.into_iter().collect(),
             shared: self.shared.clone(),
@@ -245,6 +250,7 @@ impl World {
     /// A command was recorded: it is in flight until a fact says how it ended.
     pub fn intend(&mut self, command: &Command, at: Now) -> Result<(), Illegal> {
         self.reached = self.reached.max(at.mono);
+        self.recorded = Some(at);
         let intended = |world: &mut Self| {
             let plan = world.plan_mut(command.plan());
             plan.in_flight.insert(command.key().clone(), Arc::new(command.clone()));
@@ -313,6 +319,13 @@ impl World {
 
     fn intend_measure(&mut self, measure: &Measure, at: Now) -> Result<(), Illegal> {
         let run = self.run_mut(&measure.release, &measure.ring)?;
+        if measure.past.is_some() {
+            if let Some(gap) = &mut run.soak.gap {
+                let place = (measure.cluster.clone(), measure.gate.clone());
+                gap.asked.insert(place, measure.key.clone());
+            }
+            return Ok(());
+        }
         let gate = run.gate_mut(&measure.cluster, &measure.gate);
         gate.asked = Some(measure.key.clone());
         gate.asks += 1;
@@ -325,9 +338,11 @@ impl World {
     pub fn apply(&mut self, fact: &Fact, at: Now) -> Result<(), Illegal> {
         self.reached = self.reached.max(at.mono);
         match ticks(fact) {
-            Some(plan) => self.quietly(plan, |world| world.establish(fact, at)),
-            None => self.establish(fact, at),
+            Some(plan) => self.quietly(plan, |world| world.establish(fact, at))?,
+            None => self.establish(fact, at)?,
         }
+        self.recorded = Some(at);
+        Ok(())
     }
 
     fn establish(&mut self, fact: &Fact, at: Now) -> Result<(), Illegal> {
@@ -432,18 +447,43 @@ impl World {
                 self.leave_line(&release.plan, ring);
             }
             Fact::ClusterReady { release, ring, cluster } => {
-                let revision = self.revision(&release.plan, cluster);
+                let target = self.plans.get(&release.plan).and_then(|p| p.targets.get(cluster));
+                let state = target.and_then(|target| target.state.clone());
                 let run = self.cluster_mut(release, ring, cluster)?;
                 run.step = Step::Ready;
-                run.revision = revision;
+                run.ready_since = state.as_ref().and_then(|state| state.ready_since);
+                run.revision = state.and_then(|state| state.revision);
                 run.reachable.stop(at.mono);
             }
             Fact::ClusterFailed { release, ring, cluster, cause } => {
                 self.cluster_mut(release, ring, cluster)?.step = Step::Failed(cause.clone());
             }
             Fact::SoakStarted { release, ring } => self.start_soak(release, ring, at)?,
-            Fact::SoakRunning { release, ring, running } => {
-                self.run_mut(release, ring)?.soak.healthy_at = running.then_some(at.mono);
+            Fact::SoakRunning { release, ring, running, blind } => {
+                let run = self.run_mut(release, ring)?;
+                if let Some(from) = run.soak.healthy_at.filter(|_| *blind) {
+                    run.open_gap(from, Span::ZERO);
+                } else if let Some(gap) = run.soak.gap.as_mut().filter(|_| *running) {
+                    gap.to.get_or_insert(at);
+                }
+                run.soak.healthy_at = running.then_some(at.mono);
+            }
+            Fact::HistoryMeasured { release, ring, cluster, gate, key, verdicts, .. } => {
+                self.plan_mut(&release.plan).in_flight.remove(key);
+                if let Some(gap) = &mut self.run_mut(release, ring)?.soak.gap {
+                    let place = (cluster.clone(), gate.clone());
+                    gap.asked.remove(&place);
+                    if verdicts.is_empty() {
+                        gap.tries += 1;
+                    } else {
+                        gap.told.insert(place, verdicts.clone());
+                    }
+                }
+            }
+            Fact::SoakBackfilled { release, ring, span, .. } => {
+                let soak = &mut self.run_mut(release, ring)?.soak;
+                soak.credited = soak.credited + *span;
+                soak.gap = None;
             }
             Fact::SoakCredited { release, ring, span } => {
                 let soak = &mut self.run_mut(release, ring)?.soak;
@@ -623,6 +663,7 @@ impl World {
     /// and measurements that were out are asked for anew.
     fn take_over(&mut self, epoch: u64, at: Now) {
         self.epoch = epoch;
+        let away = self.away(at);
         for plan in self.plans.values_mut() {
             let plan = Arc::make_mut(plan);
             plan.in_flight.retain(|_, c| !matches!(**c, Command::Measure(_)));
@@ -635,11 +676,21 @@ impl World {
                 if !release.rings.values().any(|run| measured(run)) {
                     continue;
                 }
-                for run in Arc::make_mut(release).rings.values_mut() {
+                let release = Arc::make_mut(release);
+                for (name, run) in &mut release.rings {
                     if !measured(run) {
                         continue;
                     }
                     let run = Arc::make_mut(run);
+                    let backfill = release.plan.ring(name).is_some_and(|r| r.policy.soak.backfill);
+                    if let Some(from) = run.soak.healthy_at.filter(|_| backfill) {
+                        run.open_gap(from, away);
+                    } else if let Some(gap) = &mut run.soak.gap {
+                        gap.asked.clear();
+                        if gap.to.is_none() {
+                            gap.away = gap.away + away;
+                        }
+                    }
                     run.debts.values_mut().for_each(DebtRun::look_away);
                     run.soak.healthy_at = None;
                     for cluster in run.clusters.values_mut() {
@@ -659,6 +710,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// How long nobody was there before a take-over, by the wall clock: less what its own clock has
+    /// counted since the last entry.
+    fn away(&self, at: Now) -> Span {
+        let Some(last) = self.recorded else { return Span::ZERO };
+        let passed = at.wall.duration_since(last.wall).as_millis();
+        let passed = Span(u64::try_from(passed).unwrap_or(0));
+        passed.saturating_sub(at.mono.since(last.mono))
     }
 
     fn submit(&mut self, fact: &Fact, at: Now) -> Result<(), Illegal> {
@@ -737,6 +797,18 @@ impl World {
                     false => here.reachable.stop(at.mono),
                 }
                 let healthy = seen.is_healthy(&artifact, here.intent.as_ref());
+                if let Some(gap) = run.soak.gap.as_mut().filter(|_| visible) {
+                    let known = gap.ready_since.get(cluster);
+                    if !healthy
+                        || known != seen.ready_since.as_ref()
+                        || here.revision != seen.revision
+                    {
+                        gap.ready_since.remove(cluster);
+                    }
+                }
+                if healthy {
+                    here.ready_since = seen.ready_since;
+                }
                 if here.step == Step::Ready && visible && !healthy {
                     here.unready.run(at.mono);
                 } else if healthy {
@@ -883,6 +955,7 @@ impl World {
         let was = std::mem::replace(&mut run.phase, next);
         run.entered = at;
         run.soak.healthy_at = None;
+        run.soak.gap = None;
         run.watched = false;
         if was == Phase::RollingBack {
             Arc::make_mut(&mut self.shared).rollbacks.end(release, ring);
@@ -956,10 +1029,6 @@ impl World {
         if self.shared.line.claim(&place).is_some() {
             self.line_mut().leave(&place);
         }
-    }
-
-    fn revision(&self, plan: &PlanName, cluster: &ClusterName) -> Option<String> {
-        self.plans.get(plan)?.targets.get(cluster)?.state.as_ref()?.revision.clone()
     }
 
     fn facts_mut(&mut self) -> &mut Facts {
@@ -1038,7 +1107,9 @@ fn ticks(fact: &Fact) -> Option<&PlanName> {
     if let Fact::Measured { release, .. }
     | Fact::BaselineTaken { release, .. }
     | Fact::HistoryTaken { release, .. }
-    | Fact::SoakCredited { release, .. } = fact
+    | Fact::SoakCredited { release, .. }
+    | Fact::HistoryMeasured { release, .. }
+    | Fact::SoakBackfilled { release, .. } = fact
     {
         Some(&release.plan)
     } else if let Fact::MeasureDropped { plan, .. } = fact {

@@ -48,6 +48,9 @@ pub struct Soak {
     pub duration: Span,
     /// What a failing measurement within its limit does.
     pub on_breach: OnBreach,
+    /// Whether time that nobody observed is made up for from history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfill: bool,
 }
 
 /// What a failing measurement within its limit does to the soak.
@@ -305,6 +308,22 @@ impl Judge {
             // A baseline is asked for again where none may be kept.
             Judge::Relative { .. }
             | Judge::Threshold { .. }
+            | Judge::BurnRate(_)
+            | Judge::Alerts(_)
+            | Judge::Webhook
+            | Judge::Kubernetes { .. } => false,
+        }
+    }
+
+    /// Whether it can judge an instant of the past by what a metric source knows of it: nothing that it
+    /// needs is of now alone, of another ring, or of its own earlier measurements.
+    pub fn knows_the_past(&self) -> bool {
+        match self {
+            Judge::Threshold { .. }
+            | Judge::Relative { baseline: Baseline::Before | Baseline::Stable(_), .. } => true,
+            Judge::Relative { baseline: Baseline::Ring(_), .. }
+            | Judge::MannWhitney(_)
+            | Judge::Sequential(_)
             | Judge::BurnRate(_)
             | Judge::Alerts(_)
             | Judge::Webhook

@@ -319,7 +319,7 @@ fn place(weigher: &mut Weigher, was: &Ring, is: &Ring) {
 fn policy(weigher: &mut Weigher, was: &Policy, is: &Policy, size: usize) -> Policy {
     let Policy {
         name,
-        soak: Soak { duration, on_breach },
+        soak: Soak { duration, on_breach, backfill },
         deadline,
         concurrency,
         failure_budget,
@@ -359,6 +359,7 @@ fn policy(weigher: &mut Weigher, was: &Policy, is: &Policy, size: usize) -> Poli
                 raw,
                 sterner,
             ),
+            backfill: weigher.switch("backfill", *backfill, is.soak.backfill, false),
         },
         deadline: weigher.other("deadline", deadline, &is.deadline, said),
         concurrency: if fewer { is.concurrency } else { *concurrency },

@@ -201,6 +201,12 @@ impl<'a> About<'a> {
             Fact::SoakCredited { release, ring, .. } => {
                 Self::ring("soakCredited", release, ring).quiet()
             }
+            Fact::HistoryMeasured { release, ring, .. } => {
+                Self::ring("historyMeasured", release, ring)
+            }
+            Fact::SoakBackfilled { release, ring, .. } => {
+                Self::ring("soakBackfilled", release, ring)
+            }
             Fact::SoakReset { release, ring, .. } => Self::ring("soakReset", release, ring),
             Fact::Measured { release, ring, .. } => Self::ring("measured", release, ring),
             Fact::MeasureDropped { plan, .. } => Self::plan("measureDropped", plan).quiet(),
@@ -286,7 +292,7 @@ mod tests {
             Fact::Lifted { id: "f-1".into(), by: actor("ola") },
             Fact::MeasureDropped { plan: "checkout".into(), key: "k".into() },
             Fact::RingRolledBack { release: release.clone(), ring: "beta".into() },
-            Fact::SoakRunning { release, ring: "beta".into(), running: true },
+            Fact::SoakRunning { release, ring: "beta".into(), running: true, blind: false },
         ];
         for fact in facts {
             let written = serde_json::to_value(&fact).unwrap();

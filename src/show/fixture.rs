@@ -63,7 +63,7 @@ pub(super) fn gate(name: &str, max: f64) -> Gate {
 fn policy(soak: Span) -> Policy {
     Policy {
         name: "standard".into(),
-        soak: Soak { duration: soak, on_breach: OnBreach::Reset },
+        soak: Soak { duration: soak, on_breach: OnBreach::Reset, backfill: false },
         deadline: Span::minutes(15),
         concurrency: Concurrency::Clusters(1),
         failure_budget: 0,
@@ -287,7 +287,13 @@ impl Stage {
     pub fn adopt(&self, cluster: &str) {
         let (plan, image) = ("checkout", artifact("2.13.0"));
         let (status, image_seen) = (Status::Succeeded, Some(image.clone()));
-        let state = TargetState { status, image: image_seen, intent: None, revision: None };
+        let state = TargetState {
+            status,
+            image: image_seen,
+            intent: None,
+            revision: None,
+            ready_since: None,
+        };
         self.put(&[
             Fact::TargetSeen { plan: plan.into(), cluster: cluster.into(), state },
             Fact::Adopted {
@@ -305,6 +311,7 @@ impl Stage {
             image: Some(artifact(release.version.as_str())),
             intent: Some(key(release, ring, &cluster.into(), "deploy")),
             revision: None,
+            ready_since: None,
         };
         self.put(&[Fact::TargetSeen { plan: "checkout".into(), cluster: cluster.into(), state }]);
     }

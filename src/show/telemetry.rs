@@ -298,6 +298,8 @@ impl<'a> Step<'a> {
             | Fact::ClusterFailed { .. }
             | Fact::SoakRunning { .. }
             | Fact::SoakCredited { .. }
+            | Fact::HistoryMeasured { .. }
+            | Fact::SoakBackfilled { .. }
             | Fact::SoakReset { .. }
             | Fact::Measured { .. }
             | Fact::MeasureDropped { .. }

@@ -54,6 +54,8 @@ pub struct Site {
     pub unreachable: Vec<Stretch>,
     /// When its targets are not all ready, though nobody deploys.
     pub unready: Vec<Stretch>,
+    /// Whether its targets keep no record of since when they have been ready.
+    pub forgetful: bool,
     /// What never becomes ready there.
     pub never_ready: Vec<Artifact>,
 }
@@ -64,6 +66,7 @@ impl Default for Site {
             deploy_time: DEPLOY_TIME,
             unreachable: Vec::new(),
             unready: Vec::new(),
+            forgetful: false,
             never_ready: Vec::new(),
         }
     }
@@ -122,6 +125,8 @@ struct Target {
     found: Option<(IdempotencyKey, Artifact)>,
     /// Whether its replicas run the specification.
     rolled_out: bool,
+    /// Since when.
+    rolled_out_at: Span,
     /// Grows with every change of the specification, so that what an earlier one set off is ignored.
     generation: u64,
     accepted: BTreeSet<IdempotencyKey>,
@@ -165,6 +170,7 @@ impl Fleet {
             intent: None,
             found: None,
             rolled_out: true,
+            rolled_out_at: Span::ZERO,
             generation: 0,
             accepted: BTreeSet::new(),
         });
@@ -203,6 +209,7 @@ impl Fleet {
                 match target.filter(|target| target.generation == generation) {
                     Some(target) => {
                         target.rolled_out = true;
+                        target.rolled_out_at = at;
                         target.running = target.image.clone();
                         self.look(&plan, &cluster, at).into_iter().collect()
                     }
@@ -230,14 +237,27 @@ impl Fleet {
             } else {
                 Status::Succeeded
             };
+            let ready_since = (status == Status::Succeeded)
+                .then(|| self.ready_since(cluster, target.rolled_out_at, at))
+                .flatten();
             TargetState {
                 status,
                 image: Some(target.image.clone()),
                 intent: target.intent.clone(),
                 revision: Some(target.generation.to_string()),
+                ready_since,
             }
         };
         Some(Event::Observed { plan: plan.clone(), cluster: cluster.clone(), state })
+    }
+
+    /// The record that a target's pods keep of when the last of them became ready, by the fleet's own clock.
+    fn ready_since(&self, cluster: &ClusterName, rolled_out: Span, at: Span) -> Option<Timestamp> {
+        self.site(cluster, |site| {
+            let shaken = site.unready.iter().map(|stretch| stretch.end()).filter(|end| *end <= at);
+            let since = shaken.chain([rolled_out]).max().filter(|_| !site.forgetful)?;
+            Timestamp::from_millisecond(i64::try_from(since.0).ok()?).ok()
+        })
     }
 
     /// Sends a write. A repeat of one that was accepted changes nothing (invariant 9); one that cannot
@@ -267,7 +287,13 @@ impl Fleet {
         };
         if let Some((_, image)) = found {
             let status = Status::Succeeded;
-            let state = TargetState { status, image: Some(image), intent: None, revision: None };
+            let state = TargetState {
+                status,
+                image: Some(image),
+                intent: None,
+                revision: None,
+                ready_since: None,
+            };
             let (plan, cluster) = (plan.clone(), cluster.clone());
             self.schedule(now, Due::Say(Event::Found { plan, cluster, state }));
         }
@@ -403,15 +429,36 @@ impl Fleet {
                 Told::Number(reading(sum, wall))
             }
             (Ask::Range { from, to, step, .. }, role) => {
-                let history = role == Role::StableHistory;
-                let role = history.then_some(Role::StableErrors);
+                let series = match role {
+                    Role::StableHistory => Some(Role::StableErrors),
+                    Role::Stable => Some(Role::Stable),
+                    Role::Past
+                    | Role::PastSamples
+                    | Role::Before
+                    | Role::Requests
+                    | Role::Errors
+                    | Role::StableRequests
+                    | Role::StableErrors
+                    | Role::Alerts
+                    | Role::Webhook
+                    | Role::Kubernetes => None,
+                };
+                let counted = |at: Span| {
+                    let series = self.series_for(plan, gate, None, here, at);
+                    let values = series.and_then(|s| s.samples.as_ref().map(|v| (s, v)));
+                    values.map_or(Point::Value(PLENTY), |(s, values)| s.at(values, at, interval))
+                };
                 let mut samples = Vec::new();
                 let mut at = *from;
                 while at <= *to {
                     let ago = u64::try_from(wall.duration_since(at).as_millis()).unwrap_or(0);
                     // Before the beginning everything was as it is at the beginning.
                     let then = now.saturating_sub(Span(ago));
-                    match point(role, here, then) {
+                    let found = match role == Role::PastSamples {
+                        true => counted(then),
+                        false => point(series, here, then),
+                    };
+                    match found {
                         Point::Value(value) => samples.push(Sample { at, value }),
                         Point::Absent => {}
                         Point::Error => return Told::Error(SILENT.into()),

@@ -180,6 +180,7 @@ impl Asker {
             due: Mono(0),
             timeout: Span::seconds(5),
             parts: Vec::new(),
+            past: None,
         };
         self.metrics.measure(&measure).await
     }

@@ -82,7 +82,13 @@ async fn baseline(link: &Link, before: &Deployment, target: &Target) -> Found {
     if before.annotations().contains_key(annotation::INTENT) {
         let image = Artifact(before.annotations().get(annotation::BEFORE)?.clone());
         let status = Status::Succeeded;
-        return Some(TargetState { status, image: Some(image), intent: None, revision: None });
+        return Some(TargetState {
+            status,
+            image: Some(image),
+            intent: None,
+            revision: None,
+            ready_since: None,
+        });
     }
     let pods = match status::asks_pods(before) {
         true => pods(link, &target.namespace, before).await.ok()?,

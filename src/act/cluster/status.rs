@@ -4,6 +4,7 @@
 //! never looks at what the pods run; both are asked here, since ready pods of the wrong image are how
 //! a rollout looks before it has begun.
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentCondition, DeploymentStatus},
     core::v1::{ContainerStatus, Pod},
@@ -46,7 +47,20 @@ pub(super) fn read(deployment: &Deployment, container: &str, pods: &[Pod]) -> Ta
         Counted::Failed(words) => (Status::Failed(with_trouble(words, &pods)), image),
         Counted::AllReady => confirm(image, container, wanted(deployment), &pods),
     };
-    TargetState { status, image: Some(image), intent, revision }
+    let ready_since = (status == Status::Succeeded).then(|| ready_since(&pods)).flatten();
+    TargetState { status, image: Some(image), intent, revision, ready_since }
+}
+
+/// When the last of the pods became ready. A container that restarts and a pod that is replaced become
+/// ready later, and one that is gone is missed: where the instant is the same, none of that happened.
+fn ready_since(pods: &[&Pod]) -> Option<Timestamp> {
+    let ready = |pod: &&Pod| {
+        let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+        let ready = conditions.find(|c| c.type_ == "Ready" && c.status == "True")?;
+        ready.last_transition_time.as_ref().map(|at| at.0)
+    };
+    let all: Option<Vec<Timestamp>> = pods.iter().map(ready).collect();
+    all?.into_iter().max()
 }
 
 /// The image that the specification names for the container.

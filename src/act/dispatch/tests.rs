@@ -111,6 +111,7 @@ impl Deployer for Door {
             image: Some(Artifact(image.into())),
             intent: None,
             revision: None,
+            ready_since: None,
         });
         async move { self.0.attempt(&key, epoch).await.map(|()| found) }.boxed()
     }
@@ -260,6 +261,7 @@ fn measure(endpoint: &str, key: &str) -> Measure {
         due: Mono(0),
         timeout: Span(60_000),
         parts: Vec::new(),
+        past: None,
     }
 }
 
@@ -277,7 +279,7 @@ fn plan(clusters: &[&str], object: &str) -> Plan {
     };
     let policy = Policy {
         name: "quick".into(),
-        soak: Soak { duration: Span::ZERO, on_breach: OnBreach::Reset },
+        soak: Soak { duration: Span::ZERO, on_breach: OnBreach::Reset, backfill: false },
         deadline: Span::minutes(1),
         concurrency: Concurrency::Clusters(1),
         failure_budget: 0,
@@ -311,6 +313,7 @@ fn state(status: Status) -> TargetState {
         image: Some(Artifact("registry.test/app:1".into())),
         intent: None,
         revision: None,
+        ready_since: None,
     }
 }
 

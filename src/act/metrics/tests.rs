@@ -113,6 +113,7 @@ fn measure(url: String, timeout: Span) -> Measure {
         due: Mono(0),
         timeout,
         parts: Vec::new(),
+        past: None,
     }
 }
 

@@ -160,7 +160,8 @@ impl Line {
         let next = self.last + 1;
         let turn = *self.turns.entry(place).or_insert(next);
         self.last = self.last.max(turn);
-        if self.claims.insert(turn, claim).is_some() {
+        let same = self.claims.get(&turn) == Some(&claim);
+        if self.claims.insert(turn, claim).is_some() && !same {
             self.left += 1;
         }
     }

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DebtRun, image};
+use super::{DebtRun, Gap, image};
 use crate::{
     decide::{
         event::{Actor, figure},
@@ -152,6 +153,18 @@ pub struct SoakRun {
     pub credited: Span,
     /// The end of the last interval, if everything was healthy then; nothing while it stands still.
     pub healthy_at: Option<Mono>,
+    /// A stretch that nobody observed, until history was asked or it is given up.
+    pub gap: Option<Gap>,
+}
+
+impl RingRun {
+    /// The soak stands still from here on for want of knowledge alone.
+    pub(super) fn open_gap(&mut self, from: Mono, away: Span) {
+        let ready = self.clusters.iter().filter(|(_, here)| here.step == Step::Ready);
+        let since = ready.filter_map(|(name, here)| Some((name.clone(), here.ready_since?)));
+        let ready_since = since.collect();
+        self.soak.gap = Some(Gap { from, away, ready_since, ..Gap::default() });
+    }
 }
 
 /// A cluster of a ring that a release is on.
@@ -167,6 +180,8 @@ pub struct ClusterRun {
     pub deployed: Option<Now>,
     /// How many of its deploys were called back: each is followed by a write of its own.
     pub recalls: u32,
+    /// Since when the target had been ready by its own record, when it was last seen healthy.
+    pub ready_since: Option<Timestamp>,
     /// How long the present step has taken while the target could be seen.
     pub reachable: Stopwatch,
     /// How long a target that had been ready has not been.

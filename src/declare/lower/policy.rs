@@ -118,7 +118,6 @@ fn one<'a>(
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Placed<'a>> {
     let own = chain.first()?.at;
-    not_done(chain, problems);
     let missing = |field: &str, help: &str, problems: &mut Vec<Diagnostic>| {
         if whole && !chain.iter().any(|link| link.at.lost(field)) {
             let problem = own.key().problem(Rule::Sch003, format!("`{field}` is missing"));
@@ -178,6 +177,7 @@ fn one<'a>(
         soak: Soak {
             duration: duration.map(|(d, _)| d.0).unwrap_or_default(),
             on_breach: on_breach.map(|(b, _)| b.into()).unwrap_or_default(),
+            backfill: pick(chain, "backfill", |p| p.backfill).is_some_and(|(on, _)| on),
         },
         deadline: deadline.map_or(DEADLINE, |(d, _)| d.0),
         concurrency: pick(chain, "concurrency", |p| p.concurrency)
@@ -197,15 +197,6 @@ fn one<'a>(
     };
     let policy = policy.into();
     Some(Placed { policy, soak: soak_at, gates: gates_at, gate, approvals: approvals_at })
-}
-
-/// Fields that are recognised, and that nothing is done about.
-fn not_done(chain: &[Link<'_>], problems: &mut Vec<Diagnostic>) {
-    if let Some((true, at)) = pick(chain, "backfill", |p| p.backfill) {
-        let message = "this version does not measure from history: time away is credited nothing";
-        let help = "take `backfill` out; the soak goes on from where it stood";
-        problems.push(at.key().problem(Rule::Sch010, message).help(help));
-    }
 }
 
 fn gates<'a>(

@@ -40,6 +40,7 @@ pub(super) fn one(
     if let (Some(clusters), Some(policy)) = (&clusters, policy) {
         unmeasurable(policy, clusters, at.field("name"), problems);
         forgetful(policy, clusters, at.field("name"), problems);
+        without_history(policy, clusters, at.field("name"), problems);
         unanswerable(policy, clusters, at.field("name"), problems);
         foreign(world, policy, clusters, at.field("name"), problems);
     }
@@ -140,6 +141,52 @@ fn unanswerable(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mu
         };
         let label = format!("judged by {} of policy `{}`", gate.judge.name(), policy.name);
         problems.push(at.problem(Rule::Gat018, message).label(label).help(help));
+    }
+}
+
+/// Soaks that are to be made up for from history, and gates of which there is none.
+fn without_history(
+    policy: &Policy,
+    clusters: &[Cluster],
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    if !policy.soak.backfill {
+        return;
+    }
+    let help = "take `backfill` out, or judge by `threshold` or `relative` and by a source that tells \
+                ranges of the past";
+    let mut problem = |message: String, label: String| {
+        problems.push(at.problem(Rule::Gat016, message).label(label).help(help));
+    };
+    let required = || policy.gates.iter().filter(|gate| gate.required);
+    if required().next().is_none() {
+        let message =
+            "`backfill` without a required gate: there is nothing to measure from history";
+        problem(message.into(), format!("policy `{}`", policy.name));
+    }
+    for gate in required() {
+        if !gate.judge.knows_the_past() {
+            let judge = gate.judge.name();
+            let message = format!(
+                "gate `{}` cannot be made up for from history: `{judge}` judges no instant of the past",
+                gate.name
+            );
+            problem(message, format!("policy `{}`", policy.name));
+            continue;
+        }
+        for cluster in clusters {
+            let source = cluster.metrics.iter().find(|source| source.name == gate.provider);
+            let Some(kind) = source.map(|s| &s.kind).filter(|kind| !kind.knows_ranges()) else {
+                continue;
+            };
+            let message = format!(
+                "gate `{}` cannot be made up for on cluster `{}`: `{}` tells no ranges of the past",
+                gate.name, cluster.name, gate.provider
+            );
+            let kind = kind.name();
+            problem(message, format!("policy `{}`, a source of type {kind}", policy.name));
+        }
     }
 }
 

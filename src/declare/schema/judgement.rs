@@ -39,7 +39,8 @@ pub struct RingPolicy {
     pub min_dwell: Option<Duration>,
     /// How long a ring that passed is still measured: a breach takes its pass away (0s).
     pub after_watch: Option<Duration>,
-    /// Whether time away is measured from history; not done by this version.
+    /// Whether time that nobody observed, for ringward or a metric source was away, is made up for from
+    /// history (false).
     pub backfill: Option<bool>,
 }
 

@@ -42,7 +42,7 @@ fn plan() -> Plan {
     };
     let policy = Policy {
         name: "quick".into(),
-        soak: Soak { duration: Span::minutes(10), on_breach: OnBreach::Reset },
+        soak: Soak { duration: Span::minutes(10), on_breach: OnBreach::Reset, backfill: false },
         deadline: Span::minutes(5),
         concurrency: Concurrency::Clusters(1),
         failure_budget: 0,

@@ -85,7 +85,7 @@ fn plan() -> Plan {
         clusters: (1..=4).map(|n| cluster(format!("{name}-{n}"))).collect(),
         policy: Policy {
             name: "p".into(),
-            soak: Soak { duration: Span::minutes(60), on_breach: OnBreach::Reset },
+            soak: Soak { duration: Span::minutes(60), on_breach: OnBreach::Reset, backfill: false },
             deadline: Span::minutes(15),
             concurrency: Concurrency::Clusters(2),
             failure_budget: 1,

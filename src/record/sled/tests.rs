@@ -302,7 +302,11 @@ fn what_could_not_be_read_back_is_not_recorded() {
     use crate::model::{plan, policy, ring, time::Span};
     let policy = policy::Policy {
         name: "default".into(),
-        soak: policy::Soak { duration: Span::ZERO, on_breach: policy::OnBreach::Reset },
+        soak: policy::Soak {
+            duration: Span::ZERO,
+            on_breach: policy::OnBreach::Reset,
+            backfill: false,
+        },
         deadline: Span::ZERO,
         concurrency: policy::Concurrency::Share(f64::NAN),
         failure_budget: 0,

@@ -28,6 +28,7 @@ fn measure(ring: &str, gate: &str, n: u64) -> Measure {
         due: Mono(0),
         timeout: Span::seconds(10),
         parts: Vec::new(),
+        past: None,
     }
 }
 
@@ -43,7 +44,12 @@ fn measured(of: &Measure, value: f64) -> Fact {
 }
 
 fn noise() -> Fact {
-    Fact::SoakRunning { release: ReleaseId::new("search", "9"), ring: "all".into(), running: true }
+    Fact::SoakRunning {
+        release: ReleaseId::new("search", "9"),
+        ring: "all".into(),
+        running: true,
+        blind: false,
+    }
 }
 
 /// `beta` is measured from second 1,000 on, `n` times, twice a ten seconds in turn with `corp`, and each

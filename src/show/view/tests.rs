@@ -322,13 +322,23 @@ fn explain_says_what_goes_on() {
     };
     let pass = || judged(Verdict::Pass, 0.3, "0.3 <= 0.4");
     stage.measure(&id, "us-east", ("us-east-1", "latency-p99"), pass());
-    stage.put(&[Fact::SoakRunning { release: id.clone(), ring: only.clone(), running: true }]);
+    stage.put(&[Fact::SoakRunning {
+        release: id.clone(),
+        ring: only.clone(),
+        running: true,
+        blind: false,
+    }]);
     let why = explained(&stage);
     assert_eq!(why.rings.len(), 1);
     assert_eq!(why.rings[0].doing, "soaking, 4h to go; 1 of 2 gates pass");
     let absent = judged(Verdict::Absent, 0.0, "no series");
     stage.measure(&id, "us-east", ("us-east-1", "saturation"), absent);
-    stage.put(&[Fact::SoakRunning { release: id.clone(), ring: only.clone(), running: false }]);
+    stage.put(&[Fact::SoakRunning {
+        release: id.clone(),
+        ring: only.clone(),
+        running: false,
+        blind: false,
+    }]);
     let why = explained(&stage);
     assert_eq!(why.rings[0].doing, "the soak stands still, 4h to go; 1 of 2 gates pass");
     assert_eq!(why.rings[0].holds[0].message, "saturation on us-east-1 is Absent, no series");

@@ -31,7 +31,9 @@ impl Invariant for Order {
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
         for fact in &step.decision.facts {
-            if let Fact::SoakCredited { release, ring, span } = fact {
+            if let Fact::SoakCredited { release, ring, span }
+            | Fact::SoakBackfilled { release, ring, span, .. } = fact
+            {
                 let soak = self.credited.entry((release.clone(), ring.clone())).or_default();
                 *soak = *soak + *span;
             } else if let Fact::RingStarted { release, ring, .. }

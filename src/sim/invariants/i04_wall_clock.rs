@@ -42,7 +42,11 @@ impl Invariant for WallClock {
         // let through does not follow from the clock alone.
         let mut passed = false;
         for fact in &step.decision.facts {
-            let credit = matches!(fact, Fact::SoakCredited { span, .. } if *span > Span::ZERO);
+            let credit = matches!(
+                fact,
+                Fact::SoakCredited { span, .. } | Fact::SoakBackfilled { span, .. }
+                    if *span > Span::ZERO
+            );
             let step_on = if let Fact::RingPassed { release, ring } = fact {
                 let on = step.on(release, ring)?;
                 let held = !on.ring.policy.calendars.is_empty() || vouched_for(step, on);

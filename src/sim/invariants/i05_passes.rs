@@ -1,10 +1,12 @@
 use super::{Invariant, Step};
 use crate::{
     decide::{
+        command::Stretch,
         event::{Event, Reading},
         fact::{Fact, Verdict},
         part::Told,
     },
+    ids::{ClusterName, ReleaseId, RingName},
     model::time::Span,
 };
 
@@ -23,6 +25,9 @@ impl Invariant for Passes {
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
         for fact in &step.decision.facts {
+            if let Fact::HistoryMeasured { release, ring, cluster, past, verdicts, .. } = fact {
+                then(step, (release, ring, cluster), past, verdicts)?;
+            }
             let Fact::Measured { release, ring, cluster, gate, judged, .. } = fact else {
                 continue;
             };
@@ -67,4 +72,35 @@ impl Invariant for Passes {
         }
         Ok(())
     }
+}
+
+/// Every instant of the past that passes rests on a sample from then, after the deploy.
+fn then(
+    step: &Step<'_>,
+    (release, ring, cluster): (&ReleaseId, &RingName, &ClusterName),
+    past: &Stretch,
+    verdicts: &[Verdict],
+) -> Result<(), String> {
+    let Event::Measured { answer, .. } = step.event else {
+        return Err(format!("{ring} is measured from history and nobody answered"));
+    };
+    let run = step.on(release, ring)?.run;
+    let deployed = run.clusters.get(cluster).and_then(|here| here.deployed);
+    let passing = past.instants().zip(verdicts).filter(|(_, v)| **v == Verdict::Pass);
+    for (instant, _) in passing {
+        let since = past.before(instant);
+        let samples = answer.parts.first().into_iter().flat_map(|told| match told {
+            Told::Range(samples) => samples.as_slice(),
+            Told::Number(_)
+            | Told::Alerts(_)
+            | Told::Ruled { .. }
+            | Told::Workload(_)
+            | Told::Error(_) => &[],
+        });
+        let mut fresh = samples.filter(|s| s.at > since && s.at <= instant);
+        if !fresh.any(|s| deployed.is_some_and(|deployed| s.at > deployed.wall)) {
+            return Err(format!("{ring} passes at {instant} on no sample from then"));
+        }
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@ use super::{Invariant, Step};
 use crate::{
     decide::{command::Command, fact::Fact, waiting::covers},
     ids::{ReleaseId, RingName},
+    model::time::Span,
 };
 
 /// Holds every forward step against the pauses that were in force before it.
@@ -27,6 +28,10 @@ impl Invariant for Pause {
             if let Fact::RingStarted { release, ring, .. } = fact {
                 not_paused(step, release, ring, "a start")?;
             } else if let Fact::SoakCredited { release, ring, .. } = fact {
+                not_paused(step, release, ring, "soak")?;
+            } else if let Fact::SoakBackfilled { release, ring, span, .. } = fact
+                && *span > Span::ZERO
+            {
                 not_paused(step, release, ring, "soak")?;
             }
         }

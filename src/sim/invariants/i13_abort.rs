@@ -31,6 +31,7 @@ impl Invariant for Abort {
             | Fact::ClusterReady { release, ring, .. }
             | Fact::SoakStarted { release, ring }
             | Fact::SoakCredited { release, ring, .. }
+            | Fact::SoakBackfilled { release, ring, .. }
             | Fact::RingPassed { release, ring }
             | Fact::Retried { release, ring, .. } = fact
                 && over(release)

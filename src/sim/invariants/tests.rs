@@ -222,6 +222,7 @@ impl Bench {
             image: Some(artifact(version)),
             intent: Some(key(intent)),
             revision: None,
+            ready_since: None,
         };
         Fact::TargetSeen { plan: self.plan.clone(), cluster: "one".into(), state }
     }
@@ -255,6 +256,7 @@ impl Bench {
             due: self.now.mono,
             timeout: Span::seconds(10),
             parts: Vec::new(),
+            past: None,
         });
         self.world.fold(self.now, &[], &[measure]).unwrap();
     }
@@ -285,7 +287,7 @@ impl Bench {
     }
 
     fn running(&self, running: bool) -> Fact {
-        Fact::SoakRunning { release: self.id.clone(), ring: "first".into(), running }
+        Fact::SoakRunning { release: self.id.clone(), ring: "first".into(), running, blind: false }
     }
 
     fn credited(&self, span: Span) -> Fact {

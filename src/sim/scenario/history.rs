@@ -215,6 +215,18 @@ impl History {
                 self.reach(release, ring, RingPhase::Waiting);
                 self.line(at, Some(release), format!("{ring}: {} retries it", who(by)));
             }
+            Fact::HistoryMeasured { release, ring, cluster, gate, verdicts, .. } => {
+                let passing = verdicts.iter().filter(|v| **v == Verdict::Pass).count();
+                let text = format!(
+                    "{ring}: by history {gate} on {cluster} passes at {passing} of {} instants",
+                    verdicts.len()
+                );
+                self.line(at, Some(release), text);
+            }
+            Fact::SoakBackfilled { release, ring, span, why } => {
+                let text = format!("{ring}: {span} are credited from history: {why}");
+                self.line(at, Some(release), text);
+            }
             Fact::SoakReset { release, ring, why } => {
                 self.line(at, Some(release), format!("{ring}: back to zero: {why}"));
             }

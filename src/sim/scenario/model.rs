@@ -66,6 +66,8 @@ pub struct Site {
     pub unready: Vec<Stretch>,
     /// What never becomes ready there.
     pub never_ready: Vec<Version>,
+    /// Whether its targets keep no record of since when they have been ready.
+    pub forgetful: bool,
 }
 
 /// Something at a time.

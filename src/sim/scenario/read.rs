@@ -516,6 +516,7 @@ fn site(cluster: wire::Cluster, line: usize) -> Site {
         unreachable: cluster.unreachable.into_iter().map(stretch).collect(),
         unready: cluster.unready.into_iter().map(stretch).collect(),
         never_ready: cluster.never_ready,
+        forgetful: cluster.forgetful,
     }
 }
 
@@ -551,7 +552,8 @@ fn abort(abort: wire::Abort) -> What {
 }
 
 fn heard_target(target: wire::HearTarget) -> (PlanName, ClusterName, TargetState) {
-    let wire::HearTarget { plan, cluster, status, why, running, intent, revision } = target;
+    let wire::HearTarget { plan, cluster, status, why, running, intent, revision, ready_since } =
+        target;
     let status = match status {
         wire::StatusWord::Pending => Status::Pending,
         wire::StatusWord::Progressing => Status::Progressing(why),
@@ -561,7 +563,7 @@ fn heard_target(target: wire::HearTarget) -> (PlanName, ClusterName, TargetState
         wire::StatusWord::Unknown => Status::Unknown(why),
     };
     let image = running.map(|version| artifact(&plan, &version));
-    (plan, cluster, TargetState { status, image, intent, revision })
+    (plan, cluster, TargetState { status, image, intent, revision, ready_since })
 }
 
 /// A key begins with the plan that it is of.

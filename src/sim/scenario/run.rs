@@ -205,6 +205,7 @@ impl<'s> Run<'s> {
                 deploy_time: site.deploy_time.unwrap_or(usual.deploy_time),
                 unreachable: site.unreachable.clone(),
                 unready: site.unready.clone(),
+                forgetful: site.forgetful,
                 never_ready,
             };
             sites.insert(site.name.clone(), behaviour);

@@ -121,6 +121,9 @@ pub struct Cluster {
     /// When its targets are not all ready, though nobody deploys.
     #[serde(default)]
     pub unready: Vec<Stretch>,
+    /// Whether its targets keep no record of since when they have been ready.
+    #[serde(default)]
+    pub forgetful: bool,
     /// Versions that never become ready there.
     #[serde(default)]
     pub never_ready: Vec<Version>,
@@ -405,6 +408,8 @@ pub struct HearTarget {
     /// The key of the write that the target carries.
     pub intent: Option<IdempotencyKey>,
     pub revision: Option<String>,
+    /// Since when it has been ready, by its own record.
+    pub ready_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -91,6 +91,7 @@ impl Landscape {
                 deploy_time: chance.seconds(1, 90),
                 unreachable: outages(chance, 25),
                 unready: outages(chance, 20),
+                forgetful: chance.percent(10),
                 never_ready: Vec::new(),
             };
             for plan in &plans {
@@ -298,6 +299,11 @@ fn sound(mut plan: Plan) -> Plan {
     if let Some(lane) = &mut plan.lanes.hotfix {
         lane.defer_gates.retain(|gate| gates.contains(gate));
     }
+    for ring in &mut plan.rings {
+        let Policy { soak, gates, .. } = &mut *ring.policy;
+        let mut required = gates.iter().filter(|gate| gate.required).peekable();
+        soak.backfill &= required.peek().is_some() && required.all(|g| g.judge.knows_the_past());
+    }
     let mut wrong = check::lanes::notes(&plan).into_iter();
     if wrong.any(|note| note.rule.severity() == check::Severity::Error) {
         plan.lanes = Lanes::default();
@@ -437,6 +443,7 @@ fn policy(chance: &mut Chance, size: usize, start: Timestamp) -> Policy {
                 OnBreach::Freeze,
                 OnBreach::Fail,
             ]),
+            backfill: chance.percent(40),
         },
         deadline: Span::minutes(chance.between(2, 5)),
         concurrency: match chance.below(3) {

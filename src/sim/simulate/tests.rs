@@ -221,7 +221,7 @@ names! {
     fact_name FACTS Fact:
     TookOver SourceAccepted SourceRefused PlanDeclared PlanInError PlanWithdrawn Submitted SnapshotTightened Refused
     Answered Paused Resumed Frozen Lifted Approved Rejected Advanced Adopted TargetSeen EffectSettled
-    EffectSuperseded RingStarted ClusterReady ClusterFailed SoakStarted SoakRunning SoakCredited
+    EffectSuperseded RingStarted ClusterReady ClusterFailed SoakStarted SoakRunning SoakCredited HistoryMeasured SoakBackfilled
     SoakReset Measured MeasureDropped BaselineTaken HistoryTaken RingPassed RingFailed RollbackStarted
     ClusterRestored ClusterStuck RingRolledBack RingSuperseded Aborted RingAborted Retried
     LaneTaken LaneLapsed DebtRecorded DebtPaid DebtDropped DebtWrittenOff
@@ -465,6 +465,17 @@ const FAULTS: &[Fault] = &[
             for fact in &mut decision.facts {
                 if let Fact::SoakCredited { span, .. } = fact {
                     *span = *span + *span;
+                }
+            }
+        }),
+    },
+    Fault {
+        what: "time that nobody observed is credited without proof",
+        breaks: &[3],
+        planted: Planted::Decided(|_, _, decision| {
+            for fact in &mut decision.facts {
+                if let Fact::SoakBackfilled { span, .. } = fact {
+                    *span = *span + Span::minutes(1);
                 }
             }
         }),

@@ -119,6 +119,11 @@ fn template(gate: &Gate) -> Value {
 fn policy(plan: &Plan, ring: &Ring) -> Map<String, Value> {
     let policy = &ring.policy;
     let mut spec = written(policy);
+    // It is said beside the soak.
+    if let Some(Value::Object(soak)) = spec.get_mut("soak") {
+        let backfill = soak.remove("backfill");
+        spec.extend(backfill.map(|on| ("backfill".to_owned(), on)));
+    }
     let budget = json!({ "clusters": policy.failure_budget });
     let at_once = concurrency(policy.concurrency);
     if let Some(back) = policy.rollback.concurrency {

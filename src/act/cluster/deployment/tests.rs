@@ -106,8 +106,13 @@ fn the_first_write_notes_what_it_found_and_the_next_drops_it() {
     let write = a_write();
     let request = Request { write: &write, epoch: 3, context: "prod-eu" };
     let image = Artifact("registry.test/checkout:1".into());
-    let found =
-        TargetState { status: Status::Succeeded, image: Some(image), intent: None, revision: None };
+    let found = TargetState {
+        status: Status::Succeeded,
+        image: Some(image),
+        intent: None,
+        revision: None,
+        ready_since: None,
+    };
     let noted = |annotations: Value| {
         let fields = request.fields(&deployment(annotations), Some(&found), false);
         fields["metadata"]["annotations"]["ringward.dev/before"].clone()

@@ -250,3 +250,22 @@ fn pods_are_asked_for_only_where_they_can_add_something() {
     let unready = deployment(json!({"status": {"availableReplicas": 2}}));
     assert!(!waits_for_pods(&unready, &read(&unready, "app", &three())));
 }
+
+#[test]
+fn it_has_been_ready_since_the_last_of_its_pods_became_so() {
+    let ready = |name: &str, at: &str| {
+        let condition = json!({"type": "Ready", "status": "True", "lastTransitionTime": at});
+        let change = json!({"status": {"conditions": [condition]}});
+        pod(name, &format!("registry.test/checkout@{ONE}"), change)
+    };
+    let since = |pods: &[Pod]| read(&deployment(json!({})), "app", pods).ready_since;
+    let (early, late) = ("2026-03-09T07:00:00Z", "2026-03-09T07:20:00Z");
+    let three = [ready("a", early), ready("b", late), ready("c", early)];
+    assert_eq!(since(&three), Some(late.parse().unwrap()));
+    let restarted = [ready("a", "2026-03-09T09:00:00Z"), ready("b", late), ready("c", early)];
+    assert_ne!(since(&restarted), since(&three));
+    let untold = [ready("a", early), ready("b", late), at_one("c")];
+    assert_eq!(since(&untold), None, "a pod that does not say shows nothing");
+    let waits = json!({"status": {"availableReplicas": 2}});
+    assert_eq!(read(&deployment(waits), "app", &three).ready_since, None);
+}

@@ -164,7 +164,7 @@ impl Evidence<'_> {
                 None => not_recorded(),
             },
             // Only what was made of it is recorded, and remembered where it was.
-            Role::StableHistory => not_recorded(),
+            Role::StableHistory | Role::Past | Role::PastSamples => not_recorded(),
             Role::Alerts => self.alerts(part).unwrap_or_else(not_recorded),
             Role::Webhook => match self.item.verdict {
                 verdict @ (Verdict::Pass | Verdict::Fail | Verdict::Insufficient) => {

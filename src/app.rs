@@ -37,7 +37,9 @@ use crate::{
         api,
         auth::{TokenError, Tokens},
         desk::Desk,
+        door::Door,
         telemetry::Telemetry,
+        tls::{Tls, TlsError},
     },
 };
 
@@ -68,6 +70,8 @@ pub enum AppError {
     Client(#[from] NoClient),
     #[error("the tokens in the data directory cannot be used")]
     Tokens(#[from] TokenError),
+    #[error("the certificate of the API cannot be used")]
+    Tls(#[from] TlsError),
     #[error(
         "cannot listen on {0}: another process may have it; give another address with --listen"
     )]
@@ -78,11 +82,13 @@ pub enum AppError {
 pub struct Running {
     /// Where the API listens.
     pub address: SocketAddr,
+    /// Whether it speaks TLS there.
+    pub tls: bool,
     /// The data directory; the admin token of a first start lies in it.
     pub data: PathBuf,
     stop: watch::Sender<bool>,
     drive: JoinHandle<()>,
-    serve: JoinHandle<io::Result<()>>,
+    serve: JoinHandle<()>,
 }
 
 impl Running {
@@ -118,6 +124,11 @@ pub async fn start(
     let tokens = Tokens::open(&settings.data)?;
     if let Some(path) = tokens.first_start(&mut Mint::system(), clock.now().wall)? {
         tracing::info!(path = %path.display(), "made an admin token");
+    }
+    let tls = settings.tls.map(Tls::read).transpose()?;
+    let secure = tls.is_some();
+    if !secure && !settings.listen.ip().is_loopback() {
+        tracing::warn!(listen = %settings.listen, "tokens come in the clear: set tls, or listen on loopback behind what has it");
     }
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -158,13 +169,10 @@ pub async fn start(
     };
     let drive = tokio::spawn(drive.run(stopped.clone()));
     tokio::spawn(follow(source, interval, world, clock, report));
-    let router = api::router(desk, Arc::new(tokens), telemetry);
-    let mut stopped = stopped;
-    let serve = axum::serve(listener, router).with_graceful_shutdown(async move {
-        let _ = stopped.wait_for(|stop| *stop).await;
-    });
-    let serve = tokio::spawn(async move { serve.await });
-    Ok(Running { address, data: settings.data, stop, drive, serve })
+    let router = api::router(api::Parts { desk, tokens: Arc::new(tokens), telemetry, secure });
+    let door = Door { tls, connections: settings.api.connections.get() as usize };
+    let serve = tokio::spawn(door.serve(listener, router, stopped));
+    Ok(Running { address, tls: secure, data: settings.data, stop, drive, serve })
 }
 
 fn source(

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs, io,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -24,6 +25,10 @@ pub const LISTEN: &str = "127.0.0.1:7474";
 pub struct Settings {
     /// The address of the API and the dashboard.
     pub listen: SocketAddr,
+    /// The certificate that it shows; without one there is no TLS.
+    pub tls: Option<TlsSettings>,
+    /// How much of it there may be at once.
+    pub api: ApiSettings,
     /// The data directory.
     pub data: PathBuf,
     /// Where declarations come from.
@@ -45,6 +50,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7474)),
+            tls: None,
+            api: ApiSettings::default(),
             data: default_data(),
             source: SourceSettings::default(),
             connections: BTreeMap::new(),
@@ -53,6 +60,37 @@ impl Default for Settings {
             limits: Limits::default(),
         }
     }
+}
+
+/// How much of the API there may be at once; who comes then is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApiSettings {
+    /// Connections; 4096 unless told otherwise.
+    pub connections: NonZeroU32,
+    /// Those among them that listen to events; 2048 unless told otherwise.
+    pub listeners: NonZeroU32,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        const CONNECTIONS: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
+        const LISTENERS: NonZeroU32 = NonZeroU32::new(2_048).unwrap();
+        Self { connections: CONNECTIONS, listeners: LISTENERS }
+    }
+}
+
+/// The files of the server's certificate, in PEM. They are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The certificate, and behind it those that lead to its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Authorities of clients: whoever connects must show a certificate of one of them. Who they are is
+    /// said by their token all the same.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Where declarations come from: a directory, or a repository by URL.
@@ -224,8 +262,6 @@ pub fn default_data() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
     use crate::model::limits::PerPlace;
 

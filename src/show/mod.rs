@@ -10,11 +10,13 @@ pub mod change;
 pub mod cli;
 pub mod dashboard;
 pub mod desk;
+pub mod door;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod measured;
 pub mod schema;
 pub mod telemetry;
+pub mod tls;
 pub mod view;
 pub mod words;

@@ -53,11 +53,25 @@ const BODY: usize = 64 * 1024;
 /// The longest reason, in characters.
 const REASON: usize = 1_000;
 
+/// What the API is made of.
+pub struct Parts {
+    /// The way to the world and to the core.
+    pub desk: Arc<Desk>,
+    /// Who is known.
+    pub tokens: Arc<Tokens>,
+    /// The figures.
+    pub telemetry: Arc<Telemetry>,
+    /// Whether it is reached by TLS alone.
+    pub secure: bool,
+}
+
 /// What every handler works with.
 pub struct Api {
     desk: Arc<Desk>,
     tokens: Arc<Tokens>,
     telemetry: Arc<Telemetry>,
+    /// Whether it is reached by TLS alone: cookies then are for TLS alone.
+    secure: bool,
     limit: limit::Limit,
     sessions: pages::Sessions,
     mint: Mutex<Mint>,
@@ -161,11 +175,13 @@ impl Modify for Bearer {
 
 /// All routes: the API, the probes, the metrics, the OpenAPI document that is generated from them, and
 /// the dashboard's page.
-pub fn router(desk: Arc<Desk>, tokens: Arc<Tokens>, telemetry: Arc<Telemetry>) -> Router {
+pub fn router(parts: Parts) -> Router {
+    let Parts { desk, tokens, telemetry, secure } = parts;
     let api = Arc::new(Api {
         desk,
         tokens,
         telemetry,
+        secure,
         limit: limit::Limit::default(),
         sessions: pages::Sessions::default(),
         mint: Mutex::new(Mint::system()),

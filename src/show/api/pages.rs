@@ -105,7 +105,7 @@ pub async fn sign_in(
     let cookie = mint(&api);
     api.sessions.open(&cookie, token, now);
     let age = SESSION.0 / 1_000;
-    Ok(moved(format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}")))
+    Ok(moved(&api, &cookie, age))
 }
 
 /// Ends the session.
@@ -117,7 +117,7 @@ pub async fn sign_out(
     if let Some(cookie) = cookie(&headers) {
         api.sessions.close(cookie);
     }
-    Ok(moved(format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")))
+    Ok(moved(&api, "", 0))
 }
 
 fn board(visit: &Visit) -> Board {
@@ -166,7 +166,11 @@ fn same_site(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn moved(cookie: String) -> Response {
+/// To the page, with a cookie that lasts so many seconds.
+fn moved(api: &Api, cookie: &str, age: u64) -> Response {
+    let secure = if api.secure { "; Secure" } else { "" };
+    let cookie =
+        format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
     ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
 }
 

@@ -11,7 +11,7 @@ use super::{
         fixture::{Stage, artifact, plan},
         telemetry::Telemetry,
     },
-    router,
+    Parts, router,
 };
 use crate::{
     ids::{Mint, PlanName},
@@ -44,7 +44,12 @@ impl Server {
         let data = tempfile::tempdir().unwrap();
         let tokens = Arc::new(Tokens::open(data.path()).unwrap());
         let telemetry = Arc::new(Telemetry::new(&stage.desk));
-        let routes = router(stage.desk.clone(), tokens.clone(), telemetry);
+        let routes = router(Parts {
+            desk: stage.desk.clone(),
+            tokens: tokens.clone(),
+            telemetry,
+            secure: false,
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await });

@@ -11,7 +11,10 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::failure::{Cause, Failure, chain};
+use super::{
+    context::Shared,
+    failure::{Cause, Failure, chain},
+};
 use crate::{
     config,
     decide::fact::Refusal,
@@ -92,21 +95,30 @@ impl Answer {
 }
 
 impl Client {
-    /// For the server at `server`, with the token in `token` or the one that a server on this machine
+    /// For the server that the flags name, with their token or the one that a server on this machine
     /// left for its administrator.
     ///
     /// # Errors
-    /// The URL is none, or there is no token.
-    pub fn new(server: &str, token: Option<&Path>, timeout: Option<Span>) -> Result<Self, Failure> {
-        let base = base(server)?;
-        let token = read_token(token)?;
+    /// The URL is none, a file is no use, or there is no token.
+    pub fn new(flags: &Shared) -> Result<Self, Failure> {
+        let base = base(&flags.server)?;
+        let token = read_token(flags.token.as_deref())?;
         let mut http = reqwest::Client::builder()
             .user_agent(concat!("ringward/", env!("CARGO_PKG_VERSION")))
             // A token is for the server that was named.
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(timeout.unwrap_or(PATIENCE).to_std());
+            .timeout(flags.timeout.unwrap_or(PATIENCE).to_std());
         if is_here(&base) {
             http = http.no_proxy();
+        }
+        if let Some(path) = &flags.ca {
+            let trusted = reqwest::Certificate::from_pem_bundle(&read_pem("--ca", path)?).ok();
+            let trusted = trusted.filter(|all| !all.is_empty());
+            http = http.tls_certs_only(trusted.ok_or_else(|| no_pem("--ca", path))?);
+        }
+        if let Some(path) = &flags.cert {
+            let own = reqwest::Identity::from_pem(&read_pem("--cert", path)?);
+            http = http.identity(own.map_err(|_| no_pem("--cert", path))?);
         }
         let http = http.build().map_err(|error| Failure::of(&error))?;
         Ok(Self { http, base, token, mint: Mutex::new(Mint::system()) })
@@ -256,6 +268,19 @@ fn base(server: &str) -> Result<Url, Failure> {
         "http" | "https" => Ok(url),
         _ => Err(refuse("is neither http nor https")),
     }
+}
+
+fn read_pem(flag: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+    let unreadable = |error: io::Error| {
+        Failure::usage(format!("{flag}: {} cannot be read: {error}", path.display()))
+    };
+    fs::read(path).map_err(unreadable)
+}
+
+fn no_pem(flag: &str, path: &Path) -> Failure {
+    let needs = if flag == "--ca" { "certificates" } else { "a certificate and its private key" };
+    Failure::usage(format!("{flag}: {} is no use", path.display()))
+        .help(format!("the file holds {needs} in PEM"))
 }
 
 /// Whether it is on this machine, where no proxy knows a way to.

@@ -33,6 +33,12 @@ pub struct Shared {
     /// The file with your token [default: admin.token of the data directory on this machine].
     #[arg(long, global = true, value_name = "FILE", env = "RINGWARD_TOKEN_FILE")]
     pub token: Option<PathBuf>,
+    /// Certificates in PEM that a server by https is trusted by [default: the system's].
+    #[arg(long, global = true, value_name = "FILE", env = "RINGWARD_CA_FILE")]
+    pub ca: Option<PathBuf>,
+    /// Your own certificate and its key in PEM, for a server that asks for one.
+    #[arg(long, global = true, value_name = "FILE", env = "RINGWARD_CERT_FILE")]
+    pub cert: Option<PathBuf>,
     /// How the answer is written; json and yaml are the API's own documents.
     #[arg(
         short,
@@ -92,7 +98,7 @@ impl Context {
     /// # Errors
     /// The URL is none, or there is no token.
     pub fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.shared.server, self.shared.token.as_deref(), self.shared.timeout)
+        Client::new(&self.shared)
     }
 
     /// Writes data.

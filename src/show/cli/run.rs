@@ -76,7 +76,8 @@ pub async fn serve(context: &Context, args: &Serve) -> Result<Exit, Failure> {
     let settings = args.settings()?;
     let running = app::start(settings, |reached| Arc::new(SystemClock::new(reached))).await;
     let running = running.map_err(|error| Failure::of(&error))?;
-    context.progress(&format!("ringward listens on http://{}", running.address));
+    let scheme = if running.tls { "https" } else { "http" };
+    context.progress(&format!("ringward listens on {scheme}://{}", running.address));
     stopped().await?;
     context.progress("stopping: what was decided is recorded first");
     running.stop().await;

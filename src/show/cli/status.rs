@@ -181,6 +181,8 @@ mod tests {
         let shared = Shared {
             server: String::new(),
             token: None,
+            ca: None,
+            cert: None,
             output: Format::Table,
             no_color: true,
             timeout: None,

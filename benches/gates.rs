@@ -208,6 +208,7 @@ fn due() {
         image: Some(artifact),
         intent,
         revision: None,
+        ready_since: None,
     };
     let mut writes = Vec::new();
     for (name, plan) in &compiled.plans {
@@ -281,6 +282,8 @@ fn answered(command: Command, now: Timestamp) -> Option<Event> {
             Role::Stable
             | Role::Before
             | Role::StableHistory
+            | Role::Past
+            | Role::PastSamples
             | Role::Alerts
             | Role::Webhook
             | Role::Kubernetes => 0.2,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{At, Diagnostic, Doc, Kind, Rule, Unit, Units, World, dag, lane, ring, typed, units};
 use crate::{
     declare::schema::{self, TargetKind, word},
-    ids::Commit,
+    ids::{ClusterName, Commit},
     model::{
         check::{self, Subject},
         plan::Plan,
@@ -50,9 +50,16 @@ fn contested(world: &World<'_>, plans: &mut Units<Arc<Plan>>) {
     let mut found: Vec<(String, Diagnostic)> = Vec::new();
     for rivals in driven.values().filter(|plans| plans.len() > 1) {
         for (plan, other) in rivals.iter().flat_map(|a| rivals.iter().map(move |b| (*a, *b))) {
-            let shared = plan.clusters().map(|cluster| &cluster.name);
-            let mut shared = shared.filter(|cluster| other.cluster(cluster).is_some());
-            let Some(cluster) = shared.next().filter(|_| plan.name != other.name) else { continue };
+            // A connection is what is driven; two documents of it are one cluster.
+            let theirs: BTreeMap<&str, &ClusterName> =
+                other.clusters().map(|c| (c.connection.as_str(), &c.name)).collect();
+            let mut shared = plan.clusters().filter_map(|cluster| {
+                let same = theirs.get(cluster.connection.as_str())?;
+                Some((cluster, *same))
+            });
+            let Some((cluster, same)) = shared.next().filter(|_| plan.name != other.name) else {
+                continue;
+            };
             let place = |plan: &Plan| {
                 let i = world.names.get(&(Kind::RingPlan, plan.name.as_str()))?;
                 Some(world.documents[*i].spec().field("target").key())
@@ -67,9 +74,15 @@ fn contested(world: &World<'_>, plans: &mut Units<Arc<Plan>>) {
                 0 => String::new(),
                 n => format!(" and {n} more"),
             };
+            let alias = match *same == cluster.name {
+                true => String::new(),
+                false => {
+                    format!(", which is `{same}` too by its connection `{}`", cluster.connection)
+                }
+            };
             let problem = at
                 .problem(Rule::Dag006, message)
-                .label(format!("in cluster {cluster}{more}"))
+                .label(format!("in cluster {}{alias}{more}", cluster.name))
                 .note(format!("plan `{}`, {}", other.name, there.location()))
                 .help("let one plan drive it, or take the cluster out of one of them");
             found.push((plan.name.as_str().to_owned(), problem));

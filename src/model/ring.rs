@@ -142,26 +142,33 @@ impl ProviderKind {
             ProviderKind::Prometheus
             | ProviderKind::Datadog { .. }
             | ProviderKind::CloudWatch { .. }
-            | ProviderKind::Graphite { .. } => true,
-            ProviderKind::Flux { .. }
-            | ProviderKind::InfluxQl { .. }
-            | ProviderKind::NewRelic { .. }
+            | ProviderKind::Flux { .. }
+            | ProviderKind::Graphite { .. }
+            | ProviderKind::NewRelic { .. } => true,
+            ProviderKind::InfluxQl { .. }
             | ProviderKind::Json { .. }
             | ProviderKind::Alertmanager
             | ProviderKind::Webhook => false,
         }
     }
 
-    /// Whether it can be asked what a query would have answered at an earlier instant.
+    /// Whether it tells a stretch of time in one answer; what does not is asked instant by instant.
+    pub fn tells_ranges_at_once(&self) -> bool {
+        let by_instants = matches!(self, ProviderKind::Flux { .. } | ProviderKind::NewRelic { .. });
+        self.knows_ranges() && !by_instants
+    }
+
+    /// Whether it can be asked what a query would have answered at an earlier instant. One that names a
+    /// time of its own has to let it be moved: [`super::nrql`].
     pub fn knows_the_past(&self) -> bool {
         match self {
             ProviderKind::Prometheus
             | ProviderKind::Datadog { .. }
             | ProviderKind::CloudWatch { .. }
             | ProviderKind::Flux { .. }
-            | ProviderKind::Graphite { .. } => true,
+            | ProviderKind::Graphite { .. }
+            | ProviderKind::NewRelic { .. } => true,
             ProviderKind::InfluxQl { .. }
-            | ProviderKind::NewRelic { .. }
             | ProviderKind::Json { .. }
             | ProviderKind::Alertmanager
             | ProviderKind::Webhook => false,

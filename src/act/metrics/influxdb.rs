@@ -33,7 +33,7 @@ impl Provider for Flux<'_> {
             When::Now => None,
             When::At(at) => Some(at.to_string()),
             When::During { .. } => {
-                return Err("a Flux query names its own range: only an instant can be asked".into());
+                return Err("it is asked instant by instant".into());
             }
         };
         let mut url = beneath(&base(&question.url)?, "api/v2/query");

@@ -2,7 +2,7 @@
 //!
 //! The shape of its answers: New Relic's NerdGraph tutorial for NRQL. The query is a variable of the
 //! GraphQL document, never a part of it. A query answers with one row of one number, which is true at
-//! the end of the time that the query itself names.
+//! the end of the time that the query itself names; asked about the past, that time is moved.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use super::{
     client::base,
     question::{Outgoing, Provider, Question, Sample, When, beneath, instant, refused},
 };
+use crate::model::nrql::as_of;
 
 const DOCUMENT: &str = "query($account: Int!, $nrql: Nrql!, $timeout: Seconds!) { actor { account(id: $account) { \
      nrql(query: $nrql, timeout: $timeout) { results metadata { timeWindow { end } } } } } }";
@@ -23,12 +24,13 @@ pub(super) struct NewRelic {
 
 impl Provider for NewRelic {
     fn request(&self, question: &Question, _: Timestamp) -> Result<Outgoing, String> {
-        let When::Now = question.when else {
-            return Err("an NRQL query names its own time: only now can be asked".into());
+        let nrql = match question.when {
+            When::Now => question.query.clone(),
+            When::At(at) => as_of(&question.query, at)?,
+            When::During { .. } => return Err("it is asked instant by instant".into()),
         };
         let timeout = (question.timeout.0 / 1_000).max(1);
-        let variables =
-            json!({"account": self.account, "nrql": question.query, "timeout": timeout});
+        let variables = json!({"account": self.account, "nrql": nrql, "timeout": timeout});
         let body = json!({"query": DOCUMENT, "variables": variables});
         let url = beneath(&base(&question.url)?, "graphql");
         Ok(Outgoing::post(url, "application/json", body.to_string()))

@@ -7,8 +7,10 @@ use crate::{
     declare::schema,
     ids::{ClusterName, RingName},
     model::{
-        policy::{Judge, Past, Policy},
-        ring::{Cluster, Ring},
+        language::Language,
+        nrql,
+        policy::{Gate, Judge, Past, Policy},
+        ring::{Cluster, ProviderKind, Ring},
     },
 };
 
@@ -77,6 +79,8 @@ fn forgetful(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mut V
         let Some(kind) = source.map(|s| &s.kind).filter(|kind| gate.judge.can_ask(kind)) else {
             continue;
         };
+        let provider = &gate.provider;
+        let mut why = format!("`{provider}` cannot be asked about the past");
         let (what, help) = match gate.judge.asks_of_the_past() {
             Some(Past::Instant) if !kind.knows_the_past() => (
                 "compare with before the deploy",
@@ -95,15 +99,34 @@ fn forgetful(policy: &Policy, clusters: &[Cluster], at: At<'_>, problems: &mut V
                     )
                 }
             }
+            // A source that can, asked by a query whose time is fixed.
+            Some(Past::Instant | Past::Range) if !movable(gate, kind) => {
+                why = format!("what it asks `{provider}` has its time for good");
+                ("look at the time before the deploy", nrql::MOVABLE)
+            }
             Some(Past::Instant | Past::Range) | None => continue,
         };
-        let message = format!(
-            "gate `{}` cannot {what} on cluster `{}`: `{}` cannot be asked about the past",
-            gate.name, cluster.name, gate.provider
-        );
+        let message =
+            format!("gate `{}` cannot {what} on cluster `{}`: {why}", gate.name, cluster.name);
         let label = format!("policy `{}`, a source of type {}", policy.name, kind.name());
         problems.push(at.problem(Rule::Gat008, message).label(label).help(help));
     }
+}
+
+/// Whether what a gate asks about the past can be asked as of another time than now.
+fn movable(gate: &Gate, kind: &ProviderKind) -> bool {
+    let queries = match &gate.judge {
+        Judge::Sequential(declared) => [&declared.stable.requests, &declared.stable.errors],
+        Judge::Threshold { .. }
+        | Judge::Relative { .. }
+        | Judge::MannWhitney(_)
+        | Judge::BurnRate(_)
+        | Judge::Alerts(_)
+        | Judge::Webhook
+        | Judge::Kubernetes(_) => [&gate.query; 2],
+    };
+    let names_time = kind.language() == Language::Nrql;
+    !names_time || queries.into_iter().all(|query| nrql::is_movable(query))
 }
 
 /// Gates whose judge asks what the cluster's source of that name does not tell at all.
@@ -285,19 +308,24 @@ pub(super) fn overlaps(
     list: At<'_>,
     problems: &mut Vec<Diagnostic>,
 ) {
-    let mut homes: BTreeMap<&ClusterName, &RingName> = BTreeMap::new();
+    // By connection: two documents of one are one cluster.
+    let mut homes: BTreeMap<&str, (&ClusterName, &RingName)> = BTreeMap::new();
     for ring in rings {
         let names: Vec<_> = ring.clusters.iter().map(|c| c.name.as_str()).collect();
         let within: BTreeSet<_> =
             repeats(names.iter().copied()).into_iter().map(|(_, name)| name).collect();
         for cluster in &ring.clusters {
-            let other = match homes.insert(&cluster.name, &ring.name) {
-                Some(other) => other,
-                None => continue,
-            };
+            let here = (&cluster.name, &ring.name);
+            let Some((same, other)) = homes.insert(&cluster.connection, here) else { continue };
             let i = written.iter().position(|r| r.name.as_deref() == Some(ring.name.as_str()));
             let at = list.item(i.unwrap_or_default()).field("name");
-            let message = if within.contains(cluster.name.as_str()) && *other == ring.name {
+            let message = if *same != cluster.name {
+                format!(
+                    "cluster `{}` in ring `{}` and cluster `{same}` in ring `{other}` are one: both have \
+                     the connection `{}`",
+                    cluster.name, ring.name, cluster.connection
+                )
+            } else if within.contains(cluster.name.as_str()) && *other == ring.name {
                 format!("cluster `{}` is in ring `{}` twice", cluster.name, ring.name)
             } else {
                 format!(

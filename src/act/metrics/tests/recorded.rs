@@ -120,9 +120,9 @@ async fn some_can_be_asked_about_the_past_and_some_over_a_range() {
         (ProviderKind::Prometheus, true, true),
         (ProviderKind::Datadog { window }, true, true),
         (ProviderKind::Graphite { window }, true, true),
-        (ProviderKind::Flux { org: "o".into() }, true, false),
+        (ProviderKind::Flux { org: "o".into() }, true, true),
         (ProviderKind::InfluxQl { database: "d".into() }, false, false),
-        (ProviderKind::NewRelic { account: 1 }, false, false),
+        (ProviderKind::NewRelic { account: 1 }, true, true),
         (ProviderKind::Json { timestamp: "/at".into() }, false, false),
     ];
     for (kind, past, range) in kinds {
@@ -135,6 +135,60 @@ async fn some_can_be_asked_about_the_past_and_some_over_a_range() {
         let during = (now, now, Span::minutes(1));
         let why = metrics.range(&source, "q#", during, Span::seconds(5)).await.unwrap_err();
         assert_eq!(why.contains("HTTP 500"), range, "{source:?}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn a_range_is_asked_instant_by_instant_where_no_answer_holds_a_whole_one() {
+    let flux = ok(
+        "#datatype,string,long,dateTime:RFC3339,dateTime:RFC3339,double\r\n,result,table,_start,_stop,_value\r\n\
+         ,_result,0,2025-12-31T23:50:00Z,2026-01-01T00:00:00Z,0.25\r\n",
+    );
+    let nrql = ok(
+        r#"{"data":{"actor":{"account":{"nrql":{"metadata":{"timeWindow":{"end":1767225600000}},"results":[{"count":7}]}}}}}"#,
+    );
+    let from = Timestamp::from_second(1_767_225_600).unwrap();
+    let (step, timeout) = (Span::minutes(1), Span::seconds(5));
+    let to = from + step.to_std() * 2;
+    for (kind, says, query, value, parts) in [
+        (
+            ProviderKind::Flux { org: "o".into() },
+            flux,
+            "from(bucket: \"b\") |> range(start: -5m) |> mean()",
+            0.25,
+            ["\"now\":\"2026-01-01T00:00:00Z\"", "\"now\":\"2026-01-01T00:02:00Z\""],
+        ),
+        (
+            ProviderKind::NewRelic { account: 1 },
+            nrql,
+            "SELECT count(*) FROM T SINCE 5 minutes ago",
+            7.0,
+            ["SINCE 1767225300000 UNTIL 1767225600000", "SINCE 1767225420000 UNTIL 1767225720000"],
+        ),
+    ] {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let serve = move |mut stream: TcpStream, request: String| {
+            let _ = tell.send(request);
+            let text = says.clone();
+            async move {
+                let _ = stream.write_all(text.as_bytes()).await;
+            }
+        };
+        let url = format!("http://{}", server(serve).await.0);
+        let metrics = metrics();
+        let source = MetricSource { kind, ..measure(url, timeout).source.expect("a source") };
+        let samples = metrics.range(&source, query, (from, to, step), timeout).await.unwrap();
+        let wanted: Vec<_> =
+            (0..3).map(|n| Sample { at: from + step.to_std() * n, value }).collect();
+        assert_eq!(samples, wanted);
+        let mut asked = String::new();
+        for _ in 0..3 {
+            asked += &told.recv().await.unwrap();
+        }
+        assert!(parts.iter().all(|part| asked.contains(part)), "{asked}");
+        let far = from + Span::minutes(600).to_std();
+        let why = metrics.range(&source, query, (from, far, step), timeout).await.unwrap_err();
+        assert!(why.contains("more than 500 instants"), "{why}");
     }
 }
 

@@ -155,6 +155,7 @@ pub async fn start(
     let desk = Arc::new(desk);
     let telemetry = Arc::new(Telemetry::new(&desk));
     let (stop, stopped) = watch::channel(false);
+    let motion = settings.limits.in_motion.clone();
     let drive = Drive {
         world: world.clone(),
         store,
@@ -168,7 +169,7 @@ pub async fn start(
         home: settings.place,
     };
     let drive = tokio::spawn(drive.run(stopped.clone()));
-    tokio::spawn(follow(source, interval, world, clock, report));
+    tokio::spawn(follow(source, interval, motion, world, clock, report));
     let router = api::router(api::Parts { desk, tokens: Arc::new(tokens), telemetry, secure });
     let door = Door { tls, connections: settings.api.connections.get() as usize };
     let serve = tokio::spawn(door.serve(listener, router, stopped));

@@ -13,7 +13,12 @@ use serde::Deserialize;
 
 use crate::{
     ids::Jurisdiction,
-    model::{blocs, limits::Limits, residency::Home, time::Span},
+    model::{
+        blocs,
+        limits::{Limits, PerPlace},
+        residency::Home,
+        time::Span,
+    },
 };
 
 /// Where the API listens unless told otherwise: this machine only.
@@ -225,6 +230,17 @@ pub enum SettingsError {
          capital letters, such as DE, IE or US"
     )]
     Place(Jurisdiction),
+    /// A limit of a place that cannot be meant.
+    #[error(
+        "the settings limit `{given}` under limits.inMotion.perJurisdiction, which is neither a country \
+         nor a bloc and would limit nothing; did you mean {meant}?"
+    )]
+    Limit {
+        /// What is written.
+        given: Jurisdiction,
+        /// What there is.
+        meant: String,
+    },
 }
 
 impl Settings {
@@ -243,10 +259,33 @@ impl Settings {
             .flatten()
             .find(|place| !blocs::is_country(place.as_str()))
             .cloned();
-        match wrong {
-            Some(place) => Err(SettingsError::Place(place)),
-            None => Ok(read),
+        if let Some(place) = wrong {
+            return Err(SettingsError::Place(place));
         }
+        if let PerPlace::Named(named) = &read.limits.in_motion.per_jurisdiction {
+            let mistaken =
+                named.keys().find_map(|given| Some((given.clone(), mistaken(given.as_str())?)));
+            if let Some((given, meant)) = mistaken {
+                return Err(SettingsError::Limit { given, meant });
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// What must have been meant by the name of a place that can be none; nothing for one that is known, or that
+/// declarations may yet add as a bloc.
+fn mistaken(given: &str) -> Option<String> {
+    let known =
+        |name: &str| blocs::is_country(name) || blocs::blocs().any(|(bloc, _)| bloc == name);
+    let upper = given.to_uppercase();
+    match upper.as_str() {
+        _ if known(given) => None,
+        name if known(name) => Some(upper),
+        "UK" => Some("GB".into()),
+        "EL" => Some("GR".into()),
+        name if name.len() == 2 => Some("a code of ISO 3166-1, such as DE, IE or US".into()),
+        _ => None,
     }
 }
 
@@ -263,7 +302,6 @@ pub fn default_data() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::limits::PerPlace;
 
     #[test]
     fn a_place_is_a_country() {
@@ -276,6 +314,26 @@ mod tests {
             fs::write(&path, format!("place: {{data: {wrong}}}")).expect("written");
             let error = Settings::read(&path).expect_err("no country").to_string();
             assert!(error.contains(wrong) && error.contains("such as DE"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_a_place_that_cannot_be_one_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ringward.yaml");
+        let read = |name: &str| {
+            let text = format!("limits: {{inMotion: {{perJurisdiction: {{{name}: 1}}}}}}");
+            fs::write(&path, text).expect("written");
+            Settings::read(&path)
+        };
+        for fine in ["EU", "EFTA", "IE", "nordics"] {
+            assert!(read(fine).is_ok(), "{fine}");
+        }
+        for (wrong, meant) in
+            [("eu", "EU"), ("ie", "IE"), ("UK", "GB"), ("XX", "such as DE"), ("Eea", "EEA")]
+        {
+            let error = read(wrong).expect_err(wrong).to_string();
+            assert!(error.contains(wrong) && error.contains(meant), "{error}");
         }
     }
 

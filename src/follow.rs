@@ -20,8 +20,12 @@ use crate::{
         Compiled, Diagnostic, compile, report,
         source::{Polled, Source},
     },
-    ids::PlanName,
-    model::time::Span,
+    ids::{Jurisdiction, PlanName, Region},
+    model::{
+        blocs::{self, Blocs},
+        limits::{MotionLimits, PerPlace},
+        time::Span,
+    },
 };
 
 /// The pause after the source could not be had.
@@ -31,6 +35,7 @@ const RETRY: Span = Span::seconds(5);
 pub async fn follow(
     mut source: Source,
     interval: Span,
+    limits: MotionLimits,
     world: Arc<RwLock<World>>,
     clock: Arc<dyn Clock>,
     events: mpsc::Sender<Event>,
@@ -41,7 +46,16 @@ pub async fn follow(
             Polled::New(snapshot) => {
                 let commit = snapshot.commit.clone();
                 match tokio::task::spawn_blocking(move || compile(&snapshot)).await {
-                    Ok(compiled) => (news(compiled, &world), interval),
+                    Ok(compiled) => {
+                        for name in limits_nothing(&limits, &compiled) {
+                            tracing::error!(
+                                name,
+                                "the settings limit rings in motion in a place that is neither declared nor \
+                                 known: it limits nothing"
+                            );
+                        }
+                        (news(compiled, &world), interval)
+                    }
                     Err(error) => {
                         tracing::error!(%commit, %error, "the declarations could not be compiled");
                         (Vec::new(), interval)
@@ -70,6 +84,25 @@ pub async fn follow(
             () = events.closed() => return,
         }
     }
+}
+
+/// Places that the settings limit and that are nowhere: regions without a cluster, and jurisdictions that are
+/// neither countries nor blocs.
+pub fn limits_nothing(limits: &MotionLimits, compiled: &Compiled) -> Vec<String> {
+    let mut nowhere = Vec::new();
+    if let PerPlace::Named(regions) = &limits.per_region {
+        let there = |name: &Region| compiled.clusters.values().any(|c| c.region == *name);
+        nowhere.extend(regions.keys().filter(|name| !there(name)).map(ToString::to_string));
+    }
+    if let PerPlace::Named(places) = &limits.per_jurisdiction {
+        let mut blocs = Blocs::default();
+        if let Some(declared) = &compiled.blocs {
+            blocs.declare(declared);
+        }
+        let known = |name: &Jurisdiction| blocs::is_country(name.as_str()) || blocs.knows(name);
+        nowhere.extend(places.keys().filter(|name| !known(name)).map(ToString::to_string));
+    }
+    nowhere
 }
 
 /// What an accepted commit says, the commit itself first.

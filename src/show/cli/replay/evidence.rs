@@ -190,14 +190,23 @@ impl Evidence<'_> {
         Sample { at: self.item.at, value }
     }
 
-    /// How many fired is recorded, of those that the gate asked for then.
+    /// How many fired is recorded, of those that the gate asked for then, and not which: matchers that let
+    /// fewer through can be judged by where none did, and others not at all.
     fn alerts(&self, part: &Part) -> Option<Told> {
         let Ask::Alerts { matchers, .. } = &part.ask else { return None };
         let asked = self.item.asked.iter().find(|asked| asked.role == "alerts")?;
-        let same = asked.query == serde_json::json!(matchers);
-        let firing = self.figure("firing").filter(|_| same)?;
-        let alert = Alert { labels: matchers.clone() };
-        Some(Told::Alerts(vec![alert; firing.clamp(0.0, 1_000.0) as usize]))
+        let then: BTreeMap<String, String> = serde_json::from_value(asked.query.clone()).ok()?;
+        let firing = self.figure("firing")?.clamp(0.0, 1_000.0) as usize;
+        let narrower = then.iter().all(|(label, value)| matchers.get(label) == Some(value));
+        Some(match (then == *matchers, narrower, firing) {
+            (true, ..) => Told::Alerts(vec![Alert { labels: matchers.clone() }; firing]),
+            (false, true, 0) => Told::Alerts(Vec::new()),
+            (false, ..) => Told::Error(
+                "other matchers than these were asked for then, and which alerts fired was not \
+                 recorded; replay it over the source itself, with --source"
+                    .into(),
+            ),
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     declare::{Snapshot, compile},
     model::plan::Plan,
+    show::view::QuestionView,
     sim::replay::End,
 };
 
@@ -133,6 +134,33 @@ fn counts_that_were_recorded_are_judged_by_either_judge_that_counts() {
     // And nobody counted for a threshold.
     let number = plan("{name: g, template: t, threshold: {max: 1}}");
     assert_eq!(judged(&number, &items).0, [Verdict::Absent; 4]);
+}
+
+#[test]
+fn alerts_are_judged_by_other_matchers_as_far_as_it_was_recorded_which_fired() {
+    let fired = |n: i64, firing: f64| {
+        let query = serde_json::json!({"severity": "page"});
+        let mut item = item(n, Verdict::Pass, None, &[("firing", firing)]);
+        item.asked = vec![QuestionView {
+            role: "alerts".into(),
+            source: Some("prometheus".into()),
+            kind: Some("prometheus".into()),
+            query,
+            of: None,
+            over: None,
+            window: None,
+        }];
+        item
+    };
+    let items = [fired(0, 0.0), fired(1, 2.0)];
+    let verdicts = |matchers: &str| {
+        let gate = format!("{{name: g, failureLimit: 9, alerts: {{matchers: {{{matchers}}}}}}}");
+        judged(&plan(&gate), &items).0
+    };
+    assert_eq!(verdicts("severity: page"), [Verdict::Pass, Verdict::Fail]);
+    // None of those that fired is none of fewer; which of the two it was, nobody wrote down.
+    assert_eq!(verdicts("severity: page, service: x"), [Verdict::Pass, Verdict::Error]);
+    assert_eq!(verdicts("service: x"), [Verdict::Error; 2]);
 }
 
 #[test]

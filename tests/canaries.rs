@@ -329,11 +329,24 @@ fn files(folder: &Path, found: &mut Found) {
 fn places(found: &Found, figure: f64) -> Vec<&str> {
     let digits = figure.to_string().replace("0.", "");
     let rounded = format!("{:.4}", figure);
-    let shapes: [&[u8]; 4] =
-        [digits.as_bytes(), rounded.as_bytes(), &figure.to_be_bytes(), &figure.to_le_bytes()];
-    let shapes = if figure < 1.0 { &shapes[..] } else { &[shapes[0], shapes[2], shapes[3]] };
-    let holds = |text: &[u8]| shapes.iter().any(|shape| contains(text, shape));
+    let bytes = [figure.to_be_bytes(), figure.to_le_bytes()];
+    let holds = |text: &[u8]| {
+        contains(text, digits.as_bytes())
+            || bytes.iter().any(|shape| contains(text, shape))
+            || figure < 1.0 && stands_alone(text, rounded.as_bytes())
+    };
     found.iter().filter(|(_, text)| holds(text)).map(|(place, _)| place.as_str()).collect()
+}
+
+/// Whether the number is somewhere in the text, and not as the end of a longer one, such as the seconds of a
+/// time.
+fn stands_alone(text: &[u8], number: &[u8]) -> bool {
+    let mut before = None;
+    text.windows(number.len()).any(|window| {
+        let alone = window == number && !before.is_some_and(|byte: u8| byte.is_ascii_digit());
+        before = window.first().copied();
+        alone
+    })
 }
 
 fn contains(text: &[u8], shape: &[u8]) -> bool {

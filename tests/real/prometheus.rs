@@ -362,6 +362,56 @@ async fn prometheus_is_read_as_it_is() {
     exporter.stop().await;
 }
 
+/// Half of what it knows lies with another store, which is away: it answers from what it has, and warns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_prometheus_knows_in_part_is_an_error() {
+    let Some(program) = program() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let shop = Arc::new(Mutex::new(Shop { latency: 0.1, ..Shop::default() }));
+    let exports: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let exporter = Exporter::start(exports, shop.clone()).await;
+    let scrapes = format!(
+        "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
+         scrape_configs: [{{job_name: shop, static_configs: [{{targets: ['{exports}']}}]}}]\n"
+    );
+    let config = dir.path().join("prometheus.yml");
+    std::fs::write(&config, &scrapes).unwrap();
+    let port = free_port();
+    let server = Prometheus::start(&program, dir.path(), port);
+    let asker = Asker::new(port);
+    let whole = at(&asker.until(LATENCY, is(0.1)).await);
+
+    // The counters of an exporter that starts again start from nothing: no count becomes negative.
+    exporter.stop().await;
+    *shop.lock().unwrap() = Shop { latency: 0.2, ..Shop::default() };
+    let exporter = Exporter::start(exports, shop.clone()).await;
+    asker.until(LATENCY, is(0.2)).await;
+    let positive = |r: &Reading| matches!(r, Reading::Value { value, .. } if *value >= 0.0);
+    for _ in 0..10 {
+        asker.until(SAMPLES, positive).await;
+    }
+    drop(server);
+
+    let remote = format!(
+        "{scrapes}remote_read: [{{url: 'http://127.0.0.1:{}/read', read_recent: true}}]\n",
+        free_port()
+    );
+    std::fs::write(&config, remote).unwrap();
+    let server = Prometheus::start(&program, dir.path(), port);
+    let partial = |r: &Reading| matches!(r, Reading::Error(why) if why.contains("partial data"));
+    asker.until(LATENCY, partial).await;
+    let during = (whole, whole + Duration::from_secs(2), Span(500));
+    let range = asker.metrics.range(&asker.source, LATENCY, during, Span::seconds(5)).await;
+    assert!(range.as_ref().is_err_and(|why| why.contains("partial data")), "{range:?}");
+    drop(server);
+
+    std::fs::write(&config, scrapes).unwrap();
+    let server = Prometheus::start(&program, dir.path(), port);
+    asker.until(LATENCY, is(0.2)).await;
+    drop(server);
+    exporter.stop().await;
+}
+
 /// `open sesame`, by bcrypt.
 const PASSWORD: &str = "$2b$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy";
 

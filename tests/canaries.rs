@@ -296,6 +296,9 @@ async fn everything(disclose: &str) -> Found {
         &["get", "gates", "-o", "json"],
         &["audit", "show"],
         &["audit", "export"],
+        &["audit", "evidence", "checkout@1.0"],
+        &["audit", "evidence", "checkout@2.0"],
+        &["audit", "evidence", "checkout@3.0", "-o", "json"],
         &["backup", "backup.jsonl"],
     ] {
         found.push((format!("ringward {}", arguments.join(" ")), served.says(arguments)));

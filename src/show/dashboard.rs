@@ -34,7 +34,7 @@ main.sign{max-width:26rem;margin:12vh auto}input{font:inherit;width:100%;padding
 button{font:inherit;padding:.35rem .8rem;margin-top:.5rem}";
 
 /// Somebody else's text, escaped.
-struct Text<T>(T);
+pub struct Text<T>(pub T);
 
 impl<T: Display> Display for Text<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,11 +11,13 @@ pub mod cli;
 pub mod dashboard;
 pub mod desk;
 pub mod door;
+pub mod evidence;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod measured;
 pub mod schema;
+pub mod story;
 pub mod telemetry;
 pub mod tls;
 pub mod view;

@@ -9,6 +9,7 @@
 mod audit;
 mod caller;
 mod events;
+mod evidence;
 pub mod extract;
 mod fleet;
 mod limit;
@@ -194,6 +195,7 @@ pub fn router(parts: Parts) -> Router {
     let _ = api.document.set(document.to_json().unwrap_or_default());
     routes
         .route("/", get(pages::show))
+        .route("/evidence/{plan}/{version}", get(pages::evidence))
         .route("/login", post(pages::sign_in))
         .route("/logout", post(pages::sign_out))
         .with_state(api)
@@ -224,6 +226,7 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(releases::list))
         .routes(routes!(releases::show))
         .routes(routes!(releases::explain))
+        .routes(routes!(evidence::show))
         .routes(routes!(releases::pause))
         .routes(routes!(releases::resume))
         .routes(routes!(releases::abort))

@@ -1,6 +1,6 @@
 //! The dashboard's page and its sessions: the same tokens, by a cookie that other sites cannot send.
 //!
-//! Architecture invariant: a session opens this page and nothing else. The API knows bearer tokens
+//! Architecture invariant: a session opens these pages and nothing else. The API knows bearer tokens
 //! only, so no other site can make a browser act.
 
 use std::{
@@ -15,7 +15,13 @@ use axum::{
 };
 use jiff::Timestamp;
 
-use super::{Api, caller::Visit, problem::Problem};
+use super::{
+    Api,
+    caller::Visit,
+    evidence,
+    extract::{At, ReleasePath},
+    problem::Problem,
+};
 use crate::{
     decide::phase,
     model::time::Span,
@@ -84,6 +90,21 @@ pub async fn show(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Res
     let visit = Visit::of(api, caller);
     visit.may(Verb::Read, &Reach::Common)?;
     Ok(page(StatusCode::OK, dashboard::board(&board(&visit), &nonce), &nonce))
+}
+
+/// The evidence of a release, as a page.
+pub async fn evidence(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    At(path): At<ReleasePath>,
+) -> Result<Response, Problem> {
+    let Some(caller) = signed_in(&api, &headers) else {
+        return Ok(Redirect::to("/").into_response());
+    };
+    let now = api.desk.clock().now();
+    api.limit.take(&caller.name, now.mono).map_err(Problem::too_many)?;
+    let visit = Visit::of(api, caller);
+    Ok(evidence::page(&evidence::of(&visit, &path.id()).await?))
 }
 
 /// Takes a token and opens a session.

@@ -130,6 +130,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET /v1/releases", "read"),
     ("GET /v1/plans/{plan}/releases/{version}", "read"),
     ("GET /v1/plans/{plan}/releases/{version}/explain", "read"),
+    ("GET /v1/plans/{plan}/releases/{version}/evidence", "read"),
     ("POST /v1/plans/{plan}/releases/{version}/pause", "operate"),
     ("POST /v1/plans/{plan}/releases/{version}/resume", "operate"),
     ("POST /v1/plans/{plan}/releases/{version}/abort", "operate"),
@@ -678,6 +679,48 @@ async fn the_page_signs_in_with_a_token_and_loads_nothing() {
     // A session ends with its token.
     server.tokens.revoke("viewer").unwrap();
     assert!(look().send().await.unwrap().text().await.unwrap().contains("name=\"token\""));
+}
+
+#[tokio::test]
+async fn evidence_is_a_page_or_a_document_for_those_who_may_read_the_plan() {
+    let mut server = Server::start().await;
+    server.submit("2.14.0").await;
+    let elsewhere = vec![PlanName::from("payments")];
+    let viewer = NewToken { roles: vec!["viewer".into()], plans: elsewhere, ..NewToken::default() };
+    server.token("stranger", viewer);
+    let path = "/v1/plans/checkout/releases/2.14.0/evidence";
+    let refused_to = server.get("stranger", path).await;
+    assert_eq!(problem(refused_to).await, refused(403, "not-authorised"));
+    let unknown = server.get("viewer", "/v1/plans/checkout/releases/9.9/evidence").await;
+    assert_eq!(problem(unknown).await, refused(404, "unknown-release"));
+    let wrong = server.get("viewer", &format!("{path}?format=pdf")).await;
+    assert_eq!(problem(wrong).await, refused(400, "bad-request"));
+
+    let document = json(server.get("viewer", path).await).await;
+    assert_eq!(document["release"]["release"], "checkout@2.14.0");
+    assert_eq!(document["madeFor"], "viewer");
+    assert_eq!(document["chain"]["verified"]["broken"], Value::Null);
+    let browser = server.call("viewer", Method::GET, path).header(header::ACCEPT, "text/html,*/*");
+    for page in
+        [browser.send().await.unwrap(), server.get("viewer", &format!("{path}?format=html")).await]
+    {
+        assert_eq!(page.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(page.headers()[header::CACHE_CONTROL], "private, no-store");
+        let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert!(page.text().await.unwrap().contains("Evidence of checkout@2.14.0"));
+    }
+
+    let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let browser = browser.build().unwrap();
+    let page = format!("{}/evidence/checkout/2.14.0", server.base);
+    assert_eq!(browser.get(&page).send().await.unwrap().status(), StatusCode::SEE_OTHER);
+    let token = format!("token={}", server.secrets["viewer"]);
+    let login = browser.post(format!("{}/login", server.base)).body(token).send().await.unwrap();
+    let cookie = login.headers()[header::SET_COOKIE].to_str().unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    let page = browser.get(&page).header(header::COOKIE, cookie).send().await.unwrap();
+    assert!(page.text().await.unwrap().contains("Evidence of checkout@2.14.0"));
 }
 
 /// That the clusters of the EU lie outside it: no release could be admitted.

@@ -8,9 +8,14 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{client::Answer, context::Context, failure::Failure, table::Table};
+use super::{
+    client::Answer,
+    context::{Context, Format},
+    failure::Failure,
+    table::Table,
+};
 use crate::{
-    ids::PlanName,
+    ids::{PlanName, ReleaseId},
     record::{SledStore, StoreError, audit},
     show::{
         exit::Exit,
@@ -18,7 +23,7 @@ use crate::{
     },
 };
 
-/// The journal: show it, verify it, export it
+/// The journal: show it, verify it, export it, and what it says of a release
 ///
 /// Everything that was decided, who asked for it, and what was done about it. Each entry carries the hash of
 /// the one before, so that none can be changed or taken out unseen.
@@ -48,6 +53,27 @@ pub enum Audit {
   ringward audit export --since 4200 >> audit.jsonl
   ringward audit export --data /var/lib/ringward    of a server that is stopped")]
     Export(Export),
+    /// Write all that the journal says about a release, for somebody who was not there
+    ///
+    /// One document that stands alone: who released what under which policy, each ring with its soak and the
+    /// measurements behind its gates, what people decided, what held it and what ended each hold, what was refused,
+    /// where the clusters were known to lie, and that the journal's chain holds. As a page to be read, printed and
+    /// filed, or with -o json for a program.
+    #[command(after_help = "EXAMPLES
+  ringward audit evidence checkout@2.14.0 --file checkout-2.14.0.html
+  ringward audit evidence checkout@2.14.0 -o json | jq .decisions.items")]
+    Evidence(Evidence),
+}
+
+/// Of which release, and where to.
+#[derive(Debug, Args)]
+pub struct Evidence {
+    /// The release.
+    #[arg(value_name = "PLAN@VERSION")]
+    release: ReleaseId,
+    /// Write it there instead of to standard output.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 /// Which entries.
@@ -111,6 +137,7 @@ pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Audit::Export(Export { since, data: None }) => export(context, *since).await,
+        Audit::Evidence(args) => evidence(context, args).await,
     }
 }
 
@@ -213,6 +240,31 @@ async fn export(context: &Context, since: u64) -> Result<Exit, Failure> {
         since = page.next;
     }
     context.progress(&format!("{lines} entries"));
+    Ok(Exit::Done)
+}
+
+async fn evidence(context: &Context, args: &Evidence) -> Result<Exit, Failure> {
+    let ReleaseId { plan, version } = &args.release;
+    let client = context.client()?;
+    let path = ["plans", plan.as_str(), "releases", version.as_str(), "evidence"];
+    let json = || client.get(&path, &[("format", "json")]);
+    let text = match context.shared.output {
+        Format::Json => json().await?.json()?,
+        Format::Yaml => json().await?.yaml()?,
+        Format::Name => format!("{}\n", args.release),
+        Format::Table | Format::Wide => {
+            let mut page = Vec::new();
+            client.download(&path, &[("format", "html")], &mut page).await?;
+            String::from_utf8(page).map_err(|error| Failure::of(&error))?
+        }
+    };
+    let Some(file) = &args.file else {
+        context.print(&text)?;
+        return Ok(Exit::Done);
+    };
+    std::fs::write(file, &text)
+        .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+    context.progress(&format!("{}: {} KiB", file.display(), text.len().div_ceil(1024)));
     Ok(Exit::Done)
 }
 

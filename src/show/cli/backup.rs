@@ -63,7 +63,7 @@ pub async fn backup(context: &Context, args: &Backup) -> Result<Exit, Failure> {
             let copied = audit::export(&journal, 1, &mut out);
             copied.map(drop).map_err(|error| Failure::of(&error))
         }),
-        None => context.client()?.download(&["backup"], &mut out).await,
+        None => context.client()?.download(&["backup"], &[], &mut out).await,
     };
     let kept = copied
         .and_then(|()| out.into_inner().map_err(|error| failed(error.into_error())))

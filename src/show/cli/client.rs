@@ -137,8 +137,14 @@ impl Client {
     ///
     /// # Errors
     /// The server cannot be reached, refuses or goes away; or `to` takes no more.
-    pub async fn download(&self, path: &[&str], to: &mut dyn io::Write) -> Result<(), Failure> {
-        let request = self.http.get(self.url(path)).bearer_auth(&self.token).timeout(DOWNLOAD);
+    pub async fn download(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        to: &mut dyn io::Write,
+    ) -> Result<(), Failure> {
+        let request = self.http.get(self.url(path)).query(query);
+        let request = request.bearer_auth(&self.token).timeout(DOWNLOAD);
         let mut answer = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = answer.status();
         if !status.is_success() {

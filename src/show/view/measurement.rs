@@ -172,7 +172,8 @@ impl TakenView {
     }
 }
 
-fn questions(measure: &Measure) -> Vec<QuestionView> {
+/// What a measurement asks, each question as it is sent.
+pub fn questions(measure: &Measure) -> Vec<QuestionView> {
     let Measure { source, query, samples, baseline_at, parts, .. } = measure;
     let own = |role: &str, query: &str, of| QuestionView {
         of,

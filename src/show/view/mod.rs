@@ -8,6 +8,7 @@ mod audit;
 mod cluster;
 mod debt;
 mod earliest;
+mod evidence;
 mod explain;
 mod line;
 mod measurement;
@@ -25,17 +26,22 @@ pub use audit::{
 pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, WitnessView, clusters};
 pub use debt::{DebtKind, DebtView, debts};
 pub use earliest::EarliestView;
+pub use evidence::{
+    AttemptEvidence, BindingEvidence, Bounded, ChainEvidence, ClusterEvidence, DecisionEvidence,
+    EventEvidence, EvidenceView, GateEvidence, HoldEvidence, Mark, MeasuredEvidence,
+    PolicyEvidence, RefusalEvidence, ResidencyEvidence, RingEvidence, RuleEvidence,
+};
 pub use explain::{ExplainView, RingReasons, WaitView, explain};
 pub use line::{
     ApprovalView, FreezeView, GivenApproval, PauseView, SaidView, ScopeView, SourceView, approvals,
     freezes, pauses, source,
 };
 pub use measurement::{
-    FigureView, MeasurementView, QuestionView, TakenView, WindowView, measurement,
+    FigureView, MeasurementView, QuestionView, TakenView, WindowView, measurement, questions,
 };
 pub use plan::{
     ApprovalsView, GateSpecView, PlanRingView, PlanView, ProblemView, ResidencyRuleView,
-    RingSpecView, gates, plan, plan_ring, plans,
+    RingSpecView, gate_specs, gates, plan, plan_ring, plans, ring_specs,
 };
 pub use release::{ReleaseSummary, ReleaseView, RingSummary, release, summary};
 pub use ring::{ClusterView, GateCount, GateView, HoldView, RingView, SoakView, ring};

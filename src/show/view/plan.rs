@@ -270,11 +270,16 @@ pub fn plan_ring(
 /// The gates of the plans that `shown` lets through.
 pub fn gates(world: &World, shown: impl Fn(&PlanName) -> bool) -> Vec<GateSpecView> {
     let plans = world.plans.iter().filter(|(name, _)| shown(name));
-    let declared = plans.filter_map(|(name, state)| Some((name, state.declared.as_deref()?)));
-    declared
-        .flat_map(|(name, plan)| plan.rings.iter().map(move |ring| (name, ring)))
-        .flat_map(|(name, ring)| ring.policy.gates.iter().map(move |gate| spec(name, ring, gate)))
-        .collect()
+    plans.filter_map(|(_, state)| state.declared.as_deref()).flat_map(gate_specs).collect()
+}
+
+/// The gates of a plan as declared.
+pub fn gate_specs(plan: &Plan) -> Vec<GateSpecView> {
+    let of = |ring: &Ring| {
+        let gates = ring.policy.gates.iter();
+        gates.map(|gate| spec(&plan.name, ring, gate)).collect::<Vec<_>>()
+    };
+    plan.rings.iter().flat_map(of).collect()
 }
 
 fn target(plan: &Plan) -> String {
@@ -282,7 +287,8 @@ fn target(plan: &Plan) -> String {
     format!("{} {}/{} container {}", target.kind, target.namespace, target.name, target.container)
 }
 
-fn ring_specs(plan: &Plan) -> Vec<RingSpecView> {
+/// The rings of a plan as declared.
+pub fn ring_specs(plan: &Plan) -> Vec<RingSpecView> {
     plan.rings.iter().map(|ring| ring_spec(plan, ring)).collect()
 }
 

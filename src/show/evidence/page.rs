@@ -7,11 +7,14 @@ use std::fmt::{self, Display, Write};
 use jiff::Timestamp;
 
 use super::utc;
-use crate::show::{
-    dashboard::Text,
-    view::{
-        AttemptEvidence, Bounded, ChainEvidence, ClusterEvidence, EvidenceView, GateEvidence, Mark,
-        PolicyEvidence, ResidencyEvidence, RingEvidence,
+use crate::{
+    model::time::Span,
+    show::{
+        dashboard::Text,
+        view::{
+            AttemptEvidence, Bounded, ChainEvidence, ClusterEvidence, EvidenceView, GateEvidence,
+            Mark, PolicyEvidence, ResidencyEvidence, RingEvidence,
+        },
     },
 };
 
@@ -27,9 +30,9 @@ p{margin:.3rem 0}.dim{color:var(--dim)}.ok{color:var(--ok)}.bad{color:var(--bad)
 code,pre{font:.87em ui-monospace,monospace;overflow-wrap:anywhere}pre{white-space:pre-wrap}\
 table{border-collapse:collapse;width:100%;margin:.3rem 0}\
 th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top;\
-overflow-wrap:anywhere}th{background:var(--card);font-weight:600}\
+overflow-wrap:break-word}th{background:var(--card);font-weight:600}\
 details{margin:.3rem 0}summary{cursor:pointer}\
-@media print{body{max-width:none;padding:0;font-size:10pt}tr{break-inside:avoid}\
+@media print{details::details-content{content-visibility:visible;display:block}body{max-width:none;padding:0;font-size:10pt}tr{break-inside:avoid}\
 h2,h3,h4{break-after:avoid}thead{display:table-header-group}}";
 
 /// The document as a page.
@@ -189,7 +192,8 @@ fn attempt(f: &mut fmt::Formatter<'_>, attempt: &AttemptEvidence) -> fmt::Result
         0 => String::new(),
         resets => format!(", back at zero {resets} times"),
     };
-    let soak = format!("{} of {} credited{resets}", attempt.credited, attempt.required);
+    let credited = Span::seconds(attempt.credited.0 / 1_000);
+    let soak = format!("{credited} of {} credited{resets}", attempt.required);
     row(f, "Soak", &soak)?;
     for (name, mark) in [
         ("Soak started", &attempt.soak_started),

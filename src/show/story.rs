@@ -7,7 +7,7 @@ use super::words::covered;
 use crate::{
     decide::{
         event::{Actor, Outcome},
-        fact::{Debt, Fact},
+        fact::{Debt, Fact, Verdict},
     },
     ids::{ClusterName, Principal},
 };
@@ -90,6 +90,14 @@ pub fn of(fact: &Fact) -> String {
             format!("the soak on {ring} stands still")
         }
         Fact::SoakCredited { ring, span, .. } => format!("{span} were credited on {ring}"),
+        Fact::HistoryMeasured { ring, cluster, gate, verdicts, .. } => {
+            let passed = verdicts.iter().filter(|verdict| **verdict == Verdict::Pass).count();
+            let all = verdicts.len();
+            format!("{gate} on {cluster} of {ring} passed {passed} of {all} steps by its history")
+        }
+        Fact::SoakBackfilled { ring, span, why, .. } => {
+            format!("{span} that nobody observed were credited on {ring} by history: {why}")
+        }
         Fact::SoakReset { ring, why, .. } => format!("the soak on {ring} is back at zero: {why}"),
         Fact::Measured { ring, cluster, gate, judged, .. } => {
             format!("{gate} on {cluster} of {ring} is {}", judged.verdict)

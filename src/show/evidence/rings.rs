@@ -108,6 +108,11 @@ impl Rings {
             }
             return mine;
         }
+        if let Fact::SoakBackfilled { release, ring, span, .. } = fact
+            && let Some(attempt) = self.of(release, ring)
+        {
+            attempt.credited = attempt.credited + *span;
+        }
         if let Fact::BaselineTaken { release, .. } | Fact::HistoryTaken { release, .. } = fact {
             return *release == self.id;
         }

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Api, Done, extract::Conditions, problem::Problem};
 use crate::{
     decide::{
-        event::{Action, Request as Wanted, Scope},
+        event::{Action, Actor, Request as Wanted, Scope},
         fact::Reply,
         world::World,
     },
@@ -76,6 +76,21 @@ impl Visit {
         Self { api, caller, headers: HeaderMap::new() }
     }
 
+    /// The same visit under these conditions, as headers would set them.
+    pub fn under(&self, headers: HeaderMap) -> Self {
+        Self { api: self.api.clone(), caller: self.caller.clone(), headers }
+    }
+
+    /// What they sent of conditions.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// What the core is told of them.
+    pub fn actor(&self) -> Actor {
+        self.caller.actor()
+    }
+
     /// Whether they may do it.
     ///
     /// # Errors
@@ -99,14 +114,14 @@ impl Visit {
         look: impl FnOnce(&World, Now) -> R,
     ) -> Result<R, Problem> {
         self.look(|world, now| {
-            self.may(Verb::Read, &reach(world, plan, None, None))?;
+            self.may(Verb::Read, &reach_of(world, plan, None, None))?;
             Ok(look(world, now))
         })
     }
 
     /// Whether they may read what belongs to a plan.
     pub fn sees(&self, world: &World, plan: &PlanName) -> bool {
-        self.may(Verb::Read, &reach(world, plan, None, None)).is_ok()
+        self.may(Verb::Read, &reach_of(world, plan, None, None)).is_ok()
     }
 
     /// What an action on the plan, its release or its ring would reach.
@@ -116,7 +131,7 @@ impl Visit {
         version: Option<&Version>,
         ring: Option<&RingName>,
     ) -> Reach {
-        self.look(|world, _| reach(world, plan, version, ring))
+        self.look(|world, _| reach_of(world, plan, version, ring))
     }
 
     /// Whether they may read of a pause or a freeze. What stops everything concerns everybody.
@@ -229,7 +244,7 @@ impl Visit {
 }
 
 /// Where the clusters lie that something on the plan, its release or its ring concerns.
-fn reach(
+pub fn reach_of(
     world: &World,
     plan: &PlanName,
     version: Option<&Version>,

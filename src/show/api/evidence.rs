@@ -40,6 +40,13 @@ pub struct EvidenceQuery {
     format: Option<String>,
 }
 
+impl EvidenceQuery {
+    /// The same, for somebody with a browser.
+    pub fn or_html(self) -> Self {
+        Self { format: self.format.or_else(|| Some("html".into())) }
+    }
+}
+
 /// The evidence of a release: all that the journal says about it, in one document that stands alone, as JSON
 /// or as a page to be read and filed. The whole journal is verified on the way.
 #[utoipa::path(get, path = "/v1/plans/{plan}/releases/{version}/evidence", tag = "releases",

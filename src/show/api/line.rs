@@ -11,13 +11,16 @@ use utoipa::ToSchema;
 
 use super::{
     Answers, Done,
-    caller::Visit,
+    caller::{Visit, reach_of},
     extract::{ActionHeaders, At, Body, FreezePath, ReadHeaders},
     problem::{Problem, Violation},
     wrong_text,
 };
 use crate::{
-    decide::event::{Action, Scope},
+    decide::{
+        event::{Action, Scope},
+        world::World,
+    },
     ids::{FreezeId, IdempotencyKey, Jurisdiction},
     show::{
         auth::{Reach, Verb},
@@ -141,6 +144,13 @@ pub async fn freezes(visit: Visit) -> Result<Response, Problem> {
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub async fn freeze(visit: Visit, Body(body): Body<FreezeBody>) -> Result<Response, Problem> {
+    let frozen = freeze_line(&visit, body).await?;
+    let place = format!("/v1/freezes/{}", frozen.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(frozen)).into_response())
+}
+
+/// The same for whoever asks.
+pub async fn freeze_line(visit: &Visit, body: FreezeBody) -> Result<Frozen, Problem> {
     // Who may stop nothing at all is told nothing about their body.
     visit.may(Verb::Stop, &Reach::Common)?;
     let now = visit.look(|_, now| now);
@@ -155,13 +165,11 @@ pub async fn freeze(visit: Visit, Body(body): Body<FreezeBody>) -> Result<Respon
         return Err(Problem::invalid(wrong));
     };
     let id: FreezeId = visit.new_id("f")?.into();
-    let reach = reach(&visit, &scope);
+    let reach = reach(visit, &scope);
     let (until, reason) = (body.until, body.reason);
     let action = Action::Freeze { id: id.clone(), scope, until, reason };
     let in_flight = visit.ask(Verb::Stop, reach, action).await?;
-    let place = format!("/v1/freezes/{id}");
-    let frozen = Json(Frozen { id, in_flight });
-    Ok((StatusCode::CREATED, [(header::LOCATION, place)], frozen).into_response())
+    Ok(Frozen { id, in_flight })
 }
 
 /// Ends a freeze.
@@ -204,12 +212,17 @@ fn scope(view: ScopeView) -> Result<Scope, Violation> {
 }
 
 fn reach(visit: &Visit, scope: &Scope) -> Reach {
+    visit.look(|world, _| reach_of_scope(world, scope))
+}
+
+/// What a stop of that scope reaches.
+pub fn reach_of_scope(world: &World, scope: &Scope) -> Reach {
     match scope {
         Scope::Everything => Reach::Everything,
         Scope::Jurisdiction(place) => Reach::Place(place.clone()),
-        Scope::Plan(plan) => visit.reach(plan, None, None),
-        Scope::Ring(plan, ring) => visit.reach(plan, None, Some(ring)),
-        Scope::Release(id) => visit.reach(&id.plan, Some(&id.version), None),
-        Scope::ReleaseRing(id, ring) => visit.reach(&id.plan, Some(&id.version), Some(ring)),
+        Scope::Plan(plan) => reach_of(world, plan, None, None),
+        Scope::Ring(plan, ring) => reach_of(world, plan, None, Some(ring)),
+        Scope::Release(id) => reach_of(world, &id.plan, Some(&id.version), None),
+        Scope::ReleaseRing(id, ring) => reach_of(world, &id.plan, Some(&id.version), Some(ring)),
     }
 }

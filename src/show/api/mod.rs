@@ -175,7 +175,7 @@ impl Modify for Bearer {
 }
 
 /// All routes: the API, the probes, the metrics, the OpenAPI document that is generated from them, and
-/// the dashboard's page.
+/// the dashboard's pages.
 pub fn router(parts: Parts) -> Router {
     let Parts { desk, tokens, telemetry, secure } = parts;
     let api = Arc::new(Api {
@@ -194,8 +194,13 @@ pub fn router(parts: Parts) -> Router {
     // It is set here and nowhere else.
     let _ = api.document.set(document.to_json().unwrap_or_default());
     routes
-        .route("/", get(pages::show))
-        .route("/evidence/{plan}/{version}", get(pages::evidence))
+        .route("/", get(pages::look::fleet))
+        .route("/releases/{plan}/{version}", get(pages::look::release))
+        .route("/evidence/{plan}/{version}", get(pages::look::evidence))
+        .route("/events", get(pages::look::events))
+        .route("/assets/{name}", get(pages::asset))
+        .route("/confirm", post(pages::act::confirm))
+        .route("/act", post(pages::act::act))
         .route("/login", post(pages::sign_in))
         .route("/logout", post(pages::sign_out))
         .with_state(api)

@@ -1,7 +1,12 @@
-//! The dashboard's page and its sessions: the same tokens, by a cookie that other sites cannot send.
+//! The dashboard's pages and their sessions: the same tokens, by a cookie that other sites cannot send.
 //!
 //! Architecture invariant: a session opens these pages and nothing else. The API knows bearer tokens
-//! only, so no other site can make a browser act.
+//! only. What a page asks for is asked by the API's own handlers, so that the two cannot differ; and it
+//! is taken only from the dashboard's own forms: the cookie is not sent from elsewhere, the browser must
+//! not say that it comes from elsewhere, and a form carries what only a page of that session knows.
+
+pub mod act;
+pub mod look;
 
 use std::{
     collections::BTreeMap,
@@ -9,25 +14,18 @@ use std::{
 };
 
 use axum::{
-    extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 use jiff::Timestamp;
 
-use super::{
-    Api,
-    caller::Visit,
-    evidence,
-    extract::{At, ReleasePath},
-    problem::Problem,
-};
+use super::{Api, caller::Visit, problem::Problem};
 use crate::{
-    decide::phase,
     model::time::Span,
     show::{
         auth::{Caller, Reach, Verb, digest},
-        dashboard::{self, Board},
+        dashboard::{self, Frame, Place, Viewer, deed::Form},
         view,
     },
 };
@@ -38,10 +36,10 @@ const SESSION: Span = Span::seconds(8 * 3600);
 /// Sessions that are kept; the one that ends first makes room.
 const SESSIONS: usize = 1_000;
 
-/// Releases of a plan that the page shows: those on their way, and the latest others up to this many.
-const LATEST: usize = 5;
-
 const COOKIE: &str = "ringward_session";
+
+/// What the script says when it looks again, so that a notice waits for somebody to come by themselves.
+const LIVE: &str = "x-ringward-live";
 
 /// Who is signed in, by the digest of their cookie.
 #[derive(Debug, Default)]
@@ -52,6 +50,8 @@ struct Session {
     /// The digest of the token that it was opened with, which must still be good.
     token: String,
     until: Timestamp,
+    /// What was done last, until it was said.
+    notice: Option<String>,
 }
 
 impl Sessions {
@@ -64,7 +64,7 @@ impl Sessions {
         {
             all.remove(&first);
         }
-        all.insert(digest(cookie), Session { token: digest(token), until });
+        all.insert(digest(cookie), Session { token: digest(token), until, notice: None });
     }
 
     /// The digest of the token that opened it.
@@ -74,37 +74,123 @@ impl Sessions {
         Some(session.token.clone())
     }
 
+    /// Leaves a notice for the next page, or takes it.
+    fn notice(&self, cookie: &str, new: Option<String>) -> Option<String> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = all.get_mut(&digest(cookie))?;
+        std::mem::replace(&mut session.notice, new)
+    }
+
     fn close(&self, cookie: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest(cookie));
     }
 }
 
-/// The board, or the form to sign in with.
-pub async fn show(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let nonce = mint(&api);
-    let Some(caller) = signed_in(&api, &headers) else {
-        return Ok(page(StatusCode::OK, dashboard::sign_in(None, &nonce), &nonce));
-    };
-    let now = api.desk.clock().now();
-    api.limit.take(&caller.name, now.mono).map_err(Problem::too_many)?;
-    let visit = Visit::of(api, caller);
-    visit.may(Verb::Read, &Reach::Common)?;
-    Ok(page(StatusCode::OK, dashboard::board(&board(&visit), &nonce), &nonce))
+/// Somebody with a session. Whoever has none is shown the form to sign in with, and comes back.
+pub struct Guest {
+    visit: Visit,
+    viewer: Viewer,
+    cookie: String,
+    live: bool,
 }
 
-/// The evidence of a release, as a page.
-pub async fn evidence(
-    State(api): State<Arc<Api>>,
-    headers: HeaderMap,
-    At(path): At<ReleasePath>,
-) -> Result<Response, Problem> {
-    let Some(caller) = signed_in(&api, &headers) else {
-        return Ok(Redirect::to("/").into_response());
-    };
-    let now = api.desk.clock().now();
-    api.limit.take(&caller.name, now.mono).map_err(Problem::too_many)?;
-    let visit = Visit::of(api, caller);
-    Ok(evidence::page(&evidence::of(&visit, &path.id()).await?))
+impl FromRequestParts<Arc<Api>> for Guest {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
+        let found = cookie(&parts.headers).and_then(|cookie| {
+            let now = api.desk.clock().now().wall;
+            let token = api.sessions.token(cookie, now)?;
+            Some((cookie.to_owned(), api.tokens.caller_by_digest(&token, now)?))
+        });
+        let Some((cookie, caller)) = found else {
+            let next = match parts.method == axum::http::Method::GET {
+                true => parts.uri.path_and_query().map_or("/", |path| path.as_str()),
+                false => "/",
+            };
+            return Err(html(StatusCode::OK, dashboard::sign_in::page(None, next)));
+        };
+        let guest = Self::new(api.clone(), caller, cookie, parts.headers.contains_key(LIVE));
+        let now = api.desk.clock().now();
+        if let Err(after) = api.limit.take(guest.visit.name(), now.mono) {
+            return Err(guest.trouble(&Problem::too_many(after), "/"));
+        }
+        match guest.visit.may(Verb::Read, &Reach::Common) {
+            Ok(()) => Ok(guest),
+            Err(problem) => Err(guest.trouble(&problem, "/")),
+        }
+    }
+}
+
+impl Guest {
+    fn new(api: Arc<Api>, caller: Caller, cookie: String, live: bool) -> Self {
+        let viewer = Viewer {
+            name: caller.name.clone(),
+            roles: caller.roles.clone(),
+            // Whoever knows it has the cookie, or a page of its session.
+            csrf: digest(&format!("{cookie} form")),
+        };
+        Self { visit: Visit::of(api, caller), viewer, cookie, live }
+    }
+
+    /// A page around `main`.
+    fn page(&self, place: Place, title: &str, live: bool, main: &str) -> Response {
+        self.page_as(StatusCode::OK, (place, title, live), main)
+    }
+
+    fn page_as(
+        &self,
+        status: StatusCode,
+        (place, title, live): (Place, &str, bool),
+        main: &str,
+    ) -> Response {
+        let notice = match self.live {
+            true => None,
+            false => self.visit.api.sessions.notice(&self.cookie, None),
+        };
+        let (source, now) = self.visit.look(|world, now| (view::source(world), now));
+        let frame = Frame {
+            viewer: &self.viewer,
+            place,
+            title,
+            live,
+            notice: notice.as_deref(),
+            source: &source,
+            now,
+        };
+        html(status, dashboard::document(&frame, main))
+    }
+
+    /// A page that says why there is no other.
+    fn trouble(&self, problem: &Problem, back: &str) -> Response {
+        let status =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let more: Vec<String> =
+            problem.violations.iter().map(|v| format!("{}: {}", v.pointer, v.detail)).collect();
+        let title = match status {
+            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::FORBIDDEN => "Not yours to do",
+            StatusCode::TOO_MANY_REQUESTS => "Too many requests",
+            StatusCode::PRECONDITION_FAILED => "It has changed since",
+            _ => "That did not work",
+        };
+        let main = dashboard::trouble(title, &problem.detail, &more, back);
+        self.page_as(status, (Place::Elsewhere, title, false), &main)
+    }
+
+    /// Whether a form is of one of this session's own pages.
+    fn own(&self, headers: &HeaderMap, form: &Form) -> Result<(), Response> {
+        let back = |problem: Problem| self.trouble(&problem, "/");
+        same_site(headers).map_err(back)?;
+        match form.get("csrf").is_some_and(|csrf| digest(csrf) == digest(&self.viewer.csrf)) {
+            true => Ok(()),
+            false => {
+                let detail =
+                    "the form is not of this session: go back, load the page again, and repeat";
+                Err(back(Problem::new(StatusCode::FORBIDDEN, "foreign-form", detail)))
+            }
+        }
+    }
 }
 
 /// Takes a token and opens a session.
@@ -114,19 +200,18 @@ pub async fn sign_in(
     form: String,
 ) -> Result<Response, Problem> {
     same_site(&headers)?;
-    // A token needs no escaping in a form.
-    let token = form.strip_prefix("token=").unwrap_or_default().trim();
+    let form = read_form(&form);
+    let token = form.get("token").map(|token| token.trim()).unwrap_or_default();
+    let next = form.get("next").filter(|next| is_own_path(next)).map_or("/", String::as_str);
     let now = api.desk.clock().now().wall;
     if api.tokens.caller(token, now).is_none() {
-        let nonce = mint(&api);
         let wrong = "The token is unknown, was revoked or has expired.";
-        let form = dashboard::sign_in(Some(wrong), &nonce);
-        return Ok(page(StatusCode::UNAUTHORIZED, form, &nonce));
+        let form = dashboard::sign_in::page(Some(wrong), next);
+        return Ok(html(StatusCode::UNAUTHORIZED, form));
     }
     let cookie = mint(&api);
     api.sessions.open(&cookie, token, now);
-    let age = SESSION.0 / 1_000;
-    Ok(moved(&api, &cookie, age))
+    Ok(moved(&api, &cookie, SESSION.0 / 1_000, next))
 }
 
 /// Ends the session.
@@ -138,36 +223,37 @@ pub async fn sign_out(
     if let Some(cookie) = cookie(&headers) {
         api.sessions.close(cookie);
     }
-    Ok(moved(&api, "", 0))
+    Ok(moved(&api, "", 0, "/"))
 }
 
-fn board(visit: &Visit) -> Board {
-    visit.look(|world, now| {
-        let sees = |plan: &_| visit.sees(world, plan);
-        let seen = world.plans.iter().filter(|(name, _)| sees(name));
-        let plans = seen.map(|(name, state)| {
-            let newest = state.in_order().rev().enumerate();
-            let shown = newest.filter(|(n, r)| *n < LATEST || !phase::is_settled(r));
-            let releases = shown.map(|(_, release)| view::release(world, release, now));
-            (view::plan(world, name, state, now), releases.collect())
-        });
-        Board {
-            who: visit.name().clone(),
-            plans: plans.collect(),
-            freezes: view::freezes(world, now, |scope| visit.sees_scope(world, scope)),
-            source: view::source(world),
+/// The style sheet, the script and the icon: the same for everybody, and kept until there are others.
+pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let (kind, text) = match name.as_str() {
+        "style.css" => ("text/css; charset=utf-8", dashboard::STYLE),
+        "live.js" => ("text/javascript; charset=utf-8", dashboard::SCRIPT),
+        "icon.svg" => ("image/svg+xml", dashboard::ICON),
+        _ => {
+            return Err(Problem::unknown(
+                "not-found",
+                format!("there is nothing at /assets/{name}"),
+            ));
         }
+    };
+    let tag = format!("\"{}\"", dashboard::EDITION.as_str());
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| *known == *tag);
+    let kept = [
+        (header::ETAG, tag),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".into()),
+        (header::CONTENT_TYPE, kind.into()),
+    ];
+    Ok(match known {
+        true => (StatusCode::NOT_MODIFIED, kept).into_response(),
+        false => (kept, text).into_response(),
     })
 }
 
 fn mint(api: &Api) -> String {
     api.mint.lock().unwrap_or_else(PoisonError::into_inner).secret()
-}
-
-fn signed_in(api: &Api, headers: &HeaderMap) -> Option<Caller> {
-    let now = api.desk.clock().now().wall;
-    let token = api.sessions.token(cookie(headers)?, now)?;
-    api.tokens.caller_by_digest(&token, now)
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
@@ -178,38 +264,119 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 
 /// Browsers say where a request comes from; what another site sends is refused.
 fn same_site(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
-        Some(_) => {
+    let fetched = match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        None | Some(b"same-origin" | b"none") => true,
+        Some(_) => false,
+    };
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let origin = match (text(header::ORIGIN), text(header::HOST)) {
+        (None, _) => true,
+        (Some(origin), host) => origin.split_once("://").map(|(_, from)| from) == host,
+    };
+    match fetched && origin {
+        true => Ok(()),
+        false => {
             let detail = "another site sent this; sign in on the dashboard's own page";
             Err(Problem::new(StatusCode::FORBIDDEN, "cross-site", detail))
         }
     }
 }
 
-/// To the page, with a cookie that lasts so many seconds.
-fn moved(api: &Api, cookie: &str, age: u64) -> Response {
+/// Whether a path leads to one of our own pages, and nowhere else.
+fn is_own_path(path: &str) -> bool {
+    let mut chars = path.chars();
+    chars.next() == Some('/')
+        && !matches!(chars.next(), Some('/' | '\\'))
+        && path.chars().all(|c| c.is_ascii_graphic() && c != '\\')
+}
+
+/// To another page, with a cookie that lasts so many seconds.
+fn moved(api: &Api, cookie: &str, age: u64, to: &str) -> Response {
     let secure = if api.secure { "; Secure" } else { "" };
     let cookie =
         format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
-    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+    ([(header::SET_COOKIE, cookie)], Redirect::to(to)).into_response()
 }
 
-fn page(status: StatusCode, html: String, nonce: &str) -> Response {
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; \
-         frame-ancestors 'none'"
-    );
+/// A form as browsers send it (`application/x-www-form-urlencoded`, WHATWG URL 5.1).
+pub fn read_form(text: &str) -> Form {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.map(|(name, value)| (decoded(name), decoded(value))).collect()
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        let escaped = match first {
+            b'%' => digit(0).zip(digit(1)).map(|(high, low)| (high * 16 + low) as u8),
+            _ => None,
+        };
+        rest = if escaped.is_some() { &after[2..] } else { after };
+        bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn html(status: StatusCode, html: String) -> Response {
+    const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                          img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
     let text = |text: &'static str| HeaderValue::from_static(text);
     let headers: [(HeaderName, HeaderValue); 4] = [
         (header::CONTENT_TYPE, text("text/html; charset=utf-8")),
         (header::CACHE_CONTROL, text("no-store")),
-        (header::REFERRER_POLICY, text("no-referrer")),
-        // A nonce is hexadecimal.
-        (
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_str(&policy).unwrap_or_else(|_| text("default-src 'none'")),
-        ),
+        // A form of our own says where it comes from; nobody else hears of our addresses.
+        (header::REFERRER_POLICY, text("same-origin")),
+        (header::CONTENT_SECURITY_POLICY, text(POLICY)),
     ];
     (status, headers, html).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_read_as_browsers_send_them() {
+        let form = read_form("deed=pause&reason=a+b%0D%0A%C3%A9%26&odd=%zz%4&empty=&bare");
+        let wanted = [
+            ("bare", ""),
+            ("deed", "pause"),
+            ("empty", ""),
+            ("odd", "%zz%4"),
+            ("reason", "a b\r\né&"),
+        ];
+        let found: Vec<_> = form.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_is_refused() {
+        let from = |headers: &[(&'static str, &str)]| {
+            let headers = headers.iter().map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+            });
+            same_site(&HeaderMap::from_iter(headers)).is_ok()
+        };
+        let host = ("host", "127.0.0.1:7474");
+        assert!(from(&[host]));
+        assert!(from(&[
+            host,
+            ("origin", "http://127.0.0.1:7474"),
+            ("sec-fetch-site", "same-origin")
+        ]));
+        assert!(!from(&[host, ("origin", "http://evil.example")]));
+        assert!(!from(&[host, ("origin", "null")]));
+        assert!(!from(&[host, ("sec-fetch-site", "same-site")]));
+        for own in ["/", "/releases/a/1?x=y"] {
+            assert!(is_own_path(own), "{own}");
+        }
+        for foreign in
+            ["", "x", "//evil.example", "/\\evil.example", "https://evil.example", "/a\nb"]
+        {
+            assert!(!is_own_path(foreign), "{foreign}");
+        }
+    }
 }

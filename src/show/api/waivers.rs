@@ -11,14 +11,14 @@ use utoipa::ToSchema;
 
 use super::{
     Answers, Done, Nothing, Reason,
-    caller::Visit,
+    caller::{Visit, reach_of},
     extract::{self, ActionHeaders, At, Body, PlanPath, ReadHeaders, WaiverPath, is_version},
     problem::{Problem, Violation},
     wrong_text,
 };
 use crate::{
-    decide::event::Action,
-    ids::{PolicyName, RingName, Version, WaiverId},
+    decide::{event::Action, world::World},
+    ids::{PlanName, PolicyName, RingName, Version, WaiverId},
     show::{
         auth::{Reach, Verb},
         view::{self, Page, WaiverView},
@@ -126,10 +126,13 @@ pub async fn revoke(
 
 /// Where a waiver has an effect.
 fn reach(visit: &Visit, path: &WaiverPath) -> Reach {
-    let scope = visit.look(|world, _| {
-        let run = world.plans.get(&path.plan)?.waivers.get(&path.id)?;
-        Some((run.waiver.release.clone(), run.waiver.ring.clone()))
-    });
-    let (release, ring) = scope.unwrap_or_default();
-    visit.reach(&path.plan, release.as_ref(), ring.as_ref())
+    visit.look(|world, _| reach_of_waiver(world, &path.plan, &path.id))
+}
+
+/// Where a waiver of a plan has an effect.
+pub fn reach_of_waiver(world: &World, plan: &PlanName, id: &WaiverId) -> Reach {
+    let run = world.plans.get(plan).and_then(|state| state.waivers.get(id));
+    let waiver = run.map(|run| &run.waiver);
+    let (release, ring) = waiver.map(|w| (w.release.as_ref(), w.ring.as_ref())).unwrap_or_default();
+    reach_of(world, plan, release, ring)
 }

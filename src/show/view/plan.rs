@@ -211,6 +211,14 @@ pub struct GateSpecView {
 
 /// A plan with everything about it.
 pub fn plan(world: &World, name: &PlanName, state: &PlanState, now: Now) -> PlanView {
+    PlanView {
+        releases: state.in_order().rev().map(|release| summary(world, release, now)).collect(),
+        ..plan_alone(world, name, state)
+    }
+}
+
+/// The same without its releases, of which there may be many.
+pub fn plan_alone(world: &World, name: &PlanName, state: &PlanState) -> PlanView {
     let declared = state.declared.as_deref();
     let own = |scope: &Scope| match scope {
         Scope::Everything | Scope::Jurisdiction(_) => false,
@@ -230,7 +238,7 @@ pub fn plan(world: &World, name: &PlanName, state: &PlanState, now: Now) -> Plan
         problems: state.problems.iter().map(problem).collect(),
         withdrawn: state.withdrawn,
         pauses: pauses(world, own),
-        releases: state.in_order().rev().map(|release| summary(world, release, now)).collect(),
+        releases: Vec::new(),
         revision: state.revision,
     }
 }

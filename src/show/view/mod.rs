@@ -41,11 +41,7 @@ pub use measurement::{
 };
 pub use plan::{
     ApprovalsView, GateSpecView, PlanRingView, PlanView, ProblemView, ResidencyRuleView,
-<<<<<<< HEAD
-    RingSpecView, gate_specs, gates, plan, plan_ring, plans, ring_specs,
-=======
-    RingSpecView, gates, plan, plan_alone, plan_ring, plans,
->>>>>>> 39825a1 (The dashboard is a room: pages made on the server, drawn rings, actions by plain forms)
+    RingSpecView, gate_specs, gates, plan, plan_alone, plan_ring, plans, ring_specs,
 };
 pub use release::{ReleaseSummary, ReleaseView, RingSummary, release, summary};
 pub use ring::{ClusterView, GateCount, GateView, HoldView, RingView, SoakView, ring};

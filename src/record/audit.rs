@@ -1,8 +1,8 @@
-//! The hash chain, its verification and its export.
+//! The hash chain and its verification.
 
-use std::{io, path::Path};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{
@@ -90,51 +90,6 @@ pub fn verify(store: &dyn Store) -> Result<Verification, StoreError> {
         why: "it is not the entry that the journal ends with".into(),
     });
     Ok(found(entries, head, broken))
-}
-
-/// The last line of an export, without which it was cut short.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExportEnd {
-    /// How many lines stand before it.
-    pub entries: u64,
-    /// The hash of the last of them.
-    pub head: Digest,
-}
-
-/// Writes every record from number `from` on as a line of JSON ([`Record::to_line`]) and an
-/// [`ExportEnd`] behind them.
-pub fn export(
-    store: &dyn Store,
-    from: u64,
-    to: &mut dyn io::Write,
-) -> Result<ExportEnd, ExportError> {
-    let (mut next, last) = (from.max(1), store.head().seq);
-    let mut end = ExportEnd { entries: 0, head: Digest::GENESIS };
-    let mut chain = Chain::before(next);
-    while next <= last {
-        for record in store.records(next, PAGE)? {
-            chain.follow(&record).map_err(|broken| broken.into_error(store.dir()))?;
-            to.write_all(&record.to_line())?;
-            next = record.seq + 1;
-            end = ExportEnd { entries: end.entries + 1, head: record.hash };
-        }
-    }
-    serde_json::to_writer(&mut *to, &end).map_err(io::Error::from)?;
-    writeln!(to)?;
-    to.flush()?;
-    Ok(end)
-}
-
-/// Why an export ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The journal.
-    #[error("the journal cannot be read")]
-    Store(#[from] StoreError),
-    /// Where it is exported to.
-    #[error("the export cannot be written")]
-    Write(#[from] io::Error),
 }
 
 /// An entry as people and programs read it.

@@ -6,6 +6,7 @@
 //! high-water  how far the journal had come
 //! tail        what was recorded last; the database may not have it yet
 //! checkpoint  the world as of an entry, so that a start need not fold all of them; see `super::checkpoint`
+//! audit.key   what heads of the journal are signed with, once one was
 //! journal/    the database's own files; `super::safekeeping` and `super::sled` name what may lie beside
 //!             them while they are opened or written anew
 //! ```
@@ -88,6 +89,10 @@ impl DataDir {
 
     pub(super) fn checkpoint(&self) -> PathBuf {
         self.path.join("checkpoint")
+    }
+
+    pub(super) fn key(&self) -> PathBuf {
+        self.path.join("audit.key")
     }
 
     /// Puts another checkpoint in the place of the last, whole or not at all.

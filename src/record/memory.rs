@@ -13,6 +13,7 @@ use std::{
 use super::{
     audit::Chain,
     format::{Record, seal_all},
+    seal::{KeyError, SigningKey},
     store::{Draft, Head, Store, StoreError, Written},
 };
 
@@ -37,6 +38,8 @@ struct Inner {
     /// How far it had come; outlives the records, as the mark of a data directory does.
     high_water: u64,
     kept: Option<Vec<u8>>,
+    /// The signing key, as it would be kept.
+    key: Option<String>,
     fault: Option<Fault>,
     poisoned: Option<String>,
     /// How far the records were verified by now: what is in memory stays as it was.
@@ -50,6 +53,7 @@ impl Default for Inner {
             head: Head::EMPTY,
             high_water: 0,
             kept: None,
+            key: None,
             fault: None,
             poisoned: None,
             verified: Chain::before(1),
@@ -172,6 +176,16 @@ impl Store for Memory {
 
     fn kept(&self) -> Option<Vec<u8>> {
         self.inner().kept.clone()
+    }
+
+    fn key(&self) -> Result<SigningKey, KeyError> {
+        let failed = |source| KeyError::File { path: DIR.into(), source };
+        let mut inner = self.inner();
+        if inner.key.is_none() {
+            inner.key = Some(SigningKey::generate().map_err(failed)?.1);
+        }
+        let key = inner.key.as_deref().and_then(SigningKey::read);
+        key.ok_or_else(|| KeyError::NoKey(DIR.into()))
     }
 }
 

@@ -30,12 +30,14 @@
 pub mod audit;
 pub mod checkpoint;
 mod data_dir;
+pub mod export;
 pub mod format;
 mod high_water;
 pub mod memory;
 pub mod recovery;
 pub mod restore;
 mod safekeeping;
+pub mod seal;
 pub mod sled;
 pub mod store;
 mod tail;

@@ -7,9 +7,10 @@ use std::{
 };
 
 use super::{
-    audit::{Break, Chain, ExportEnd},
+    audit::{Break, Chain},
     data_dir::sync_parent,
-    format::{Digest, Record},
+    export::ExportEnd,
+    format::Record,
     sled::SledStore,
     store::{PAGE, StoreError},
 };
@@ -37,6 +38,9 @@ pub enum RestoreError {
     /// Fewer entries than were exported; how many.
     #[error("the backup was cut short after entry {0}; use another backup")]
     Cut(u64),
+    /// A signature that is none.
+    #[error("line {0} of the backup is not signed by the key that it names; use another backup")]
+    Forged(u64),
     /// Its text could not be read.
     #[error("the backup cannot be read")]
     Read(#[source] io::Error),
@@ -95,19 +99,24 @@ fn read(
     mut take: impl FnMut(&[Record]) -> Result<(), StoreError>,
 ) -> Result<ExportEnd, RestoreError> {
     let mut chain = Chain::before(1);
-    let mut so_far = ExportEnd { entries: 0, head: Digest::GENESIS };
+    let mut so_far = ExportEnd::NOTHING;
     let mut page = Vec::with_capacity(PAGE);
     for (text, line) in backup.lines().zip(1..) {
         let text = text.map_err(RestoreError::Read)?;
         let Some(record) = Record::from_line(&text) else {
             return match serde_json::from_str::<ExportEnd>(&text) {
-                Ok(end) if end == so_far => take(&page).map(|()| end).map_err(Into::into),
+                Ok(ExportEnd { signed: Some(signed), .. }) if !signed.holds() => {
+                    Err(RestoreError::Forged(line))
+                }
+                Ok(end) if (end.entries, end.head) == (so_far.entries, so_far.head) => {
+                    take(&page).map(|()| end).map_err(Into::into)
+                }
                 Ok(_) => Err(RestoreError::Cut(so_far.entries)),
                 Err(_) => Err(RestoreError::NotALine(line)),
             };
         };
         chain.follow(&record).map_err(|broken| RestoreError::Broken { line, broken })?;
-        so_far = ExportEnd { entries: record.seq, head: record.hash };
+        so_far = ExportEnd { entries: record.seq, head: record.hash, signed: None };
         page.push(record);
         if page.len() == PAGE {
             take(&page)?;
@@ -121,15 +130,16 @@ fn read(
 mod tests {
     use super::*;
     use crate::record::{
-        Store, audit,
+        Store,
         conformance::{draft, drafts},
+        export::export,
     };
 
     fn backup(origin: &Path) -> String {
         let store = SledStore::open(origin).unwrap();
         store.append(3, &drafts(1..=300)).unwrap();
         let mut text = Vec::new();
-        audit::export(&store, 1, &mut text).unwrap();
+        export(&store, 1, jiff::Timestamp::UNIX_EPOCH, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -164,6 +174,7 @@ mod tests {
                 "line 7 of the backup does not hold: entry 7: it is missing",
                 text.replacen("eu-7", "eu-8", 1),
             ),
+            ("line 301 of the backup is not signed", text.replace("1970-01-01", "1970-01-02")),
             ("line 1 of the backup is not one", "{}".into()),
             ("line 2 of the backup is not one", lines[0].to_owned() + "nothing"),
         ];

@@ -37,6 +37,7 @@ use super::{
     format::{CHUNK, Digest, Record, seal_all},
     high_water::HighWater,
     safekeeping,
+    seal::{KeyError, SigningKey},
     store::{Draft, Head, PAGE, Store, StoreError, Written},
     tail::Tail,
 };
@@ -199,6 +200,10 @@ impl Store for SledStore {
 
     fn kept(&self) -> Option<Vec<u8>> {
         fs::read(self.dir.checkpoint()).ok()
+    }
+
+    fn key(&self) -> Result<SigningKey, KeyError> {
+        SigningKey::open(&self.dir.key())
     }
 }
 

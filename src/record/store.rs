@@ -10,6 +10,7 @@ use std::{
 use super::{
     audit::Chain,
     format::{Digest, Entry, Record, Unreadable},
+    seal::{KeyError, SigningKey},
 };
 use crate::{
     decide::{command::Command, fact::Fact},
@@ -68,6 +69,9 @@ pub trait Store: Send + Sync {
 
     /// What was kept last; nothing where nothing was, or where it cannot be read.
     fn kept(&self) -> Option<Vec<u8>>;
+
+    /// The key that heads of this journal are signed with; it is made at its first use.
+    fn key(&self) -> Result<SigningKey, KeyError>;
 
     /// Acknowledged entries from number `from` on, at most `limit`, each intact and behind the one
     /// before it.

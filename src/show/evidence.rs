@@ -414,8 +414,9 @@ const HOW: [&str; 4] = [
      the head above, or an entry behind it",
     "`ringward audit show --since N` shows the entries that are named here by their numbers; each carries \
      its hash and the hash of the one before",
-    "`ringward audit export --data DIR` writes the records of a stopped server, or of a restored backup, \
-     as they are stored",
+    "`ringward audit export --records` writes the records as they are stored with a signed head behind them, and \
+     `ringward audit verify --file FILE --key KEY` verifies that without the server, by the key that \
+     `ringward audit key` shows",
     "for each record, hash = SHA-256(prev as 32 bytes, seq as eight big-endian bytes, record); the first \
      record's prev is all zeros",
 ];

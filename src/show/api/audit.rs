@@ -15,10 +15,13 @@ use utoipa::IntoParams;
 
 use super::{caller::Visit, extract::Asked, problem::Problem};
 use crate::{
-    record,
+    record::{
+        self,
+        export::{ExportError, export},
+    },
     show::{
         auth::{Reach, Verb},
-        view::{self, AuditPage, VerificationView},
+        view::{self, AuditPage, SignedHeadView, VerificationView},
     },
 };
 
@@ -66,22 +69,52 @@ pub async fn verify(visit: Visit) -> Result<Json<VerificationView>, Problem> {
     found.map(|found| Json(found.into())).map_err(|error| Problem::journal(&error))
 }
 
-/// The whole journal as it is stored, a line a record and one that says that it is all of it: what
+/// How far the journal has come, signed with the server's key: whoever keeps it can prove later that it had come
+/// so far, and with which hash.
+#[utoipa::path(get, path = "/v1/audit/head", tag = "audit",
+    responses((status = 200, body = SignedHeadView),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub async fn head(visit: Visit) -> Result<Json<SignedHeadView>, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    let (store, at) = (visit.api.desk.store().clone(), visit.look(|_, now| now.wall));
+    let signed = blocking(move || {
+        let head = store.head();
+        store.key().map(|key| key.sign(head.seq, head.hash, at))
+    });
+    let signed = signed.await.map_err(|error| Problem::journal(&error))?;
+    Ok(Json(signed.into()))
+}
+
+/// From where on.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct BackupQuery {
+    /// Records behind this number; from the first where it is missing, as `ringward restore` needs them.
+    since: Option<u64>,
+}
+
+/// The whole journal as it is stored, a line a record and one that says that it is all of it, signed: what
 /// `ringward restore` makes a data directory of. It takes an admin whose token is good for everything.
-#[utoipa::path(get, path = "/v1/backup", tag = "audit",
+#[utoipa::path(get, path = "/v1/backup", tag = "audit", params(BackupQuery),
     responses((status = 200, body = String, content_type = "application/x-ndjson"),
         (status = 403, body = Problem, content_type = "application/problem+json")))]
-pub async fn backup(visit: Visit) -> Result<Response, Problem> {
+pub async fn backup(
+    visit: Visit,
+    Asked(BackupQuery { since }): Asked<BackupQuery>,
+) -> Result<Response, Problem> {
     visit.may(Verb::Backup, &Reach::Everything)?;
-    let store = visit.api.desk.store().clone();
+    let (store, at) = (visit.api.desk.store().clone(), visit.look(|_, now| now.wall));
+    let from = since.unwrap_or(0).saturating_add(1);
     let (to, mut lines) = mpsc::channel(4);
     tokio::task::spawn_blocking(move || {
         let mut pipe = io::BufWriter::with_capacity(CHUNK, Pipe(to.clone()));
         // A listener that went away wants no more of it; one that is there must not take half for all.
-        if let Err(record::audit::ExportError::Store(error)) =
-            record::audit::export(&*store, 1, &mut pipe)
-        {
-            let _ = to.blocking_send(Err(io::Error::other(error)));
+        match export(&*store, from, at, &mut pipe) {
+            Ok(_) | Err(ExportError::Write(_)) => {}
+            Err(error @ (ExportError::Store(_) | ExportError::Key(_))) => {
+                let _ = to.blocking_send(Err(io::Error::other(error)));
+            }
         }
     });
     let body = Body::from_stream(stream::poll_fn(move |context| lines.poll_recv(context)));

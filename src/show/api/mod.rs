@@ -262,6 +262,7 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(waivers::revoke))
         .routes(routes!(audit::since))
         .routes(routes!(audit::verify))
+        .routes(routes!(audit::head))
         .routes(routes!(audit::backup))
         .routes(routes!(events::listen))
 }

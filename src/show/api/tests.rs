@@ -162,6 +162,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("POST /v1/plans/{plan}/waivers/{id}/revoke", "withdraw"),
     ("GET /v1/audit", "read"),
     ("GET /v1/audit/verify", "read"),
+    ("GET /v1/audit/head", "read"),
     ("GET /v1/backup", "administer"),
     ("GET /v1/events", "read"),
 ];

@@ -1,6 +1,7 @@
 //! `audit`: what was decided, whether its record holds, and a copy of it.
 
 use std::{
+    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -12,14 +13,20 @@ use super::{
     client::Answer,
     context::{Context, Format},
     failure::Failure,
+    get::instant,
     table::Table,
 };
 use crate::{
+    clock::Clock as _,
     ids::{PlanName, ReleaseId},
-    record::{SledStore, StoreError, audit},
+    record::{
+        Digest, SledStore, Store as _, StoreError, audit,
+        export::{ExportEnd, ExportError, Flaw, export, inspect},
+        seal::{PublicKey, SignedHead},
+    },
     show::{
         exit::Exit,
-        view::{AuditPage, AuditView, HappenedView, VerificationView},
+        view::{AuditPage, AuditView, HappenedView, SignedHeadView, VerificationView},
     },
 };
 
@@ -41,18 +48,27 @@ pub enum Audit {
     /// Check that every entry is as it was recorded and follows the one before
     #[command(after_help = "EXAMPLES
   ringward audit verify
-  ringward audit verify --data /var/lib/ringward    of a server that is stopped")]
+  ringward audit verify --data /var/lib/ringward    of a server that is stopped
+  ringward audit verify --file audit.jsonl --key ed25519:…    of an export or a backup, with nothing but it")]
     Verify(Verify),
-    /// Write entries as lines of JSON
+    /// Write entries as lines of JSON, with a signed head behind them
     ///
-    /// With --data, the records as they are stored, each with its hash: anybody can check that
-    /// hash = SHA-256(prev as bytes, seq as eight big-endian bytes, record). From a server, the entries as it
-    /// shows them to you: without plans that you may not see and figures that residency keeps in place.
+    /// With --records or --data, the records as they are stored, each with its hash: anybody can check that
+    /// hash = SHA-256(prev as bytes, seq as eight big-endian bytes, record), as `ringward audit verify --file` does.
+    /// Otherwise the entries as the server shows them to you: without plans that you may not see and figures that
+    /// residency keeps in place, so that only how each names the one before can be checked.
     #[command(after_help = "EXAMPLES
   ringward audit export > audit.jsonl
-  ringward audit export --since 4200 >> audit.jsonl
-  ringward audit export --data /var/lib/ringward    of a server that is stopped")]
+  ringward audit export --records --since 4200 > part.jsonl    for an administrator
+  ringward audit export --data /var/lib/ringward               of a server that is stopped")]
     Export(Export),
+    /// Show the public key that the server signs its audit with
+    ///
+    /// Keep it where the server cannot change it: it is what `ringward audit verify --file` compares with.
+    #[command(after_help = "EXAMPLES
+  ringward audit key
+  ringward audit key --data /var/lib/ringward    of a server that is stopped")]
+    Key(Key),
     /// Write all that the journal says about a release, for somebody who was not there
     ///
     /// One document that stands alone: who released what under which policy, each ring with its soak and the
@@ -94,8 +110,14 @@ pub struct Show {
 #[derive(Debug, Args)]
 pub struct Verify {
     /// The data directory of a server that is stopped.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "file")]
     data: Option<PathBuf>,
+    /// An export or a backup; no server is asked.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// With --file: the public key that must have signed it, as `ringward audit key` shows it.
+    #[arg(long, value_name = "KEY", requires = "file")]
+    key: Option<PublicKey>,
 }
 
 /// Which journal, and from where on.
@@ -104,6 +126,17 @@ pub struct Export {
     /// Those behind this number.
     #[arg(long, value_name = "N", default_value_t = 0)]
     since: u64,
+    /// The records as they are stored; it takes an administrator.
+    #[arg(long)]
+    records: bool,
+    /// The data directory of a server that is stopped.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Whose.
+#[derive(Debug, Args)]
+pub struct Key {
     /// The data directory of a server that is stopped.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -113,22 +146,25 @@ pub struct Export {
 pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
     match command {
         Audit::Show(args) => show(context, args).await,
-        Audit::Verify(Verify { data: Some(data) }) => {
+        Audit::Verify(Verify { file: Some(file), key, .. }) => {
+            file_verified(context, file, key.as_ref())
+        }
+        Audit::Verify(Verify { data: Some(data), .. }) => {
             let found = audit::verify(&journal(data)?).map_err(|error| Failure::of(&error))?;
             verified(context, &Answer::of(&VerificationView::from(found))?)
         }
-        Audit::Verify(Verify { data: None }) => {
+        Audit::Verify(Verify { data: None, .. }) => {
             verified(context, &context.client()?.get(&["audit", "verify"], &[]).await?)
         }
-        Audit::Export(Export { since, data: Some(data) }) => {
-            let journal = journal(data)?;
+        Audit::Export(Export { since, data: Some(data), .. }) => {
+            let (journal, at) = (journal(data)?, context.clock.now().wall);
             let mut out = io::BufWriter::new(io::stdout().lock());
-            let exported = audit::export(&journal, since.saturating_add(1), &mut out);
-            let audit::ExportEnd { entries, .. } = exported.map_err(|error| match error {
-                audit::ExportError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+            let exported = export(&journal, since.saturating_add(1), at, &mut out);
+            let ExportEnd { entries, .. } = exported.map_err(|error| match error {
+                ExportError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                     Failure::nobody_reads()
                 }
-                error @ (audit::ExportError::Write(_) | audit::ExportError::Store(_)) => {
+                error @ (ExportError::Write(_) | ExportError::Store(_) | ExportError::Key(_)) => {
                     Failure::of(&error)
                 }
             })?;
@@ -136,7 +172,15 @@ pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
             context.progress(&format!("{entries} entries"));
             Ok(Exit::Done)
         }
-        Audit::Export(Export { since, data: None }) => export(context, *since).await,
+        Audit::Export(Export { since, records: true, .. }) => {
+            let since = since.to_string();
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            context.client()?.download(&["backup"], &[("since", &since)], &mut out).await?;
+            out.flush().map_err(|_| Failure::nobody_reads())?;
+            Ok(Exit::Done)
+        }
+        Audit::Export(Export { since, .. }) => shown(context, *since).await,
+        Audit::Key(Key { data }) => key(context, data.as_deref()).await,
         Audit::Evidence(args) => evidence(context, args).await,
     }
 }
@@ -221,24 +265,102 @@ fn verified(context: &Context, answer: &Answer) -> Result<Exit, Failure> {
     }
 }
 
-async fn export(context: &Context, since: u64) -> Result<Exit, Failure> {
+/// Says what holds of an export or a backup, and by whose key.
+fn file_verified(context: &Context, file: &Path, key: Option<&PublicKey>) -> Result<Exit, Failure> {
+    let shown = file.display();
+    let broken = |why: String| {
+        Failure::new(format!("{shown}: {why}"))
+            .help("compare with another copy; what stands behind it cannot be trusted")
+    };
+    let text = File::open(file).map_err(|error| Failure::new(format!("{shown}: {error}")))?;
+    let found = inspect(&mut io::BufReader::new(text)).map_err(|flaw| match flaw {
+        Flaw::Unreadable(error) => Failure::new(format!("{shown}: {error}")),
+        flaw @ (Flaw::Line { .. } | Flaw::Cut(_)) => broken(flaw.to_string()),
+    })?;
+    let by = found.signed.as_ref().map(|signed| &signed.key);
+    if let Some(wanted) = key.filter(|wanted| by != Some(wanted)) {
+        let by = by.map_or_else(|| "by nobody".into(), |by| format!("by {by}"));
+        return Err(broken(format!("it is signed {by}, and not by {wanted}")));
+    }
+    let document = serde_json::json!({
+        "entries": found.entries,
+        "from": found.from,
+        "to": found.to,
+        "missing": found.missing,
+        "verified": found.verified,
+        "signed": found.signed.clone().map(SignedHeadView::from),
+    });
+    let people = || {
+        let part = match (found.from, found.to) {
+            (Some(from), Some(to)) => format!(", numbers {from} to {to}"),
+            (None, _) | (_, None) => String::new(),
+        };
+        let what = match (found.verified, found.missing) {
+            (true, _) => "every record is as it was stored".to_owned(),
+            (false, missing) => format!(
+                "as a server shows them, {missing} left out: each names the one before it, and their own \
+                 bytes are in an export with --records only"
+            ),
+        };
+        let signed = match (&found.signed, key) {
+            (None, _) => "it is not signed".to_owned(),
+            (Some(signed), Some(_)) => {
+                format!("signed at {} by that key", instant(signed.at))
+            }
+            (Some(signed), None) => format!(
+                "signed at {} by {}; whether that is the server's key, compare with `ringward audit key`",
+                instant(signed.at),
+                signed.key
+            ),
+        };
+        format!("{} entries hold{part}: {what}\n{signed}\n", found.entries)
+    };
+    let names = || by.map(ToString::to_string).into_iter().collect();
+    context.answer(&Answer::of(&document)?, names, people)?;
+    Ok(Exit::Done)
+}
+
+async fn key(context: &Context, data: Option<&Path>) -> Result<Exit, Failure> {
+    let key = match data {
+        Some(data) => {
+            let key = journal(data)?.key().map_err(|error| Failure::of(&error))?;
+            key.public().to_string()
+        }
+        None => {
+            let head = context.client()?.get(&["audit", "head"], &[]).await?;
+            head.read::<SignedHeadView>()?.key
+        }
+    };
+    let answer = Answer::of(&serde_json::json!({ "key": key }))?;
+    context.answer(&answer, || vec![key.clone()], || format!("{key}\n"))?;
+    Ok(Exit::Done)
+}
+
+/// The entries as the server shows them, up to a head that it signed before.
+async fn shown(context: &Context, since: u64) -> Result<Exit, Failure> {
     let client = context.client()?;
+    let signed: SignedHead = client.get(&["audit", "head"], &[]).await?.read()?;
+    let mut end = ExportEnd::NOTHING;
     let mut since = Some(since);
-    let mut lines = 0;
-    while let Some(after) = since {
+    while let Some(after) = since.filter(|after| *after < signed.seq) {
         let after = after.to_string();
         let page = client.get(&["audit"], &[("since", &after), ("limit", "1000")]).await?;
         let page: AuditPage = page.read()?;
         let mut text = String::new();
-        for entry in &page.entries {
+        for entry in page.entries.iter().filter(|entry| entry.seq <= signed.seq) {
             let line = serde_json::to_string(entry).map_err(|error| Failure::of(&error))?;
             text.push_str(&line);
             text.push('\n');
+            let head = Digest::try_from(entry.hash.clone()).map_err(Failure::new)?;
+            end = ExportEnd { entries: end.entries + 1, head, signed: None };
         }
-        lines += page.entries.len();
         context.print(&text)?;
         since = page.next;
     }
+    let lines = end.entries;
+    end.signed = Some(signed);
+    let last = serde_json::to_string(&end).map_err(|error| Failure::of(&error))?;
+    context.print(&format!("{last}\n"))?;
     context.progress(&format!("{lines} entries"));
     Ok(Exit::Done)
 }

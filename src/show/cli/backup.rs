@@ -11,14 +11,16 @@ use clap::Args;
 
 use super::{audit::journal, context::Context, failure::Failure};
 use crate::{
-    record::{audit, restore},
+    clock::Clock as _,
+    record::{export::export, restore},
     show::exit::Exit,
 };
 
 /// Copy the journal of a running server into a file
 ///
 /// The copy is whole and verified, or it is not there: it is written beside its place first. It holds
-/// everything that was decided, and no token; what residency keeps in a jurisdiction was never in it.
+/// everything that was decided, and no token and no key; what residency keeps in a jurisdiction was never in it. Its
+/// last line is signed: `ringward audit verify --file` says by which key.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward backup /backups/ringward-$(date +%F).jsonl
@@ -35,7 +37,8 @@ pub struct Backup {
 /// Make a data directory out of a backup
 ///
 /// Every entry is verified on the way. The directory is there whole or not at all, and a server that starts over it
-/// goes on where the backup ends: with a token for its administrator in it, for tokens are not in backups.
+/// goes on where the backup ends: with a token for its administrator in it, and a key of its own that it signs its audit
+/// with, for neither is in backups.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward restore /backups/ringward-2026-11-20.jsonl --data /var/lib/ringward
@@ -60,7 +63,8 @@ pub async fn backup(context: &Context, args: &Backup) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(open.map_err(failed)?);
     let copied = match &args.data {
         Some(data) => journal(data).and_then(|journal| {
-            let copied = audit::export(&journal, 1, &mut out);
+            let at = context.clock.now().wall;
+            let copied = export(&journal, 1, at, &mut out);
             copied.map(drop).map_err(|error| Failure::of(&error))
         }),
         None => context.client()?.download(&["backup"], &[], &mut out).await,

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     decide::{event::Action, fact::Fact, world::World},
     ids::{ClusterName, Hash, PlanName, ReleaseId, RingName},
-    record::{Entry, audit::Verification},
+    record::{Entry, audit::Verification, seal::SignedHead},
     show::{
         change::{About, Change, ChangeKind},
         words,
@@ -78,6 +78,31 @@ pub struct BreakView {
     pub seq: u64,
     /// What is wrong with it.
     pub why: String,
+}
+
+/// How far the journal has come, signed by the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedHeadView {
+    /// The number of its last entry.
+    pub seq: u64,
+    /// That entry's hash, which all entries before it are in.
+    pub head: Hash,
+    /// When it was signed.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The server's public key: `ed25519:` and base64.
+    pub key: String,
+    /// The signature, in base64, over the text `ringward audit head v1`, `entry SEQ`, `hash HEAD` and
+    /// `at AT`, each with a line feed behind it.
+    pub signature: String,
+}
+
+impl From<SignedHead> for SignedHeadView {
+    fn from(signed: SignedHead) -> Self {
+        let SignedHead { seq, head, at, key, signature } = signed;
+        Self { seq, head: head.into(), at, key: key.to_string(), signature }
+    }
 }
 
 impl From<Verification> for VerificationView {

@@ -21,7 +21,8 @@ mod waiver;
 mod tests;
 
 pub use audit::{
-    AuditPage, AuditView, BreakView, ChangeView, HappenedView, VerificationView, audit_page,
+    AuditPage, AuditView, BreakView, ChangeView, HappenedView, SignedHeadView, VerificationView,
+    audit_page,
 };
 pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, WitnessView, clusters};
 pub use debt::{DebtKind, DebtView, debts};

@@ -101,6 +101,7 @@ const COMMANDS: &[&str] = &[
     "token create",
     "token list",
     "token revoke",
+    "doctor",
     "get",
     "schema",
     "completion",

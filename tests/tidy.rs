@@ -24,6 +24,8 @@ const ROOMS: &[(&str, &str)] = &[
     ("show", "ids clock model declare decide record config"),
     // The command line starts `serve`, `demo`, `test` and `simulate`.
     ("show/cli", "app sim"),
+    // The doctor looks at what a server rests on through the server's own adapters.
+    ("show/cli/doctor", "act follow"),
     ("sim", "ids clock model declare decide record act"),
     // The demo is the whole product over a fleet that is not there.
     ("sim/demo", "app config show"),

@@ -15,6 +15,7 @@ mod start;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
+pub use self::scratch::Scratch;
 use self::{progress::Screen, stage::Stage};
 use super::loopback::FleetError;
 use crate::{

@@ -18,6 +18,7 @@ use ringward::{
         cluster::{Connection, Kubeconfigs},
         dispatch::{Dispatch, Limits},
     },
+    clock::{Clock, SystemClock},
     decide::{
         command::{Command, Measure, Write},
         event::{Answer, Event, Outcome, Status, TargetState},
@@ -27,6 +28,7 @@ use ringward::{
     model::{
         residency::Witness,
         ring::{Artifact, Target, TargetKind},
+        time::Mono,
     },
 };
 use serde_json::json;
@@ -552,4 +554,29 @@ async fn nodes_say_where_they_are_to_whom_the_role_lets_see_them() {
 
     cluster.kill_api();
     assert!(granted.witness().await.is_err(), "silence is no word of anything");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkup_says_who_answers_and_what_one_may_do_there() {
+    let Some([eu, _]) = clusters().await else { return };
+    let (connections, namespaces) = (connections(&[eu]), ["shop".to_owned(), "other".to_owned()]);
+    let found = connections.checkup(eu.context(), &namespaces).await.expect("an answer");
+    assert!(found.version.starts_with("v1."), "{}", found.version);
+    let here = SystemClock::new(Mono(0)).now().wall;
+    let apart = here.duration_since(found.date.expect("a date")).as_secs_f64().abs();
+    assert!(apart < 5.0, "{apart}");
+    assert_eq!(found.permissions.len(), 2 * 5 + 1, "{found:?}");
+    assert!(found.permissions.iter().all(|permission| permission.allowed), "{found:?}");
+
+    let found = connections.checkup(&eu.nobody(), &namespaces).await.expect("an answer");
+    let namespaced = found.permissions.iter().filter(|permission| permission.namespace.is_some());
+    assert!(
+        namespaced.clone().count() == 10 && namespaced.clone().all(|p| !p.allowed),
+        "{found:?}"
+    );
+
+    let gone = Connection { kubeconfig: Some("/nowhere/config".into()), context: None };
+    let gone = Kubeconfigs::new([("gone".to_owned(), gone)].into());
+    let why = gone.checkup("gone", &namespaces).await.expect_err("no kubeconfig");
+    assert!(why.contains("/nowhere/config"), "{why}");
 }

@@ -15,7 +15,11 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, failure};
+use super::{
+    Cluster,
+    checkup::{self, Checkup},
+    failure,
+};
 use crate::act::{Connections, Deployer};
 
 /// How long it may take until a connection stands.
@@ -49,19 +53,35 @@ impl Kubeconfigs {
     pub fn new(settings: BTreeMap<String, Connection>) -> Self {
         Self { settings, made: Mutex::default() }
     }
-}
 
-impl Connections for Kubeconfigs {
-    fn deployer(&self, connection: &str) -> Result<Arc<dyn Deployer>, String> {
+    /// Looks at what is behind a connection, and at what it allows in those namespaces.
+    ///
+    /// # Errors
+    /// In words: no connection can be made, or the API server does not answer.
+    pub async fn checkup(
+        &self,
+        connection: &str,
+        namespaces: &[String],
+    ) -> Result<Checkup, String> {
+        checkup::checkup(&self.cluster(connection).link, namespaces).await
+    }
+
+    fn cluster(&self, connection: &str) -> Arc<Cluster> {
         let mut made = self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(cluster) = made.get(connection) {
-            return Ok(cluster.clone());
+            return cluster.clone();
         }
         let settings = self.settings.get(connection).cloned().unwrap_or_default();
         let link = Arc::new(Link::new(connection.to_owned(), settings));
         let cluster = Arc::new(Cluster { link });
         made.insert(connection.to_owned(), cluster.clone());
-        Ok(cluster)
+        cluster
+    }
+}
+
+impl Connections for Kubeconfigs {
+    fn deployer(&self, connection: &str) -> Result<Arc<dyn Deployer>, String> {
+        Ok(self.cluster(connection))
     }
 }
 

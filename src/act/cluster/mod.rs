@@ -4,6 +4,7 @@
 //! and how its controller's status is read. What is common to all kinds is here and in its
 //! neighbours: the connection, the watch of one object, and what a failed call means.
 
+mod checkup;
 mod connection;
 mod deployment;
 mod failure;
@@ -16,7 +17,10 @@ use std::sync::Arc;
 use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 
 use self::connection::Link;
-pub use self::connection::{Connection, Kubeconfigs};
+pub use self::{
+    checkup::{Checkup, Permission},
+    connection::{Connection, Kubeconfigs},
+};
 use super::{Deployer, Found, WriteError};
 use crate::{
     decide::{command::Write, event::TargetState, part::Workload},

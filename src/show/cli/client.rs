@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{Method, RequestBuilder, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -48,6 +49,8 @@ pub struct Client {
 pub struct Answer {
     /// Which state of the thing it shows.
     pub etag: Option<String>,
+    /// What time it was at the server, to the second.
+    pub date: Option<Timestamp>,
     text: String,
 }
 
@@ -90,7 +93,7 @@ impl Answer {
     /// A document that was put together here, from several answers.
     pub fn of(document: &impl serde::Serialize) -> Result<Self, Failure> {
         let text = serde_json::to_string(document).map_err(|error| Failure::of(&error))?;
-        Ok(Self { etag: None, text })
+        Ok(Self { etag: None, date: None, text })
     }
 }
 
@@ -242,7 +245,9 @@ impl Client {
         let status = response.status();
         let etag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
         let etag = etag.map(str::to_owned);
-        Ok((status, Answer { etag, text: response.text().await? }))
+        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|text| rfc2822::parse(text).ok()).map(|date| date.timestamp());
+        Ok((status, Answer { etag, date, text: response.text().await? }))
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Failure {
@@ -410,7 +415,7 @@ mod tests {
     #[test]
     fn documents_keep_their_order_and_their_figures() {
         let text = r#"{"b":1.10,"a":[true,null,"x"],"c":18446744073709551615}"#.to_owned();
-        let answer = Answer { etag: None, text };
+        let answer = Answer { etag: None, date: None, text };
         let json = answer.json().unwrap();
         let flat: String = json.split_whitespace().collect();
         assert_eq!(flat, r#"{"b":1.1,"a":[true,null,"x"],"c":18446744073709551615}"#);

@@ -10,6 +10,7 @@ mod backup;
 mod check;
 mod client;
 mod context;
+mod doctor;
 mod explain;
 mod failure;
 mod follow;
@@ -68,6 +69,7 @@ EXAMPLES
   ringward release create checkout 2.14.0 --image registry.example.com/checkout@sha256:9f2c…
   ringward status checkout -w                     follow it
   ringward explain checkout eu-west               why it is not moving
+  ringward doctor --config /etc/ringward.yaml     what is in the way before a first release
 
 Installed as kubectl-ringward, it is a kubectl plugin."
 )]
@@ -113,6 +115,7 @@ enum Command {
     #[command(subcommand)]
     Token(token::TokenCommand),
     Get(get::Get),
+    Doctor(doctor::Doctor),
     /// Write the JSON Schema of the declarations, for editors and CI
     #[command(after_help = "EXAMPLES
   ringward schema > ringward.schema.json
@@ -167,6 +170,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Restore(args) => backup::restore(context, args),
         Command::Token(command) => token::run(context, command),
         Command::Get(args) => get::run(context, args).await,
+        Command::Doctor(args) => doctor::run(context, args).await,
         Command::Schema => about::schema(context),
         Command::Completion(args) => about::completion(context, args),
         Command::Version => about::version(context),

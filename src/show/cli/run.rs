@@ -1,6 +1,11 @@
 //! `serve` and `demo`: the service itself.
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    io::IsTerminal as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +33,13 @@ use crate::{
   ringward serve --source https://git.example.com/platform/rings.git
   ringward serve --config /etc/ringward.yaml --listen 0.0.0.0:7474")]
 pub struct Serve {
+    #[command(flatten)]
+    settings: ServerFlags,
+}
+
+/// What `serve` is told, and what looks at a server of this machine.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServerFlags {
     /// The settings' file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -42,7 +54,18 @@ pub struct Serve {
     listen: Option<SocketAddr>,
 }
 
-impl Serve {
+impl ServerFlags {
+    /// Whether anything is given: otherwise these are the settings of no server in particular.
+    pub fn is_given(&self) -> bool {
+        let Self { config, source, data, listen } = self;
+        config.is_some() || source.is_some() || data.is_some() || listen.is_some()
+    }
+
+    /// The settings' file.
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The settings of the file, with the flags over them.
     ///
     /// # Errors
@@ -73,7 +96,7 @@ impl Serve {
 /// It could not start.
 pub async fn serve(context: &Context, args: &Serve) -> Result<Exit, Failure> {
     log();
-    let settings = args.settings()?;
+    let settings = args.settings.settings()?;
     let running = app::start(settings, |reached| Arc::new(SystemClock::new(reached))).await;
     let running = running.map_err(|error| Failure::of(&error))?;
     let scheme = if running.tls { "https" } else { "http" };
@@ -173,7 +196,7 @@ mod tests {
         let file = dir.path().join("ringward.yaml");
         std::fs::write(&file, "listen: 127.0.0.1:1\ndata: /a\nsource: {path: /b}\n").unwrap();
         let serve = |source: Option<&str>, data: Option<&str>, listen: Option<&str>| {
-            let serve = Serve {
+            let serve = ServerFlags {
                 config: Some(file.clone()),
                 source: source.map(Into::into),
                 data: data.map(Into::into),
@@ -195,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let serve = Serve {
+        let serve = ServerFlags {
             config: Some("/nowhere/ringward.yaml".into()),
             source: None,
             data: None,

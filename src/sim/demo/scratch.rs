@@ -1,4 +1,4 @@
-//! A folder of the demo's own, which is gone when the demo is.
+//! A folder of the demo's own, or of another command, which is gone when that is.
 
 use std::{
     fs, io,
@@ -10,18 +10,22 @@ use crate::ids::Mint;
 
 /// A folder that nobody else can read, removed with all that is in it when this is dropped.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one among the machine's temporary files.
-    pub(super) fn new() -> io::Result<Self> {
-        let name = Mint::system().short("ringward-demo");
+    /// Makes one among the machine's temporary files, whose name begins so.
+    ///
+    /// # Errors
+    /// There cannot be one.
+    pub fn new(prefix: &str) -> io::Result<Self> {
+        let name = Mint::system().short(prefix);
         let path = std::env::temp_dir().join(name);
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }

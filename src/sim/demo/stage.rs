@@ -87,7 +87,7 @@ impl Stage {
         let began = start::when(plan, real.now().wall);
         let clock: Arc<dyn Clock> =
             Arc::new(SystemClock::compressed(began, Mono(0), options.speed));
-        let scratch = Scratch::new().map_err(DemoError::Scratch)?;
+        let scratch = Scratch::new("ringward-demo").map_err(DemoError::Scratch)?;
         let (source, data) = (scratch.path().join("source"), scratch.path().join("data"));
 
         let sites = Site::of_plans(plans.iter().map(AsRef::as_ref), |plan| image(plan, BEFORE));

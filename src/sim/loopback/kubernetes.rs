@@ -8,7 +8,8 @@
 //! The token may come in the path as well (`/as/TOKEN/…`), which is what the kubeconfig names: kubectl
 //! sends no credentials over plain HTTP. A token in the header must be right all the same.
 //!
-//! Of nodes there is no more than the list of their labels, in pages.
+//! Of nodes there is no more than the list of their labels, in pages. Whoever asks what they may do is told
+//! that it is everything that can be done here.
 //!
 //! What it is not: there are no ReplicaSets, namespaces or events, nothing can be created or
 //! deleted, nothing is defaulted, and only the fields that a Deployment needs are known to be keyed
@@ -35,7 +36,7 @@ use axum::{
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde_json::{Value, json};
 
@@ -73,6 +74,7 @@ pub(super) fn router(cluster: Arc<Cluster>, token: &str) -> Router {
         .route("/apis", get(|| async { Json(groups()) }))
         .route("/api/v1", get(|| async { Json(resources(Kind::Pod)) }))
         .route("/api/v1/nodes", get(nodes))
+        .route("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", post(review))
         .route("/apis/apps/v1", get(|| async { Json(resources(Kind::Deployment)) }));
     for kind in [Kind::Deployment, Kind::Pod] {
         let base = match kind {
@@ -197,6 +199,24 @@ async fn nodes(
         },
         "items": page.collect::<Vec<_>>(),
     })))
+}
+
+/// Whether one may do what is asked about.
+async fn review(
+    State(server): State<Server>,
+    Json(mut review): Json<Value>,
+) -> (StatusCode, Json<Value>) {
+    let asked = &review["spec"]["resourceAttributes"];
+    let text = |name: &str| asked[name].as_str().unwrap_or_default();
+    let verbs: &[&str] = match (text("group"), text("resource")) {
+        ("apps", "deployments") => &["get", "list", "patch", "watch"],
+        ("", "pods") => &["get", "list", "watch"],
+        ("", "nodes") if server.cluster.nodes().is_ok() => &["list"],
+        _ => &[],
+    };
+    let allowed = verbs.contains(&text("verb"));
+    review["status"] = json!({"allowed": allowed});
+    (StatusCode::CREATED, Json(review))
 }
 
 async fn write(

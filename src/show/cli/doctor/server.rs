@@ -1,0 +1,79 @@
+//! The server itself, if it runs: whether it answers, by which clock, and which commit is in force there.
+
+use super::{Health, Report, SET_CLOCKS, skew};
+use crate::{
+    clock::Clock as _,
+    ids::Commit,
+    show::{
+        cli::{context::Context, failure::Cause},
+        view::SourceView,
+    },
+};
+
+/// `head` is what the source has now, where that could be looked at.
+pub(super) async fn look(context: &Context, head: Option<&Commit>, report: &mut Report) {
+    let which = context.shared.server.clone();
+    let client = match context.client() {
+        Ok(client) => client,
+        Err(failure) => {
+            return report.add(Health::Warn, "server", which, failure.message, failure.help);
+        }
+    };
+    let answer = match client.get(&["source"], &[]).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            // With settings at hand, a server that is not started yet is what this is for.
+            let absent = failure.cause == Cause::Unreachable && head.is_some();
+            let health = if absent { Health::Warn } else { Health::Fail };
+            let cure = if absent { "start it: ringward serve".into() } else { failure.help };
+            return report.add(health, "server", which, failure.message, cure);
+        }
+    };
+    let (health, clock) = skew(context.clock.now().wall, answer.date);
+    let cure = if health == Health::Ok { "" } else { SET_CLOCKS };
+    report.add(health, "server", &which, format!("answers, {clock}"), cure);
+    let view: SourceView = match answer.read() {
+        Ok(view) => view,
+        Err(failure) => {
+            return report.add(Health::Fail, "server", which, failure.message, failure.help);
+        }
+    };
+    if let (Some(refused), Some(why)) = (&view.refused, &view.refused_because) {
+        let found = format!("{refused} is not accepted: {why}");
+        report.add(
+            Health::Fail,
+            "commit",
+            refused,
+            found,
+            "the commit before it stays in force until it is",
+        );
+    }
+    match (&view.commit, head) {
+        (None, _) => {
+            let cure = "see its log: the source cannot be had, or nothing is in it";
+            report.add(Health::Fail, "commit", "-", "no commit is in force", cure);
+        }
+        (Some(commit), Some(head)) if commit != head => {
+            let found = format!("in force, and the source is at {head}");
+            report.add(
+                Health::Warn,
+                "commit",
+                commit,
+                found,
+                "wait for the next look at the source, or see its log",
+            );
+        }
+        (Some(commit), _) => report.ok("commit", commit, "in force"),
+    }
+    if !view.in_error.is_empty() {
+        let plans: Vec<_> = view.in_error.iter().map(ToString::to_string).collect();
+        let cure = "ringward check shows what is wrong with each";
+        report.add(
+            Health::Fail,
+            "plans",
+            plans.join(", "),
+            "out of service by their declarations",
+            cure,
+        );
+    }
+}

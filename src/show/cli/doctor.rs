@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn clocks_that_are_far_apart_are_no_clocks() {
-        let at = |second| Timestamp::from_second(1_767_225_600 + second).expect("an instant");
+        let at = |second: i64| Timestamp::from_second(1_767_225_600 + second).expect("an instant");
         for (there, health) in
             [(0, Health::Ok), (-5, Health::Ok), (9, Health::Warn), (-99, Health::Fail)]
         {

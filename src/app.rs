@@ -38,7 +38,10 @@ use crate::{
         auth::{TokenError, Tokens},
         desk::Desk,
         door::Door,
-        telemetry::Telemetry,
+        telemetry::{
+            Telemetry,
+            otlp::{Otlp, OtlpError},
+        },
         tls::{Tls, TlsError},
     },
 };
@@ -68,6 +71,8 @@ pub enum AppError {
     Credentials(#[from] AuthError),
     #[error("no HTTP client can be made")]
     Client(#[from] NoClient),
+    #[error("the settings name a collector that nothing can be told to")]
+    Otlp(#[from] OtlpError),
     #[error("the tokens in the data directory cannot be used")]
     Tokens(#[from] TokenError),
     #[error("the certificate of the API cannot be used")]
@@ -87,6 +92,7 @@ pub struct Running {
     /// The data directory; the admin token of a first start lies in it.
     pub data: PathBuf,
     stop: watch::Sender<bool>,
+    telemetry: Arc<Telemetry>,
     drive: JoinHandle<()>,
     serve: JoinHandle<()>,
 }
@@ -98,6 +104,7 @@ impl Running {
         let _ = self.stop.send(true);
         let _ = self.drive.await;
         let _ = self.serve.await;
+        self.telemetry.stop().await;
     }
 }
 
@@ -153,7 +160,8 @@ pub async fn start(
     let world = Arc::new(RwLock::new(world));
     let (desk, clerk) = Desk::new(world.clone(), clock.clone(), store.clone());
     let desk = Arc::new(desk);
-    let telemetry = Arc::new(Telemetry::new(&desk));
+    let collector = Otlp::new(settings.telemetry.otlp.as_ref())?;
+    let telemetry = Arc::new(Telemetry::told(&desk, collector));
     let (stop, stopped) = watch::channel(false);
     let motion = settings.limits.in_motion.clone();
     let drive = Drive {
@@ -170,10 +178,11 @@ pub async fn start(
     };
     let drive = tokio::spawn(drive.run(stopped.clone()));
     tokio::spawn(follow(source, interval, motion, world, clock, report));
-    let router = api::router(api::Parts { desk, tokens: Arc::new(tokens), telemetry, secure });
+    let tokens = Arc::new(tokens);
+    let router = api::router(api::Parts { desk, tokens, telemetry: telemetry.clone(), secure });
     let door = Door { tls, connections: settings.api.connections.get() as usize };
     let serve = tokio::spawn(door.serve(listener, router, stopped));
-    Ok(Running { address, tls: secure, data: settings.data, stop, drive, serve })
+    Ok(Running { address, tls: secure, data: settings.data, stop, telemetry, drive, serve })
 }
 
 fn source(

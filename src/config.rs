@@ -49,6 +49,35 @@ pub struct Settings {
     /// What is limited over all plans. Recorded at every start, so that the journal says which were in
     /// force.
     pub limits: Limits,
+    /// Whom it tells how it does, beside whoever asks at `/metrics`.
+    pub telemetry: TelemetrySettings,
+}
+
+/// Whom the server tells how it does.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TelemetrySettings {
+    /// A collector that takes traces and metrics by OTLP; without one, the `OTEL_EXPORTER_OTLP_*` variables
+    /// may name it.
+    pub otlp: Option<OtlpSettings>,
+}
+
+/// A collector of OpenTelemetry's, by OTLP over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OtlpSettings {
+    /// Its URL, beneath which are `/v1/traces` and `/v1/metrics`.
+    pub endpoint: String,
+    /// A file of headers that each request carries, one `Name: value` a line. Read at the start.
+    #[serde(default)]
+    pub headers_file: Option<PathBuf>,
+    /// The time between two tellings of the metrics.
+    #[serde(default = "minute")]
+    pub interval: Span,
+}
+
+fn minute() -> Span {
+    Span::minutes(1)
 }
 
 impl Default for Settings {
@@ -63,6 +92,7 @@ impl Default for Settings {
             place: Home::default(),
             metrics: BTreeMap::new(),
             limits: Limits::default(),
+            telemetry: TelemetrySettings::default(),
         }
     }
 }

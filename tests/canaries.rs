@@ -99,6 +99,26 @@ async fn source() -> (String, Arc<Mutex<Mood>>) {
     (url, mood)
 }
 
+/// What a collector was told: each request's path and body.
+type Told = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// A collector of OpenTelemetry's, which takes whatever it is told.
+async fn collector() -> (String, Told) {
+    let told = Told::default();
+    let heard = told.clone();
+    let take = move |uri: axum::http::Uri, body: axum::body::Bytes| {
+        let heard = heard.clone();
+        async move {
+            heard.lock().expect("nobody panicked").push((uri.path().to_owned(), body.to_vec()));
+        }
+    };
+    let routes = Router::new().fallback(take);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    (url, told)
+}
+
 /// One ring in the EU, judged by its own latest figures and by those from before; and, where figures may
 /// be kept, by all of them.
 fn declarations(url: &str, disclose: &str) -> String {
@@ -169,7 +189,7 @@ impl Drop for Served {
 }
 
 impl Served {
-    fn start(fleet: &Fleet, folder: &Path) -> Self {
+    fn start(fleet: &Fleet, folder: &Path, collector: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let server = port.expect("a port").to_string();
         let kubeconfig = fleet.kubeconfig();
@@ -185,6 +205,8 @@ impl Served {
             .args(["serve", "--config"])
             .arg(folder.join("ringward.yaml"))
             .env("RUST_LOG", "trace")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
+            .env("OTEL_METRIC_EXPORT_INTERVAL", "300")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -247,7 +269,8 @@ async fn everything(disclose: &str) -> Found {
         let path = folder.path().join("source").join(part).join(format!("{name}.yaml"));
         fs::write(path, document).expect("a declaration");
     }
-    let mut served = Served::start(&fleet, folder.path());
+    let (collector, told) = collector().await;
+    let mut served = Served::start(&fleet, folder.path(), &collector);
     let client = served.client().await;
     let ready = |clusters: &Value| clusters["items"][0]["targets"][0]["status"] == "ready";
     client.until_at("/v1/clusters", "the target to be seen", ready).await;
@@ -305,6 +328,9 @@ async fn everything(disclose: &str) -> Found {
     }
     served.end();
     listener.abort();
+    for (path, body) in told.lock().expect("nobody panicked").iter() {
+        found.push((format!("the collector's {path}"), body.clone()));
+    }
     found.push(("the events".into(), heard.lock().expect("nobody panicked").clone()));
     for file in ["log", "backup.jsonl"] {
         found.push((file.into(), fs::read(folder.path().join(file)).expect("a file")));
@@ -390,6 +416,8 @@ async fn under_raw_the_same_search_finds_them() {
         &["the audit", "GET /v1/backup", "/data/", "backup.jsonl", "status checkout@1.0"],
         PASSING,
     );
+    is_in(&places(&found, PASSING), &["the collector's /v1/metrics"], PASSING);
+    assert!(found.iter().any(|(place, _)| place.ends_with("/v1/traces")), "no trace was told");
     is_in(&places(&found, FAILING), &["the audit", "explain", "/data/"], FAILING);
     is_in(&places(&found, BEFORE), &["the audit", "/data/"], BEFORE);
     is_in(&places(&found, COUNTED), &["the audit", "/data/"], COUNTED);

@@ -1,41 +1,53 @@
 //! The figures at `/metrics`: what is true is read from the world when it is asked for, what happens is
 //! counted from facts as they are recorded.
 //!
+//! The same figures, and traces of what ended, go to a collector where one is named ([`otlp`]).
+//!
 //! Labels are names of declarations and words of our own, never a version, a digest or a text of
 //! somebody else's: their number is bounded by what is declared.
+
+mod gauges;
+pub mod otlp;
+mod spans;
+mod step;
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use opentelemetry::{
     KeyValue,
-    metrics::{AsyncInstrument, Counter, Histogram, Meter, MeterProvider as _},
+    metrics::{Counter, Histogram, MeterProvider as _},
 };
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
 
-use super::{desk::Desk, words};
+use self::{
+    gauges::is_stranded,
+    otlp::{Otlp, Spans},
+    spans::Attempt,
+    step::Step,
+};
+use super::desk::Desk;
 use crate::{
     clock::timed,
     decide::{
         event::Outcome,
         fact::{Fact, Verdict},
-        phase::{self, RingPhase},
-        waiting::waiting_on,
-        world::{Phase, PlanState, Release, RingRun, Step as ClusterStep, World},
+        phase,
+        world::{Phase, RingRun, World},
     },
-    ids::{IdempotencyKey, PlanName, ReleaseId, RingName},
-    model::{
-        ring::Ring,
-        time::{Mono, Now},
-    },
-    show::{view::WaiverState, words::Ender},
+    ids::{IdempotencyKey, ReleaseId, RingName},
+    model::time::Now,
 };
 
 /// The most series of one name; the default of 2000 is too few for thousands of plans.
 const SERIES: usize = 100_000;
+
+/// How long the last figures may take to the collector, when the server stops.
+const LAST_FIGURES: Duration = Duration::from_secs(3);
 
 /// Who a transition is attributed to where ringward itself decided it.
 const ITSELF: &str = "ringward";
@@ -55,7 +67,9 @@ pub struct Telemetry {
     /// Where each release is on each ring: a fact says only where it goes.
     journeys: Mutex<BTreeMap<(ReleaseId, RingName), Journey>>,
     /// Instruments live as long as it does.
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
+    /// The way to the collector, where there is one.
+    spans: Option<Spans>,
     evaluations: Counter<u64>,
     transitions: Counter<u64>,
     effects: Counter<u64>,
@@ -68,13 +82,20 @@ pub struct Telemetry {
 #[derive(Debug, Clone, Copy, Default)]
 struct Journey {
     phase: Phase,
+    /// When that began.
+    entered: Option<Now>,
     /// When the attempt started.
-    started: Option<Mono>,
+    started: Option<Now>,
 }
 
 impl Telemetry {
     /// Sets the meters up over the world behind `desk`; what the journal told of before is not counted.
     pub fn new(desk: &Arc<Desk>) -> Self {
+        Self::told(desk, None)
+    }
+
+    /// The same, and tells a collector.
+    pub fn told(desk: &Arc<Desk>, collector: Option<Otlp>) -> Self {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -84,9 +105,16 @@ impl Telemetry {
             .build()
             .expect("a new registry takes any collector");
         let roomy = |_: &Instrument| Stream::builder().with_cardinality_limit(SERIES).build().ok();
-        let provider = SdkMeterProvider::builder().with_reader(exporter).with_view(roomy).build();
+        let provider = SdkMeterProvider::builder().with_reader(exporter).with_view(roomy);
+        let (provider, spans) = match collector.map(Otlp::begin) {
+            Some((reader, spans)) => {
+                (provider.with_reader(reader).with_resource(otlp::resource()), Some(spans))
+            }
+            None => (provider, None),
+        };
+        let provider = provider.build();
         let meter = provider.meter("ringward");
-        watch(&meter, desk);
+        gauges::watch(&meter, desk);
         let counter = |name, about| meter.u64_counter(name).with_description(about).build();
         let histogram = |name, about, bounds: &[f64]| {
             let histogram = meter.f64_histogram(name).with_description(about);
@@ -116,7 +144,20 @@ impl Telemetry {
                 &MOMENTS,
             ),
             registry,
-            _provider: provider,
+            provider,
+            spans,
+        }
+    }
+
+    /// Tells the collector what it was not told yet, if it takes that soon.
+    pub async fn stop(&self) {
+        if let Some(spans) = &self.spans {
+            spans.stop().await;
+            let provider = self.provider.clone();
+            // It waits for the collector on its own thread.
+            let ended =
+                tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_FIGURES));
+            let _ = tokio::time::timeout(LAST_FIGURES, ended).await;
         }
     }
 
@@ -153,24 +194,58 @@ impl Telemetry {
                 self.alert(release, ring, cause);
             }
         }
+        if let Some(spans) = &self.spans {
+            self.settled(spans, at, facts);
+        }
     }
 
     fn moved(&self, step: &Step<'_>, at: Now) {
         let mut journeys = self.journeys.lock().unwrap_or_else(PoisonError::into_inner);
         let journey = journeys.entry((step.release.clone(), step.ring.clone())).or_default();
-        let Journey { phase: from, started } = *journey;
-        let begins = step.to == Phase::Deploying;
-        *journey =
-            Journey { phase: step.to, started: if begins { Some(at.mono) } else { started } };
+        let before = *journey;
+        let Journey { phase: from, started, .. } = before;
+        let started = if step.to == Phase::Deploying { Some(at) } else { started };
+        *journey = Journey { phase: step.to, entered: Some(at), started };
         drop(journeys);
         let label = |key: &'static str, phase| KeyValue::new(key, name(phase));
         let actor = KeyValue::new("actor", step.actor);
         self.transitions.add(1, &[label("from", from), label("to", step.to), actor]);
         let over = from.in_motion() && !step.to.in_motion();
         if let Some(started) = started.filter(|_| over) {
-            let took = at.mono.since(started).as_seconds();
+            let took = at.mono.since(started.mono).as_seconds();
             self.ring_duration.record(took, &[KeyValue::new("phase", name(step.to))]);
         }
+        if let Some(spans) = &self.spans {
+            self.trace(spans, step, before, at);
+        }
+    }
+
+    /// Tells of the stretch of an attempt that ended, and of the attempt, if that did.
+    fn trace(&self, spans: &Spans, step: &Step<'_>, before: Journey, at: Now) {
+        let ahead = |phase| matches!(phase, Phase::Deploying | Phase::Soaking);
+        self.desk.read(|world, _| {
+            let Some(release) = world.release(step.release) else { return };
+            let Some(run) = release.ring(step.ring) else { return };
+            let attempt = Attempt { release, ring: step.ring, number: run.attempt };
+            let stretch = before.entered.and_then(|from| attempt.stretch(before.phase, from, at));
+            let ended = ahead(before.phase) && !ahead(step.to);
+            let whole = before.started.filter(|_| ended);
+            let whole = whole.map(|started| attempt.whole(started, at, step.to));
+            stretch.into_iter().chain(whole).for_each(|span| spans.tell(span));
+        });
+    }
+
+    /// Tells of releases that what was recorded has settled.
+    fn settled(&self, spans: &Spans, at: Now, facts: &[Fact]) {
+        let mut seen: Vec<&ReleaseId> = facts.iter().filter_map(step::may_settle).collect();
+        seen.dedup();
+        self.desk.read(|world, _| {
+            for release in seen.into_iter().filter_map(|id| world.release(id)) {
+                if phase::is_settled(release) {
+                    spans.tell(spans::whole(release, phase::of_release(world, release), at));
+                }
+            }
+        });
     }
 
     /// Somebody is told of a ring that nothing will be done about without them.
@@ -235,113 +310,12 @@ fn journeys(world: &World) -> BTreeMap<(ReleaseId, RingName), Journey> {
     let runs = releases.flat_map(|release| {
         release.rings.iter().map(|(ring, run)| ((release.id.clone(), ring.clone()), run))
     });
-    let journey =
-        |run: &RingRun| Journey { phase: run.phase, started: run.started.map(|at| at.mono) };
-    runs.map(|(place, run)| (place, journey(run))).collect()
-}
-
-/// A ring that goes from one phase to another.
-struct Step<'a> {
-    release: &'a ReleaseId,
-    ring: &'a RingName,
-    to: Phase,
-    actor: &'static str,
-}
-
-impl<'a> Step<'a> {
-    fn of(fact: &'a Fact) -> Option<Self> {
-        const OPERATOR: &str = "operator";
-        let (release, ring, to, actor) = match fact {
-            Fact::RingStarted { release, ring, .. } => (release, ring, Phase::Deploying, ITSELF),
-            Fact::SoakStarted { release, ring } => (release, ring, Phase::Soaking, ITSELF),
-            Fact::RingPassed { release, ring } => (release, ring, Phase::Passed, ITSELF),
-            Fact::RingFailed { release, ring, .. } => (release, ring, Phase::Failed, ITSELF),
-            Fact::Rejected { release, ring, .. } => (release, ring, Phase::Failed, OPERATOR),
-            Fact::RollbackStarted { release, ring, by, automatic, .. } => {
-                // A journal of an earlier version says it by the name alone.
-                let itself = *automatic || by.as_str() == ITSELF;
-                let actor = if itself { ITSELF } else { OPERATOR };
-                (release, ring, Phase::RollingBack, actor)
-            }
-            Fact::RingRolledBack { release, ring } => (release, ring, Phase::RolledBack, ITSELF),
-            Fact::RingSuperseded { release, ring, .. } => {
-                (release, ring, Phase::Superseded, ITSELF)
-            }
-            Fact::RingAborted { release, ring } => (release, ring, Phase::Aborted, OPERATOR),
-            Fact::Retried { release, ring, .. } => (release, ring, Phase::Waiting, OPERATOR),
-            Fact::TookOver { .. }
-            | Fact::SourceAccepted { .. }
-            | Fact::SourceRefused { .. }
-            | Fact::PlacesDeclared { .. }
-            | Fact::BlocsDeclared { .. }
-            | Fact::ClusterWitnessed { .. }
-            | Fact::HomeStated { .. }
-            | Fact::DeployRecalled { .. }
-            | Fact::PlanDeclared { .. }
-            | Fact::PlanInError { .. }
-            | Fact::PlanWithdrawn { .. }
-            | Fact::Submitted { .. }
-            | Fact::SnapshotTightened { .. }
-            | Fact::Refused { .. }
-            | Fact::Answered { .. }
-            | Fact::Paused { .. }
-            | Fact::Resumed { .. }
-            | Fact::Frozen { .. }
-            | Fact::Lifted { .. }
-            | Fact::Approved { .. }
-            | Fact::Advanced { .. }
-            | Fact::Adopted { .. }
-            | Fact::TargetSeen { .. }
-            | Fact::EffectSettled { .. }
-            | Fact::EffectSuperseded { .. }
-            | Fact::ClusterReady { .. }
-            | Fact::ClusterFailed { .. }
-            | Fact::SoakRunning { .. }
-            | Fact::SoakCredited { .. }
-            | Fact::HistoryMeasured { .. }
-            | Fact::SoakBackfilled { .. }
-            | Fact::SoakReset { .. }
-            | Fact::Measured { .. }
-            | Fact::MeasureDropped { .. }
-            | Fact::BaselineTaken { .. }
-            | Fact::WatchEnded { .. }
-            | Fact::RollbackQueued { .. }
-            | Fact::StartQueued { .. }
-            | Fact::RollbackHastened { .. }
-            | Fact::LimitsSet { .. }
-            | Fact::HistoryTaken { .. }
-            | Fact::ClusterRestored { .. }
-            | Fact::ClusterStuck { .. }
-            | Fact::Aborted { .. }
-            | Fact::LaneTaken { .. }
-            | Fact::LaneLapsed { .. }
-            | Fact::DebtRecorded { .. }
-            | Fact::DebtPaid { .. }
-            | Fact::DebtDropped { .. }
-            | Fact::DebtWrittenOff { .. }
-            | Fact::WaiverAsked { .. }
-            | Fact::WaiverApproved { .. }
-            | Fact::WaiverRevoked { .. }
-            | Fact::WaiverVoided { .. } => return None,
-        };
-        Some(Self { release, ring, to, actor })
-    }
-}
-
-/// Whether a ring failed that does not go back by itself: its release is irreversible or its policy says
-/// so, or a target of it is stuck.
-fn is_stranded(release: &Release, run: &RingRun) -> bool {
-    let has_it = || {
-        run.clusters.values().any(|here| match here.step {
-            ClusterStep::Planned | ClusterStep::Restored => false,
-            ClusterStep::Deploying
-            | ClusterStep::Ready
-            | ClusterStep::Failed(_)
-            | ClusterStep::Restoring
-            | ClusterStep::Stuck(_) => here.intent.is_some(),
-        })
+    let journey = |run: &RingRun| Journey {
+        phase: run.phase,
+        entered: Some(run.entered),
+        started: run.started,
     };
-    run.phase == Phase::Failed && release.aborted.is_none() && has_it()
+    runs.map(|(place, run)| (place, journey(run))).collect()
 }
 
 fn name(phase: Phase) -> &'static str {
@@ -358,272 +332,5 @@ fn name(phase: Phase) -> &'static str {
     }
 }
 
-/// What is true, read when it is asked for.
-fn watch(meter: &Meter, desk: &Arc<Desk>) {
-    type Tell<'a> = &'a dyn Fn(f64, &[KeyValue]);
-    let gauge = |name, about, look: fn(&World, Now, Tell<'_>)| {
-        let desk = desk.clone();
-        let tell = move |observer: &dyn AsyncInstrument<f64>| {
-            desk.read(|world, now| {
-                look(world, now, &|value, labels| observer.observe(value, labels))
-            });
-        };
-        meter.f64_observable_gauge(name).with_description(about).with_callback(tell).build();
-    };
-    gauge("ringward_ring_phase", "1 for the phase that a ring is in", |world, now, tell| {
-        for place in places(world) {
-            let phase = phase::of_ring(world, place.release, &place.ring.name, now);
-            tell(1.0, &place.labels([KeyValue::new("phase", phase.name())]));
-        }
-    });
-    gauge("ringward_ring_soak_seconds", "Healthy time credited", |world, _, tell| {
-        for place in places(world).filter(Place::has_begun) {
-            tell(place.run.soak.credited.as_seconds(), &place.labels([]));
-        }
-    });
-    gauge("ringward_ring_soak_required_seconds", "Healthy time needed", |world, _, tell| {
-        for place in places(world) {
-            tell(place.ring.policy.soak.duration.as_seconds(), &place.labels([]));
-        }
-    });
-    gauge("ringward_gate_value", "The latest measurement of a gate", |world, _, tell| {
-        for place in places(world).filter(Place::has_begun) {
-            for ((cluster, gate), run) in &place.run.gates {
-                let value = run.latest.as_ref().and_then(|(judged, _)| judged.value);
-                let shown = value.filter(|_| !words::withheld(&place.release.plan, cluster));
-                let labels = || {
-                    place.labels([
-                        KeyValue::new("cluster", cluster.to_string()),
-                        KeyValue::new("gate", gate.to_string()),
-                    ])
-                };
-                shown.iter().for_each(|value| tell(*value, &labels()));
-            }
-        }
-    });
-    gauge(
-        "ringward_ring_stranded",
-        "1 where a ring failed and does not go back by itself: somebody must say what follows",
-        |world, _, tell| {
-            for place in places(world).filter(|place| is_stranded(place.release, place.run)) {
-                tell(1.0, &place.labels([]));
-            }
-        },
-    );
-    gauge(
-        "ringward_human_wait_seconds",
-        "How long a ring has waited for a person",
-        |w, now, tell| {
-            for place in places(w) {
-                place.human_wait(w, now).iter().for_each(|waited| tell(*waited, &place.labels([])));
-            }
-        },
-    );
-    gauge(
-        "ringward_waivers",
-        "How many residency rules of a plan are waived now",
-        |world, now, tell| {
-            for (plan, state) in world.plans.iter().filter(|(_, state)| !state.waivers.is_empty()) {
-                let waivers = state.waivers.values();
-                let waived = waivers.filter(|w| WaiverState::of(w, now) == WaiverState::InForce);
-                let plan = KeyValue::new("plan", plan.to_string());
-                tell(waived.count() as f64, &[plan]);
-            }
-        },
-    );
-    gauge("ringward_source_age_seconds", "Since a commit was accepted", |world, now, tell| {
-        if let Some(accepted) = world.source.accepted {
-            tell(now.wall.duration_since(accepted).as_secs_f64(), &[]);
-        }
-    });
-    gauge("ringward_writer", "1 where this process writes", |world, _, tell| {
-        if world.epoch > 0 {
-            tell(1.0, &[KeyValue::new("epoch", world.epoch.to_string())]);
-        }
-    });
-    gauge("ringward_build_info", "1, by version", |_, _, tell| {
-        tell(1.0, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
-    });
-}
-
-/// A ring with the release that matters on it now.
-struct Place<'a> {
-    plan: &'a PlanName,
-    release: &'a Release,
-    ring: &'a Ring,
-    run: &'a RingRun,
-}
-
-/// Every ring of every plan that has a release.
-fn places(world: &World) -> impl Iterator<Item = Place<'_>> {
-    world.plans.iter().flat_map(|(plan, state)| {
-        let rings = state.declared.iter().flat_map(|declared| &declared.rings);
-        rings.filter_map(move |ring| {
-            let release = current(state, &ring.name)?;
-            Some(Place { plan, release, ring, run: release.ring(&ring.name)? })
-        })
-    })
-}
-
-/// The release in motion on the ring, or else the newest that knows it.
-fn current<'a>(state: &'a PlanState, ring: &RingName) -> Option<&'a Release> {
-    let newest = || state.in_order().rev().find(|release| release.ring(ring).is_some());
-    state.in_motion(ring).or_else(newest).map(Arc::as_ref)
-}
-
-impl Place<'_> {
-    fn labels<const N: usize>(&self, more: [KeyValue; N]) -> Vec<KeyValue> {
-        let own = [
-            KeyValue::new("plan", self.plan.to_string()),
-            KeyValue::new("ring", self.ring.name.to_string()),
-        ];
-        own.into_iter().chain(more).collect()
-    }
-
-    fn has_begun(&self) -> bool {
-        self.run.phase != Phase::Waiting && self.run.started.is_some()
-    }
-
-    /// How long the ring could have started but for a person, in seconds.
-    fn human_wait(&self, world: &World, now: Now) -> Option<f64> {
-        let (release, ring) = (self.release, &self.ring.name);
-        if phase::of_ring(world, release, ring, now) != RingPhase::Held {
-            return None;
-        }
-        let waiting = waiting_on(world, release, ring, now);
-        let person = |w| words::of(w, world, release, ring, now).ender == Ender::Person;
-        if !waiting.iter().all(person) {
-            return None;
-        }
-        let before = release.plan.graph.after(ring).rings.iter();
-        let passed = before.filter_map(|before| release.ring(before)).map(|run| run.entered.mono);
-        let free = passed.chain([release.submitted.mono, self.run.entered.mono]).max()?;
-        Some(now.mono.since(free).as_seconds())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        model::time::Span,
-        show::fixture::{Stage, actor, judged},
-    };
-
-    fn tell(stage: &Stage, telemetry: &Telemetry, facts: &[Fact]) {
-        stage.put(facts);
-        telemetry.recorded(stage.desk.clock().now(), facts);
-    }
-
-    fn has(text: &str, line: &str) {
-        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
-    }
-
-    #[test]
-    fn what_happens_is_counted_from_facts() {
-        let stage = Stage::new();
-        let id = stage.submit("2.14.0");
-        stage.start(&id, "internal");
-        let telemetry = Telemetry::new(&stage.desk);
-        let ring: RingName = "internal".into();
-        let done = |key: &str| Fact::EffectSettled {
-            plan: "checkout".into(),
-            key: key.into(),
-            outcome: Outcome::Done,
-        };
-        tell(&stage, &telemetry, &[done("checkout@2.14.0/internal/internal-1/1/deploy")]);
-        stage.clock.advance(Span::seconds(30));
-        tell(
-            &stage,
-            &telemetry,
-            &[
-                Fact::ClusterReady {
-                    release: id.clone(),
-                    ring: ring.clone(),
-                    cluster: "internal-1".into(),
-                },
-                Fact::SoakStarted { release: id.clone(), ring: ring.clone() },
-                Fact::Measured {
-                    release: id.clone(),
-                    ring: ring.clone(),
-                    cluster: "internal-1".into(),
-                    gate: "latency-p99".into(),
-                    key: "checkout@2.14.0/internal/internal-1/1/latency-p99/1".into(),
-                    judged: judged(Verdict::Fail, 0.412, "0.412 > 0.4"),
-                },
-            ],
-        );
-        stage.clock.advance(Span::seconds(60));
-        let (release, by) = (id.clone(), "ola".into());
-        let cause = "asked for".to_owned();
-        tell(
-            &stage,
-            &telemetry,
-            &[Fact::RollbackStarted {
-                release,
-                ring: ring.clone(),
-                by,
-                cause,
-                automatic: false,
-                scope: None,
-            }],
-        );
-        stage.clock.advance(Span::seconds(10));
-        tell(&stage, &telemetry, &[Fact::RingRolledBack { release: id, ring }]);
-
-        let text = telemetry.render().unwrap();
-        let transition = "ringward_transitions_total{actor=";
-        has(&text, &format!("{transition}\"ringward\",from=\"Deploying\",to=\"Soaking\"}} 1"));
-        has(&text, &format!("{transition}\"operator\",from=\"Soaking\",to=\"RollingBack\"}} 1"));
-        has(&text, "ringward_gate_evaluations_total{verdict=\"Fail\"} 1");
-        let effect = "ringward_effects_total{adapter=";
-        has(&text, &format!("{effect}\"Deployment\",cluster=\"internal-1\",outcome=\"done\"}} 1"));
-        has(&text, &format!("{effect}\"Prometheus\",cluster=\"internal-1\",outcome=\"done\"}} 1"));
-        // It was under way before this process counted: 30 s, 60 s and 10 s.
-        has(&text, "ringward_ring_duration_seconds_sum{phase=\"RolledBack\"} 100");
-        let value = "ringward_gate_value{cluster=\"internal-1\",gate=\"latency-p99\"";
-        has(&text, &format!("{value},plan=\"checkout\",ring=\"internal\"}} 0.412"));
-    }
-
-    #[test]
-    fn a_ring_that_nobody_takes_back_is_told_of() {
-        let stage = Stage::new();
-        let id = stage.submit("2.14.0");
-        stage.start(&id, "internal");
-        let telemetry = Telemetry::new(&stage.desk);
-        let told = || telemetry.render().unwrap().contains("ringward_ring_stranded{");
-        assert!(!told());
-        let (release, ring) = (id.clone(), RingName::from("internal"));
-        tell(&stage, &telemetry, &[Fact::RingFailed { release, ring, cause: "bad".into() }]);
-        let line = "ringward_ring_stranded{plan=\"checkout\",ring=\"internal\"} 1";
-        has(&telemetry.render().unwrap(), line);
-        let (release, ring, by) = (id, "internal".into(), actor("ola"));
-        tell(&stage, &telemetry, &[Fact::Retried { release, ring, by, reason: None }]);
-        assert!(!told());
-    }
-
-    #[test]
-    fn a_person_who_is_waited_for_is_timed() {
-        let stage = Stage::new();
-        let id = stage.submit("2.14.0");
-        stage.pass(&id, "internal");
-        stage.pass(&id, "beta");
-        let telemetry = Telemetry::new(&stage.desk);
-        let waited = |text: &str| text.contains("human_wait_seconds{");
-        // At 08:00 of a Friday the window is closed in Dublin: the clock holds it too.
-        assert_eq!(telemetry.time_decision(|| 7), 7);
-        assert!(!waited(&telemetry.render().unwrap()));
-        stage.clock.advance(Span::seconds(2 * 3600));
-        let text = telemetry.render().unwrap();
-        has(&text, "ringward_human_wait_seconds{plan=\"checkout\",ring=\"eu-west\"} 7200");
-        has(&text, "ringward_decide_seconds_count 1");
-        let scope = crate::decide::event::Scope::Plan("checkout".into());
-        stage.put(&[Fact::Paused {
-            scope,
-            by: actor("ola"),
-            reason: None,
-            members: Default::default(),
-        }]);
-        assert!(waited(&telemetry.render().unwrap()));
-    }
-}
+mod tests;

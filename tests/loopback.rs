@@ -32,10 +32,9 @@ fn image(digit: char) -> Artifact {
 
 fn target() -> Target {
     Target {
-        kind: TargetKind::Deployment,
+        kind: TargetKind::Deployment { container: "app".into() },
         namespace: "shop".into(),
         name: "checkout".into(),
-        container: "app".into(),
     }
 }
 

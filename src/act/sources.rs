@@ -162,10 +162,9 @@ mod tests {
 
     fn measure(connections: &[&str], timeout: Span) -> Measure {
         let target = Target {
-            kind: TargetKind::Deployment,
+            kind: TargetKind::Deployment { container: "app".into() },
             namespace: "shop".into(),
             name: "checkout".into(),
-            container: "app".into(),
         };
         let part = |connection: &&str| {
             let connection = (*connection).to_owned();

@@ -113,10 +113,9 @@ fn plan() -> Plan {
         hash: "h1".into(),
         commit: "c1".into(),
         target: Target {
-            kind: TargetKind::Deployment,
+            kind: TargetKind::Deployment { container: "app".into() },
             namespace: "shop".into(),
             name: "search".into(),
-            container: "app".into(),
         },
         data_classes: Vec::new(),
         on_newer: OnNewer::QueueLatest,

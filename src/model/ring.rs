@@ -197,28 +197,69 @@ impl Ring {
 /// The object that is changed in each cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// Which kind of object.
+    /// Which kind of object, and what of it.
+    #[serde(flatten)]
     pub kind: TargetKind,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// The container whose image is the release's artifact.
-    pub container: String,
 }
 
-/// The kinds of object that ringward can drive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+impl Target {
+    /// The object alone, whatever of it is changed.
+    pub fn object(&self) -> (&'static str, &str, &str) {
+        (self.kind.name(), &self.namespace, &self.name)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.name(), self.namespace, self.name)?;
+        match &self.kind {
+            TargetKind::Deployment { container }
+            | TargetKind::StatefulSet { container }
+            | TargetKind::DaemonSet { container }
+            | TargetKind::ArgoRollout { container } => write!(f, " container {container}"),
+        }
+    }
+}
+
+/// The kinds of object that ringward can drive, each with what of it a release changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
 pub enum TargetKind {
     /// `apps/v1` Deployment.
-    Deployment,
+    Deployment {
+        /// The container whose image is the release's artifact.
+        container: String,
+    },
+    /// `apps/v1` StatefulSet.
+    StatefulSet {
+        /// The container whose image is the release's artifact.
+        container: String,
+    },
+    /// `apps/v1` DaemonSet.
+    DaemonSet {
+        /// The container whose image is the release's artifact.
+        container: String,
+    },
+    /// `argoproj.io/v1alpha1` Rollout, with a template of its own or a Deployment's.
+    ArgoRollout {
+        /// The container whose image is the release's artifact.
+        container: String,
+    },
 }
 
-impl fmt::Display for TargetKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            TargetKind::Deployment => "Deployment",
-        })
+impl TargetKind {
+    /// The kind as a declaration names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            TargetKind::Deployment { .. } => "Deployment",
+            TargetKind::StatefulSet { .. } => "StatefulSet",
+            TargetKind::DaemonSet { .. } => "DaemonSet",
+            TargetKind::ArgoRollout { .. } => "ArgoRollout",
+        }
     }
 }
 
@@ -251,5 +292,25 @@ impl fmt::Display for Artifact {
 impl fmt::Debug for Artifact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Journals and policy hashes hold a target in this form.
+    #[test]
+    fn a_target_is_written_as_it_was_when_there_were_only_deployments() {
+        let written =
+            r#"{"kind":"Deployment","namespace":"shop","name":"checkout","container":"app"}"#;
+        let target: Target = serde_json::from_str(written).unwrap();
+        let kind = TargetKind::Deployment { container: "app".into() };
+        assert_eq!(target, Target { kind, namespace: "shop".into(), name: "checkout".into() });
+        let sorted = crate::model::canonical::canonical(&target).unwrap();
+        let text =
+            r#"{"container":"app",,"kind":"Deployment",,"name":"checkout",,"namespace":"shop",}"#;
+        assert_eq!(String::from_utf8(sorted).unwrap(), text.replace(",,", ","));
+        assert_eq!(target.to_string(), "Deployment shop/checkout container app");
     }
 }

@@ -30,10 +30,9 @@ pub(super) fn draft(n: u64) -> Draft {
         cluster: format!("eu-{n}").as_str().into(),
         connection: "loopback".into(),
         target: Target {
-            kind: TargetKind::Deployment,
+            kind: TargetKind::Deployment { container: "app".into() },
             namespace: "shop".into(),
             name: "checkout".into(),
-            container: "app".into(),
         },
         artifact: Artifact("registry/checkout@sha256:0".into()),
     };

@@ -130,10 +130,9 @@ pub(super) fn plan() -> Plan {
         hash: "4e1b7a0cafe".into(),
         commit: "c0ffee".into(),
         target: Target {
-            kind: TargetKind::Deployment,
+            kind: TargetKind::Deployment { container: "app".into() },
             namespace: "shop".into(),
             name: "checkout".into(),
-            container: "app".into(),
         },
         data_classes: Vec::new(),
         on_newer: OnNewer::QueueLatest,

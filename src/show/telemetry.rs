@@ -289,9 +289,10 @@ impl Telemetry {
         let adapter = match what {
             [_] => {
                 let Ok(release) = release.parse::<ReleaseId>() else { return };
-                let kind = |world: &World| world.release(&release).map(|r| r.plan.target.kind);
+                let kind =
+                    |world: &World| world.release(&release).map(|r| r.plan.target.kind.name());
                 let Some(kind) = self.desk.read(|world, _| kind(world)) else { return };
-                kind.to_string()
+                String::from(kind)
             }
             _ => "Prometheus".into(),
         };

@@ -37,10 +37,9 @@ fn region(cluster: &str) -> &'static str {
 /// A plan's target.
 pub fn target(plan: &str) -> Target {
     Target {
-        kind: TargetKind::Deployment,
+        kind: TargetKind::Deployment { container: "app".into() },
         namespace: "shop".into(),
         name: plan.into(),
-        container: "app".into(),
     }
 }
 

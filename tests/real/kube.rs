@@ -59,10 +59,9 @@ fn deployer(cluster: &Cluster) -> Arc<dyn Deployer> {
 
 fn target(namespace: &Namespace) -> Target {
     Target {
-        kind: TargetKind::Deployment,
+        kind: TargetKind::Deployment { container: "app".into() },
         namespace: namespace.name().into(),
         name: "checkout".into(),
-        container: "app".into(),
     }
 }
 
@@ -264,7 +263,7 @@ async fn nothing_is_written_without_consent() {
         .edit("checkout", json!({"metadata": {"annotations": {"ringward.dev/managed-by": PLAN}}}))
         .await;
     let mut nothing = two;
-    nothing.target.container = "web".into();
+    nothing.target.kind = TargetKind::Deployment { container: "web".into() };
     let why = refused(deployer(eu).write(&nothing, 1).await);
     assert!(why.contains("no container `web`; it has: app"), "{why}");
 }

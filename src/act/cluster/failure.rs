@@ -13,13 +13,13 @@ pub(super) fn is_race(status: &Status) -> bool {
 }
 
 /// The fields that others own, each with the manager that does.
-pub(super) fn owners(status: &Status) -> Vec<Owner<'_>> {
+pub(super) fn owners(status: &Status) -> Vec<Owner> {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let of = |message: &'_ str| message.split('"').nth(1).map(str::to_owned);
     causes
         .filter(|cause| cause.reason == OWNED)
         .map(|cause| Owner {
-            field: &cause.field,
+            field: cause.field.clone(),
             manager: of(&cause.message).unwrap_or_else(|| cause.message.clone()),
         })
         .collect()
@@ -27,9 +27,9 @@ pub(super) fn owners(status: &Status) -> Vec<Owner<'_>> {
 
 /// A field that another manager owns.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Owner<'a> {
+pub(super) struct Owner {
     /// The field's path, as the API server gives it.
-    pub(super) field: &'a str,
+    pub(super) field: String,
     /// The manager's name.
     pub(super) manager: String,
 }

@@ -1,16 +1,20 @@
-//! Kubernetes clusters: one file per kind of workload, over kube.
+//! Kubernetes clusters: one file per kind of target, over kube.
 //!
-//! What a kind's file answers for: what it writes (server-side apply, as field manager `ringward`),
-//! and how its controller's status is read. What is common to all kinds is here and in its
-//! neighbours: the connection, the watch of one object, and what a failed call means.
+//! What a kind's file ([`kind`]) answers for is pure: what is written into an object, and how its controller's
+//! status is read. What is common to all kinds is here and in its neighbours: the connection, consent,
+//! ownership and epochs ([`write`]), the watch ([`view`] over [`sight`]), what the pods say ([`pods`]), and
+//! what a failed call means.
 
 mod checkup;
 mod connection;
-mod deployment;
 mod failure;
+mod fields;
+mod kind;
 mod nodes;
+mod pods;
 mod sight;
-mod status;
+mod view;
+mod write;
 
 use std::sync::Arc;
 
@@ -25,10 +29,7 @@ use super::{Deployer, Found, WriteError};
 use crate::{
     decide::{command::Write, event::TargetState, part::Workload},
     ids::PlanName,
-    model::{
-        residency::Witness,
-        ring::{Target, TargetKind},
-    },
+    model::{residency::Witness, ring::Target},
 };
 
 /// The field manager under which everything is written, and the prefix of every annotation.
@@ -62,29 +63,17 @@ struct Cluster {
 impl Deployer for Cluster {
     fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<Found, WriteError>> {
         let write = write.clone();
-        async move {
-            match write.target.kind {
-                TargetKind::Deployment => deployment::write(&self.link, &write, epoch).await,
-            }
-        }
-        .boxed()
+        async move { write::write(&self.link, &write, epoch).await }.boxed()
     }
 
     fn watch(&self, plan: &PlanName, target: &Target) -> BoxStream<'static, TargetState> {
         tracing::debug!(%plan, link = self.link.name(), object = %target.name, "watching");
-        match target.kind {
-            TargetKind::Deployment => deployment::watch(self.link.clone(), target.clone()),
-        }
+        view::watch(self.link.clone(), target.clone())
     }
 
     fn workload(&self, target: &Target) -> BoxFuture<'_, Result<Workload, String>> {
         let target = target.clone();
-        async move {
-            match target.kind {
-                TargetKind::Deployment => deployment::workload(&self.link, &target).await,
-            }
-        }
-        .boxed()
+        async move { view::workload(&self.link, &target).await }.boxed()
     }
 
     fn witness(&self) -> BoxFuture<'_, Result<Option<Witness>, String>> {

@@ -5,16 +5,15 @@
 //! broke is not resumed but begun with a new list, whose answer is both the proof that the API server
 //! is back and the object as it now is.
 
-use std::{fmt::Debug, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::{ListParams, WatchEvent, WatchParams},
+    core::{ApiResource, DynamicObject},
     runtime::watcher::DefaultBackoff,
 };
-use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::{connection::Link, failure};
@@ -32,9 +31,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// What is known of an object.
 #[derive(Debug, Clone)]
-pub(super) enum Sighting<K> {
+pub(super) enum Sighting {
     /// It is so.
-    Is(K),
+    Is(Box<DynamicObject>),
     /// It is not there.
     Gone,
     /// It cannot be seen; in words.
@@ -42,22 +41,23 @@ pub(super) enum Sighting<K> {
 }
 
 /// Watches one object.
-pub(super) struct Sight<K> {
+pub(super) struct Sight {
     link: Arc<Link>,
+    resource: ApiResource,
     namespace: String,
     name: String,
-    phase: Phase<K>,
+    phase: Phase,
     pauses: DefaultBackoff,
     dark: Option<Dark>,
 }
 
-enum Phase<K> {
+enum Phase {
     /// Nothing is known.
     List,
     /// All is known up to this version.
     Watch(String),
     /// All is known up to this version, and changes are coming in.
-    Watching(String, BoxStream<'static, kube::Result<WatchEvent<K>>>),
+    Watching(String, BoxStream<'static, kube::Result<WatchEvent<DynamicObject>>>),
 }
 
 /// A time without sight.
@@ -66,18 +66,19 @@ struct Dark {
     told: bool,
 }
 
-impl<K> Sight<K>
-where
-    K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
-    K::DynamicType: Default,
-{
-    pub(super) fn new(link: Arc<Link>, namespace: String, name: String) -> Self {
+impl Sight {
+    pub(super) fn new(
+        link: Arc<Link>,
+        resource: ApiResource,
+        namespace: String,
+        name: String,
+    ) -> Self {
         let pauses = DefaultBackoff::default();
-        Self { link, namespace, name, phase: Phase::List, pauses, dark: None }
+        Self { link, resource, namespace, name, phase: Phase::List, pauses, dark: None }
     }
 
     /// The next sighting. May be dropped and called again at any time.
-    pub(super) async fn next(&mut self) -> Sighting<K> {
+    pub(super) async fn next(&mut self) -> Sighting {
         loop {
             let (why, silent) = match self.step().await {
                 Ok(sighting) => {
@@ -109,19 +110,22 @@ where
     }
 
     /// One call or one event; nothing where it only showed that the API server is alive.
-    async fn step(&mut self) -> Result<Option<Sighting<K>>, Failure> {
-        match &mut self.phase {
-            Phase::List => {
-                let api = api(&self.link, &self.namespace).await?;
+    async fn step(&mut self) -> Result<Option<Sighting>, Failure> {
+        let known = match &self.phase {
+            Phase::List => None,
+            Phase::Watch(version) => Some(version.clone()),
+            Phase::Watching(..) => return self.listen().await,
+        };
+        let api = api(&self.link, &self.namespace, &self.resource).await?;
+        match known {
+            None => {
                 let one = ListParams::default().fields(&format!("metadata.name={}", self.name));
                 let list = answer(&self.link, "list", api.list(&one)).await?;
                 let version = list.metadata.resource_version.clone().unwrap_or_default();
                 self.phase = Phase::Watch(version);
-                Ok(Some(list.items.into_iter().next().map_or(Sighting::Gone, Sighting::Is)))
+                Ok(Some(first(list.items)))
             }
-            Phase::Watch(version) => {
-                let version = version.clone();
-                let api = api(&self.link, &self.namespace).await?;
+            Some(version) => {
                 let one = WatchParams::default()
                     .fields(&format!("metadata.name={}", self.name))
                     .timeout(WATCH);
@@ -129,44 +133,54 @@ where
                 self.phase = Phase::Watching(version, events.boxed());
                 Ok(None)
             }
-            Phase::Watching(version, events) => match timeout(SILENCE, events.next()).await {
-                Ok(Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => {
-                    *version = object.resource_version().unwrap_or_default();
-                    Ok(Some(Sighting::Is(object)))
-                }
-                Ok(Some(Ok(WatchEvent::Deleted(object)))) => {
-                    *version = object.resource_version().unwrap_or_default();
-                    Ok(Some(Sighting::Gone))
-                }
-                Ok(Some(Ok(WatchEvent::Bookmark(mark)))) => {
-                    *version = mark.metadata.resource_version;
-                    Ok(None)
-                }
-                Ok(Some(Ok(WatchEvent::Error(status)))) => {
-                    Err(Failure::heard(failure::words(&kube::Error::Api(status))))
-                }
-                Ok(Some(Err(error))) => Err(Failure::heard(failure::words(&error))),
-                Ok(None) => {
-                    let version = std::mem::take(version);
-                    self.phase = Phase::Watch(version);
-                    Ok(None)
-                }
-                Err(_) => {
-                    let why = format!("the API server was silent for {SILENCE:?}");
-                    Err(Failure { why, silent: true })
-                }
-            },
+        }
+    }
+
+    /// The next event of a watch that is open.
+    async fn listen(&mut self) -> Result<Option<Sighting>, Failure> {
+        let Phase::Watching(version, events) = &mut self.phase else { return Ok(None) };
+        match timeout(SILENCE, events.next()).await {
+            Ok(Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => {
+                *version = object.resource_version().unwrap_or_default();
+                Ok(Some(Sighting::Is(Box::new(object))))
+            }
+            Ok(Some(Ok(WatchEvent::Deleted(object)))) => {
+                *version = object.resource_version().unwrap_or_default();
+                Ok(Some(Sighting::Gone))
+            }
+            Ok(Some(Ok(WatchEvent::Bookmark(mark)))) => {
+                *version = mark.metadata.resource_version;
+                Ok(None)
+            }
+            Ok(Some(Ok(WatchEvent::Error(status)))) => {
+                Err(Failure::heard(failure::words(&kube::Error::Api(status))))
+            }
+            Ok(Some(Err(error))) => Err(Failure::heard(failure::words(&error))),
+            Ok(None) => {
+                let version = std::mem::take(version);
+                self.phase = Phase::Watch(version);
+                Ok(None)
+            }
+            Err(_) => {
+                let why = format!("the API server was silent for {SILENCE:?}");
+                Err(Failure { why, silent: true })
+            }
         }
     }
 }
 
-async fn api<K>(link: &Link, namespace: &str) -> Result<Api<K>, Failure>
-where
-    K: Resource<Scope = NamespaceResourceScope>,
-    K::DynamicType: Default,
-{
+async fn api(
+    link: &Link,
+    namespace: &str,
+    resource: &ApiResource,
+) -> Result<Api<DynamicObject>, Failure> {
     let client = link.client().await.map_err(Failure::heard)?;
-    Ok(Api::namespaced(client, namespace))
+    Ok(Api::namespaced_with(client, namespace, resource))
+}
+
+fn first(objects: Vec<DynamicObject>) -> Sighting {
+    let first = objects.into_iter().next();
+    first.map_or(Sighting::Gone, |object| Sighting::Is(Box::new(object)))
 }
 
 /// The answer to a call, in time.

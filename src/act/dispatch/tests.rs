@@ -217,10 +217,9 @@ impl Bench {
 
 fn target(name: &str) -> Target {
     Target {
-        kind: TargetKind::Deployment,
+        kind: TargetKind::Deployment { container: "app".into() },
         namespace: "shop".into(),
         name: name.into(),
-        container: "app".into(),
     }
 }
 

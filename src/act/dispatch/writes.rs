@@ -16,7 +16,6 @@ use crate::{
         event::{Event, Outcome},
     },
     ids::{ClusterName, IdempotencyKey, Mint},
-    model::ring::TargetKind,
 };
 
 /// Writes on their way.
@@ -36,7 +35,7 @@ struct Cluster {
 }
 
 /// Kind, namespace and name.
-type Object = (TargetKind, String, String);
+type Object = (&'static str, String, String);
 
 /// The writes to one target: the one on its way, and the newest that waits for it to end.
 struct Lane {
@@ -53,8 +52,8 @@ struct Job {
 
 impl Job {
     fn object(&self) -> Object {
-        let target = &self.write.target;
-        (target.kind, target.namespace.clone(), target.name.clone())
+        let (kind, namespace, name) = self.write.target.object();
+        (kind, namespace.to_owned(), name.to_owned())
     }
 }
 

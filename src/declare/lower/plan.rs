@@ -44,8 +44,7 @@ pub(super) fn lower(world: &World<'_>, commit: &Commit) -> Units<Arc<Plan>> {
 fn contested(world: &World<'_>, plans: &mut Units<Arc<Plan>>) {
     let mut driven: BTreeMap<_, Vec<&Plan>> = BTreeMap::new();
     for plan in plans.values().filter_map(|unit| unit.value.as_deref()) {
-        let Target { kind, namespace, name, container: _ } = &plan.target;
-        driven.entry((*kind, namespace, name)).or_default().push(plan);
+        driven.entry(plan.target.object()).or_default().push(plan);
     }
     let mut found: Vec<(String, Diagnostic)> = Vec::new();
     for rivals in driven.values().filter(|plans| plans.len() > 1) {
@@ -65,7 +64,7 @@ fn contested(world: &World<'_>, plans: &mut Units<Arc<Plan>>) {
                 Some(world.documents[*i].spec().field("target").key())
             };
             let (Some(at), Some(there)) = (place(plan), place(other)) else { continue };
-            let Target { kind, namespace, name, container: _ } = &plan.target;
+            let (kind, namespace, name) = plan.target.object();
             let message = format!(
                 "plans `{}` and `{}` drive the same object: {kind} {namespace}/{name}",
                 plan.name, other.name
@@ -205,12 +204,6 @@ fn one(
 
 fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Target> {
     let kind = at.require(spec.kind, "kind", problems)?;
-    let TargetKind::Deployment = kind else {
-        let message = format!("this version cannot drive a target of kind {}", word(&kind));
-        problems.push(at.field("kind").problem(Rule::Sch008, message).help("use Deployment"));
-        return None;
-    };
-    let kind = crate::model::ring::TargetKind::Deployment;
     let mut text = |value: &Option<String>, field: &str| {
         let text = at.require(value.clone(), field, problems)?;
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
@@ -223,6 +216,34 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
     };
     let namespace = text(&spec.namespace, "namespace");
     let name = text(&spec.name, "name");
-    let container = text(&spec.container, "container");
-    Some(Target { kind, namespace: namespace?, name: name?, container: container? })
+    let mut container = || text(&spec.container, "container");
+    use crate::model::ring::TargetKind as Driven;
+    let kind = match kind {
+        TargetKind::Deployment => Driven::Deployment { container: container()? },
+        TargetKind::StatefulSet => Driven::StatefulSet { container: container()? },
+        TargetKind::DaemonSet => Driven::DaemonSet { container: container()? },
+        TargetKind::ArgoRollout => Driven::ArgoRollout { container: container()? },
+        TargetKind::FlaggerCanary
+        | TargetKind::ArgoApplication
+        | TargetKind::FluxKustomization
+        | TargetKind::FluxHelmRelease
+        | TargetKind::HttpRoute
+        | TargetKind::Service
+        | TargetKind::Ingress
+        | TargetKind::FlagdFlag
+        | TargetKind::UnleashFlag
+        | TargetKind::LaunchDarklyFlag
+        | TargetKind::FlagsmithFlag
+        | TargetKind::CodeDeploy
+        | TargetKind::CloudDeploy
+        | TargetKind::Spinnaker
+        | TargetKind::Harness
+        | TargetKind::Webhook => {
+            let message = format!("this version cannot drive a target of kind {}", word(&kind));
+            let help = "use Deployment, StatefulSet, DaemonSet or ArgoRollout";
+            problems.push(at.field("kind").problem(Rule::Sch008, message).help(help));
+            return None;
+        }
+    };
+    Some(Target { kind, namespace: namespace?, name: name? })
 }

@@ -166,8 +166,7 @@ pub struct Target {
     /// Its name.
     #[schemars(required)]
     pub name: Option<Text>,
-    /// The container whose image is the release's artifact.
-    #[schemars(required)]
+    /// The container whose image is the release's artifact; of every kind that has a pod's template.
     pub container: Option<Text>,
 }
 

@@ -65,10 +65,9 @@ fn plan() -> Plan {
         hash: "h".into(),
         commit: "c".into(),
         target: Target {
-            kind: TargetKind::Deployment,
+            kind: TargetKind::Deployment { container: "app".into() },
             namespace: "shop".into(),
             name: "checkout".into(),
-            container: "app".into(),
         },
         data_classes: vec!["customer-personal".into()],
         on_newer: OnNewer::QueueLatest,

@@ -112,10 +112,9 @@ fn plan() -> Plan {
         hash: "".into(),
         commit: "1".into(),
         target: Target {
-            kind: TargetKind::Deployment,
+            kind: TargetKind::Deployment { container: "app".into() },
             namespace: "shop".into(),
             name: "checkout".into(),
-            container: "app".into(),
         },
         data_classes: Vec::new(),
         on_newer: OnNewer::QueueLatest,

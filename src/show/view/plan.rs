@@ -229,7 +229,7 @@ pub fn plan_alone(world: &World, name: &PlanName, state: &PlanState) -> PlanView
         name: name.clone(),
         policy: declared.map(|plan| plan.hash.clone()),
         commit: declared.map(|plan| plan.commit.clone()),
-        target: declared.map(target),
+        target: declared.map(|plan| plan.target.to_string()),
         data_classes: declared.map_or_else(Vec::new, |plan| plan.data_classes.clone()),
         on_newer: declared.map(|plan| plan.on_newer),
         max_skew: declared.and_then(|plan| plan.max_skew),
@@ -288,11 +288,6 @@ pub fn gate_specs(plan: &Plan) -> Vec<GateSpecView> {
         gates.map(|gate| spec(&plan.name, ring, gate)).collect::<Vec<_>>()
     };
     plan.rings.iter().flat_map(of).collect()
-}
-
-fn target(plan: &Plan) -> String {
-    let target = &plan.target;
-    format!("{} {}/{} container {}", target.kind, target.namespace, target.name, target.container)
 }
 
 /// The rings of a plan as declared.

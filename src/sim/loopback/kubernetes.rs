@@ -1,9 +1,10 @@
-//! A server that speaks as much of the Kubernetes API as driving and watching Deployments takes.
+//! A server that speaks as much of the Kubernetes API as driving and watching targets takes.
 //!
-//! What it is: `apps/v1` Deployments and their Pods, to be read, listed, watched and patched
-//! (server-side apply with ownership and conflicts, merge and strategic merge patches), behind a bearer
-//! token, with a Deployment controller that works in the injected clock's time. What it says, and when
-//! it changes a generation or a resourceVersion, was compared with a real API server.
+//! What it is: Deployments, StatefulSets, DaemonSets, Argo Rollouts and their Pods, to be read, listed, watched
+//! and patched (server-side apply with ownership and conflicts, merge and strategic merge patches), behind a
+//! bearer token, with a stand-in for each controller that works in the injected clock's time. What it says of
+//! `apps/v1`, and when it changes a generation or a resourceVersion, was compared with a real API server; an
+//! Argo Rollout's status is as documented.
 //!
 //! The token may come in the path as well (`/as/TOKEN/…`), which is what the kubeconfig names: kubectl
 //! sends no credentials over plain HTTP. A token in the header must be right all the same.
@@ -12,7 +13,7 @@
 //! that it is everything that can be done here.
 //!
 //! What it is not: there are no ReplicaSets, namespaces or events, nothing can be created or
-//! deleted, nothing is defaulted, and only the fields that a Deployment needs are known to be keyed
+//! deleted, nothing is defaulted, and only the fields that a pod's template needs are known to be keyed
 //! lists. The controllers' own writes of a status leave no trace in `managedFields`.
 
 mod cluster;
@@ -24,7 +25,10 @@ mod selector;
 mod store;
 mod watching;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{
     Json, Router,
@@ -36,7 +40,7 @@ use axum::{
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, patch, post},
 };
 use serde_json::{Value, json};
 
@@ -72,15 +76,13 @@ pub(super) fn router(cluster: Arc<Cluster>, token: &str) -> Router {
         .route("/version", get(|| async { Json(about()) }))
         .route("/api", get(|| async { Json(json!({"kind": "APIVersions", "versions": ["v1"]})) }))
         .route("/apis", get(|| async { Json(groups()) }))
-        .route("/api/v1", get(|| async { Json(resources(Kind::Pod)) }))
         .route("/api/v1/nodes", get(nodes))
-        .route("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", post(review))
-        .route("/apis/apps/v1", get(|| async { Json(resources(Kind::Deployment)) }));
-    for kind in [Kind::Deployment, Kind::Pod] {
-        let base = match kind {
-            Kind::Deployment => "/apis/apps/v1",
-            Kind::Pod => "/api/v1",
-        };
+        .route("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", post(review));
+    for version in versions() {
+        routes = routes.route(&base(version), get(move || async { Json(resources(version)) }));
+    }
+    for kind in Kind::ALL {
+        let base = base(kind.api_version());
         let plural = kind.plural();
         let one = format!("{base}/namespaces/{{namespace}}/{plural}/{{name}}");
         let everywhere = get(move |server, query| list(kind, server, None, query));
@@ -88,10 +90,16 @@ pub(super) fn router(cluster: Arc<Cluster>, token: &str) -> Router {
             list(kind, server, Some(namespace), query)
         });
         let object = get(move |server, Path(at)| read(kind, server, at));
-        let object = match kind {
-            Kind::Deployment => object.patch(write),
-            Kind::Pod => object,
+        let object = match kind.is_written() {
+            true => object.patch(move |server, at, query, headers, body| {
+                write(kind, server, at, query, headers, body)
+            }),
+            false => object,
         };
+        if kind == Kind::Rollout {
+            let status = patch(move |server, at, body| write_status(kind, server, at, body));
+            routes = routes.route(&format!("{one}/status"), status);
+        }
         routes = routes
             .route(&format!("{base}/{plural}"), everywhere)
             .route(&format!("{base}/namespaces/{{namespace}}/{plural}"), within)
@@ -208,18 +216,30 @@ async fn review(
 ) -> (StatusCode, Json<Value>) {
     let asked = &review["spec"]["resourceAttributes"];
     let text = |name: &str| asked[name].as_str().unwrap_or_default();
-    let verbs: &[&str] = match (text("group"), text("resource")) {
-        ("apps", "deployments") => &["get", "list", "patch", "watch"],
-        ("", "pods") => &["get", "list", "watch"],
-        ("", "nodes") if server.cluster.nodes().is_ok() => &["list"],
-        _ => &[],
+    let asked_of = |kind: &Kind| (kind.group(), kind.plural()) == (text("group"), text("resource"));
+    let verbs: &[&str] = match Kind::ALL.into_iter().find(asked_of) {
+        Some(kind) if kind.is_written() => &["get", "list", "patch", "watch"],
+        Some(_) => &["get", "list", "watch"],
+        None if text("resource") == "nodes" && server.cluster.nodes().is_ok() => &["list"],
+        None => &[],
     };
     let allowed = verbs.contains(&text("verb"));
     review["status"] = json!({"allowed": allowed});
     (StatusCode::CREATED, Json(review))
 }
 
+/// Changes a status, which only a merge patch can.
+async fn write_status(
+    kind: Kind,
+    State(server): State<Server>,
+    Path((namespace, name)): Path<(String, String)>,
+    Json(body): Json<Value>,
+) -> Result<Json<Arc<Value>>, Failure> {
+    server.cluster.patch_status(&Id { kind, namespace, name }, &body).map(Json)
+}
+
 async fn write(
+    kind: Kind,
     State(server): State<Server>,
     Path((namespace, name)): Path<(String, String)>,
     Query(query): Queried,
@@ -240,7 +260,7 @@ async fn write(
             let options = ("meta.k8s.io", "PatchOptions", "");
             return Err(Failure::invalid(options, "fieldManager", required));
         }
-        configuration(&body)?
+        configuration(kind, &body)?
     } else {
         let read: Result<Value, _> = serde_json::from_slice(&body);
         read.map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?
@@ -253,21 +273,21 @@ async fn write(
         name => name.into(),
     };
     let patch = Patch { style, manager, force: said("force") == "true", body };
-    let id = Id { kind: Kind::Deployment, namespace, name };
+    let id = Id { kind, namespace, name };
     server.cluster.patch(&id, &patch, said("dryRun") == "All").map(Json)
 }
 
-/// Reads an apply's body, YAML or JSON, and that it is meant for a Deployment.
-fn configuration(body: &[u8]) -> Result<Value, Failure> {
+/// Reads an apply's body, YAML or JSON, and that it is meant for that kind.
+fn configuration(kind: Kind, body: &[u8]) -> Result<Value, Failure> {
     let read: Result<Value, _> = serde_yaml::from_slice(body);
     let body =
         read.map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?;
     let said = body["apiVersion"].as_str().unwrap_or_default();
-    if said != Kind::Deployment.api_version() {
+    if said != kind.api_version() {
         return Err(Failure::bad_request(format!(
             "Incorrect version specified in apply patch. Specified patch version: {said}, \
              expected: {}",
-            Kind::Deployment.api_version()
+            kind.api_version()
         )));
     }
     Ok(body)
@@ -284,32 +304,46 @@ fn about() -> Value {
     json!({"major": "1", "minor": "33", "gitVersion": VERSION, "platform": "loopback"})
 }
 
+/// Every version of a group that there is.
+fn versions() -> BTreeSet<&'static str> {
+    Kind::ALL.map(Kind::api_version).into()
+}
+
+/// Where a version's resources are found.
+fn base(version: &str) -> String {
+    if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") }
+}
+
 fn groups() -> Value {
-    let version = json!({"groupVersion": "apps/v1", "version": "v1"});
-    json!({
-        "kind": "APIGroupList",
-        "apiVersion": "v1",
-        "groups": [{"name": "apps", "versions": [version], "preferredVersion": version}],
-    })
+    let groups = versions().into_iter().filter_map(|version| version.split_once('/'));
+    let groups = groups.map(|(group, version)| {
+        let version = json!({"groupVersion": format!("{group}/{version}"), "version": version});
+        json!({"name": group, "versions": [version], "preferredVersion": version})
+    });
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups.collect::<Vec<_>>()})
 }
 
 /// What discovery tells, so that `kubectl get` and `kubectl set image` work too.
-fn resources(kind: Kind) -> Value {
-    let (short, verbs) = match kind {
-        Kind::Deployment => ("deploy", json!(["get", "list", "patch", "watch"])),
-        Kind::Pod => ("po", json!(["get", "list", "watch"])),
-    };
-    json!({
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": kind.api_version(),
-        "resources": [{
+fn resources(version: &str) -> Value {
+    let kinds = Kind::ALL.into_iter().filter(|kind| kind.api_version() == version);
+    let resources = kinds.map(|kind| {
+        let verbs = match kind.is_written() {
+            true => json!(["get", "list", "patch", "watch"]),
+            false => json!(["get", "list", "watch"]),
+        };
+        json!({
             "name": kind.plural(),
             "singularName": kind.name().to_lowercase(),
             "namespaced": true,
             "kind": kind.name(),
             "verbs": verbs,
-            "shortNames": [short],
-        }],
+            "shortNames": [kind.short()],
+        })
+    });
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": version,
+        "resources": resources.collect::<Vec<_>>(),
     })
 }

@@ -50,12 +50,12 @@ pub struct Site {
     pub deploy_time: Span,
 }
 
-/// A Deployment that a simulated cluster begins with.
+/// A target that a simulated cluster begins with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workload {
     /// The plan that may manage it, and the `service` label of its metrics.
     pub plan: PlanName,
-    /// The Deployment.
+    /// The object.
     pub target: Target,
     /// What it runs.
     pub image: Artifact,
@@ -249,6 +249,42 @@ impl Fleet {
     /// No such cluster.
     pub fn crash(&self, cluster: &ClusterName, artifact: &Artifact) -> Result<(), FleetError> {
         self.simulated(cluster)?.cluster.crash(artifact);
+        Ok(())
+    }
+
+    /// Gives the analyses that a cluster's own rollouts make something against a version.
+    ///
+    /// # Errors
+    /// No such cluster.
+    pub fn fault(
+        &self,
+        cluster: &ClusterName,
+        artifact: &Artifact,
+        why: &str,
+    ) -> Result<(), FleetError> {
+        self.simulated(cluster)?.cluster.fault(artifact, why);
+        Ok(())
+    }
+
+    /// Deletes a target's object from a cluster, with its pods.
+    ///
+    /// # Errors
+    /// No such cluster.
+    pub fn delete(&self, cluster: &ClusterName, target: &Target) -> Result<(), FleetError> {
+        self.simulated(cluster)?.cluster.delete(target);
+        Ok(())
+    }
+
+    /// Adds a Deployment of no replicas, from which something else takes its template.
+    ///
+    /// # Errors
+    /// No such cluster.
+    pub fn add_template(
+        &self,
+        cluster: &ClusterName,
+        workload: &Workload,
+    ) -> Result<(), FleetError> {
+        self.simulated(cluster)?.cluster.add_template(workload);
         Ok(())
     }
 

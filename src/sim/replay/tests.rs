@@ -178,10 +178,9 @@ async fn last_hour(gate: &str, defect: Option<Defect>) -> Course {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(Mono(0)));
     let image = Artifact(format!("registry/checkout@sha256:{}", "1".repeat(64)));
     let target = Target {
-        kind: TargetKind::Deployment,
+        kind: TargetKind::Deployment { container: "app".into() },
         namespace: "shop".into(),
         name: "checkout".into(),
-        container: "app".into(),
     };
     let workload = Workload { plan: "checkout".into(), target, image: image.clone(), replicas: 2 };
     let site = Site {

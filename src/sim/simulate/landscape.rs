@@ -276,10 +276,9 @@ fn plan(chance: &mut Chance, name: &str, clusters: &[Cluster], start: Timestamp)
         hash: format!("{name}-1").into(),
         commit: "1".into(),
         target: Target {
-            kind: TargetKind::Deployment,
+            kind: TargetKind::Deployment { container: "app".into() },
             namespace: "shop".into(),
             name: name.into(),
-            container: "app".into(),
         },
         data_classes: Vec::new(),
         on_newer,

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     ids::{Mint, Region},
     model::{
-        ring::{Artifact, Target},
+        ring::{Artifact, Target, TargetKind},
         time::{Mono, Now, Span},
     },
     sim::loopback::Workload,
@@ -49,6 +49,8 @@ struct State {
     deploy_time: Span,
     /// Digests that fall over at their start.
     crashing: BTreeSet<String>,
+    /// By digest, what an analysis has against it.
+    faults: BTreeMap<String, String>,
     /// By digest, how often each container restarts once it is ready.
     restarts: BTreeMap<String, u32>,
     history: BTreeMap<Id, Vec<(Timestamp, Serving)>>,
@@ -74,6 +76,7 @@ impl Cluster {
             mint: Mint::seeded(seed),
             deploy_time,
             crashing: BTreeSet::new(),
+            faults: BTreeMap::new(),
             restarts: BTreeMap::new(),
             history: BTreeMap::new(),
             nodes: Vec::new(),
@@ -108,6 +111,35 @@ impl Cluster {
     pub(in crate::sim::loopback) fn crash(&self, artifact: &Artifact) {
         let key = artifact.digest().unwrap_or(&artifact.0).to_owned();
         self.locked(|state, _| state.crashing.insert(key));
+    }
+
+    /// Gives the analyses of rollouts something against what an image holds.
+    pub(in crate::sim::loopback) fn fault(&self, artifact: &Artifact, why: &str) {
+        let key = artifact.digest().unwrap_or(&artifact.0).to_owned();
+        self.locked(|state, _| state.faults.insert(key, why.to_owned()));
+    }
+
+    /// Deletes an object and what its controller made of it.
+    pub(in crate::sim::loopback) fn delete(&self, target: &Target) {
+        let id = id_of(target);
+        self.locked(|state, _| {
+            state.store.delete(&id);
+            let store = &mut state.store;
+            for controller in state.controllers.extract_if(.., |c| *c.id() == id) {
+                controller.dismiss(store);
+            }
+        });
+    }
+
+    /// Adds a Deployment that nothing runs: one that something else takes its template from.
+    pub(in crate::sim::loopback) fn add_template(&self, workload: &Workload) {
+        self.locked(|state, now| {
+            let id = id_of(&workload.target);
+            let (mut object, managers) = object(workload, &mut state.mint, now.wall);
+            object["spec"]["replicas"] = json!(0);
+            object["metadata"]["managedFields"] = managers.iter().map(Manager::to_json).collect();
+            state.store.put(id, object, managers);
+        });
     }
 
     /// Gives what an image holds so many restarts once it is ready; it serves all the same.
@@ -220,6 +252,18 @@ impl Cluster {
         patched
     }
 
+    pub(super) fn patch_status(&self, id: &Id, patch: &Value) -> Result<Arc<Value>, Failure> {
+        let patched = self.locked(|state, now| {
+            let patched = state.store.patch_status(id, patch);
+            for controller in &mut state.controllers {
+                controller.notice(&state.store, now.mono);
+            }
+            patched
+        });
+        self.written.notify_one();
+        patched
+    }
+
     fn locked<T>(&self, act: impl FnOnce(&mut State, Now) -> T) -> T {
         // Nothing panics while it holds the lock, so a poisoned state is whole.
         let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -236,12 +280,12 @@ impl State {
     fn seed(&mut self, workload: &Workload, now: Now) {
         let target = &workload.target;
         let id = id_of(target);
-        let (mut object, managers) = deployment(workload, &mut self.mint, now.wall);
+        let (mut object, managers) = object(workload, &mut self.mint, now.wall);
         object["metadata"]["managedFields"] = managers.iter().map(Manager::to_json).collect();
         self.store.put(id.clone(), object, managers);
         let controller = Controller::settled(
             id.clone(),
-            &target.container,
+            container(target),
             &mut self.store,
             &mut self.mint,
             now,
@@ -270,8 +314,14 @@ impl State {
         let restarts = |image: &Artifact| {
             restarts.get(image.digest().unwrap_or(&image.0)).copied().unwrap_or(0)
         };
-        let world =
-            Conditions { deploy_time: self.deploy_time, crashes: &crashes, restarts: &restarts };
+        let faults =
+            |image: &Artifact| self.faults.get(image.digest().unwrap_or(&image.0)).cloned();
+        let world = Conditions {
+            deploy_time: self.deploy_time,
+            crashes: &crashes,
+            restarts: &restarts,
+            faults: &faults,
+        };
         for controller in self.controllers.iter_mut().filter(|c| wanted(c.next())) {
             controller.step(&mut self.store, &mut self.mint, &world, now);
             let serving = controller.serving();
@@ -288,35 +338,44 @@ impl State {
 
 fn id_of(target: &Target) -> Id {
     let (namespace, name) = (target.namespace.clone(), target.name.clone());
-    Id { kind: Kind::Deployment, namespace, name }
+    let kind = match target.kind {
+        TargetKind::Deployment { .. } => Kind::Deployment,
+        TargetKind::StatefulSet { .. } => Kind::StatefulSet,
+        TargetKind::DaemonSet { .. } => Kind::DaemonSet,
+        TargetKind::ArgoRollout { .. } => Kind::Rollout,
+    };
+    Id { kind, namespace, name }
 }
 
-/// A Deployment as its owners would have written it: they own all of it but the image, which was
+fn container(target: &Target) -> &str {
+    match &target.kind {
+        TargetKind::Deployment { container }
+        | TargetKind::StatefulSet { container }
+        | TargetKind::DaemonSet { container }
+        | TargetKind::ArgoRollout { container } => container,
+    }
+}
+
+/// An object as its owners would have written it: they own all of it but the image, which was
 /// handed over to ringward, and they consented.
-fn deployment(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, Vec<Manager>) {
+fn object(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, Vec<Manager>) {
     let Workload { plan, target, image, replicas } = workload;
-    let labels = json!({"app": target.name});
+    let (kind, labels) = (id_of(target).kind, json!({"app": target.name}));
     let mut applied = json!({
         "metadata": {
             "labels": labels,
             "annotations": {"ringward.dev/managed-by": plan},
         },
         "spec": {
-            "replicas": replicas,
             "revisionHistoryLimit": 10,
-            "progressDeadlineSeconds": 600,
             "selector": {"matchLabels": labels},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-            },
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
                     "restartPolicy": "Always",
                     "terminationGracePeriodSeconds": 30,
                     "containers": [{
-                        "name": target.container,
+                        "name": container(target),
                         "imagePullPolicy": "IfNotPresent",
                         "ports": [{"containerPort": 8080, "protocol": "TCP"}],
                     }],
@@ -324,8 +383,35 @@ fn deployment(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, 
             },
         },
     });
+    let spec = &mut applied["spec"];
+    match kind {
+        Kind::Deployment | Kind::Pod => {
+            let surge = json!({"maxSurge": 1, "maxUnavailable": 0});
+            spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": surge});
+            spec["progressDeadlineSeconds"] = json!(600);
+            spec["replicas"] = json!(replicas);
+        }
+        Kind::StatefulSet => {
+            let rolling = json!({"partition": 0});
+            spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+            spec["podManagementPolicy"] = json!("OrderedReady");
+            spec["serviceName"] = json!(target.name);
+            spec["replicas"] = json!(replicas);
+        }
+        Kind::DaemonSet => {
+            let rolling = json!({"maxSurge": 0, "maxUnavailable": 1});
+            spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+            // One for each node that takes it.
+            applied["metadata"]["labels"]["ringward.dev/nodes"] = json!(replicas.to_string());
+        }
+        Kind::Rollout => {
+            spec["strategy"] = json!({"canary": {"steps": [{"setWeight": 50}]}});
+            spec["progressDeadlineSeconds"] = json!(600);
+            spec["replicas"] = json!(replicas);
+        }
+    }
     let image_only = json!({"spec": {"template": {"spec": {
-        "containers": [{"name": target.container, "image": image}],
+        "containers": [{"name": container(target), "image": image}],
     }}}});
     let manager = |name: &str, fields: &Value| Manager {
         name: name.into(),
@@ -334,8 +420,8 @@ fn deployment(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, 
         fields: Fields::of(fields),
     };
     let managers = vec![manager("ringward", &image_only), manager("platform", &applied)];
-    applied["kind"] = json!("Deployment");
-    applied["apiVersion"] = json!("apps/v1");
+    applied["kind"] = json!(kind.name());
+    applied["apiVersion"] = json!(kind.api_version());
     applied["metadata"]["name"] = json!(target.name);
     applied["metadata"]["namespace"] = json!(target.namespace);
     applied["metadata"]["uid"] = json!(uid(mint));

@@ -1,12 +1,15 @@
-//! What kube-controller-manager, the scheduler and the kubelets would do for one Deployment.
+//! What a controller, the scheduler and the kubelets would do for one object.
 //!
 //! All of it is a function of time: [`Controller::next`] says when something is due, and
 //! [`Controller::step`] does it, so that any clock may drive it. Replicas are replaced one after
-//! another, a new one before an old one, as with `maxSurge: 1, maxUnavailable: 0`.
+//! another: a new one before an old one, as with `maxSurge: 1, maxUnavailable: 0`, but for StatefulSets and
+//! DaemonSets, where the old one goes first. A Rollout takes a pause step, and aborts where its analysis fails.
+
+mod pod;
+mod report;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::store::{Id, Kind, Store};
 use crate::{
@@ -31,9 +34,11 @@ pub(super) struct Conditions<'a> {
     pub(super) crashes: &'a dyn Fn(&Artifact) -> bool,
     /// How often what an image holds restarts once it is ready.
     pub(super) restarts: &'a dyn Fn(&Artifact) -> u32,
+    /// What an analysis has against what an image holds.
+    pub(super) faults: &'a dyn Fn(&Artifact) -> Option<String>,
 }
 
-/// The controller of one Deployment.
+/// The controller of one object.
 #[derive(Debug)]
 pub(super) struct Controller {
     id: Id,
@@ -43,11 +48,24 @@ pub(super) struct Controller {
     observed: i64,
     /// When it will look at a newer one.
     notices: Option<Mono>,
+    /// The generation of the Deployment that a Rollout takes its template from.
+    observed_workload: Option<i64>,
     wanted: Wanted,
+    /// What was rolled out last.
+    stable: Wanted,
     replicas: Vec<Replica>,
     /// When the rollout last got on.
     progressed: Mono,
     gave_up: bool,
+    /// Of a Rollout: why its analysis aborted it.
+    aborted: Option<String>,
+    /// It is at a pause step.
+    pausing: bool,
+    /// Somebody has said that it shall go on, and its controller has not looked yet.
+    resuming: bool,
+    retrying: bool,
+    /// It has gone past its pause step.
+    promoted: bool,
 }
 
 /// The specification that the controller works from: the one it has observed.
@@ -58,11 +76,19 @@ struct Wanted {
     replicas: usize,
     paused: bool,
     deadline: Span,
+    /// Of a Rollout: there is a pause among its steps.
+    pauses: bool,
+    /// Of a StatefulSet or DaemonSet: nothing is replaced but what somebody deletes.
+    on_delete: bool,
+    /// Of a StatefulSet: pods below this one keep what they run.
+    partition: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Replica {
     id: Id,
+    /// Its place among the others, from 0.
+    ordinal: usize,
     hash: String,
     /// Of every container, by its name.
     images: Vec<(String, Artifact)>,
@@ -96,12 +122,20 @@ impl Controller {
             container: container.into(),
             observed: 0,
             notices: None,
+            observed_workload: None,
             wanted: Wanted::default(),
+            stable: Wanted::default(),
             replicas: Vec::new(),
             progressed: now.mono,
             gave_up: false,
+            aborted: None,
+            pausing: false,
+            resuming: false,
+            retrying: false,
+            promoted: false,
         };
         controller.observe(store, now.mono);
+        controller.stable = controller.wanted.clone();
         for _ in 0..controller.wanted.replicas {
             controller.create(store, mint, now, Span::ZERO);
         }
@@ -115,14 +149,21 @@ impl Controller {
     /// When it will do something next, if nobody writes.
     pub(super) fn next(&self) -> Option<Mono> {
         let starting = self.replicas.iter().filter(|r| r.state == State::Starting);
-        let gives_up = (!self.complete() && !self.gave_up && !self.wanted.paused)
-            .then(|| self.progressed + self.wanted.deadline);
+        let gives_up = self.could_be_late().then(|| self.progressed + self.wanted.deadline);
         starting.map(|r| r.starts).chain(self.notices).chain(gives_up).min()
     }
 
-    /// Looks whether the Deployment was changed.
+    /// Looks whether the object was changed, or somebody has touched a status that is not theirs.
     pub(super) fn notice(&mut self, store: &Store, now: Mono) {
-        if self.notices.is_none() && self.observed != self.generation(store) {
+        if let Some(stored) = store.get(&self.id).filter(|_| self.id.kind == Kind::Rollout) {
+            let status = &stored.object["status"];
+            self.resuming |= self.pausing && status["pauseConditions"].is_null();
+            self.retrying |= self.aborted.is_some() && status["abort"] == json!(false);
+        }
+        let news = self.resuming || self.retrying;
+        let stale = self.observed != self.generation(store)
+            || self.observed_workload != self.workload(store).map(|(_, generation)| generation);
+        if self.notices.is_none() && (news || stale) {
             self.notices = Some(now + NOTICE);
         }
     }
@@ -138,6 +179,12 @@ impl Controller {
         if self.notices.is_some_and(|at| at <= now.mono) {
             self.notices = None;
             self.observe(store, now.mono);
+            if std::mem::take(&mut self.resuming) {
+                (self.pausing, self.promoted) = (false, true);
+            }
+            if std::mem::take(&mut self.retrying) {
+                (self.aborted, self.progressed) = (None, now.mono);
+            }
         }
         for replica in self.replicas.iter_mut().filter(|r| r.state == State::Starting) {
             if replica.starts <= now.mono {
@@ -151,10 +198,35 @@ impl Controller {
         for replica in self.replicas.iter_mut().filter(|r| r.state == State::Ready) {
             replica.restarts = (world.restarts)(&replica.image);
         }
+        self.judge(world);
         self.reconcile(store, mint, world, now);
         let late = now.mono.since(self.progressed) >= self.wanted.deadline;
-        self.gave_up |= late && !self.complete() && !self.wanted.paused;
+        self.gave_up |= late && self.could_be_late();
+        if self.complete() {
+            self.stable = self.wanted.clone();
+        }
         self.write_all(store, now.wall);
+    }
+
+    /// What a Rollout's analysis says of the replicas that are ready, and whether it comes to its pause.
+    fn judge(&mut self, world: &Conditions<'_>) {
+        if self.id.kind != Kind::Rollout || self.stable.hash == self.wanted.hash {
+            return;
+        }
+        let new =
+            self.replicas.iter().find(|r| r.hash == self.wanted.hash && r.state == State::Ready);
+        let Some(new) = new else { return };
+        if self.aborted.is_none() && !self.retrying {
+            self.aborted = (world.faults)(&new.image);
+        }
+        self.pausing |= self.wanted.pauses && !self.promoted && self.aborted.is_none();
+    }
+
+    /// Whether it counts against its deadline: StatefulSets and DaemonSets have none.
+    fn could_be_late(&self) -> bool {
+        let has = matches!(self.id.kind, Kind::Deployment | Kind::Rollout);
+        let stands = self.wanted.paused || self.pausing || self.aborted.is_some();
+        has && !stands && !self.gave_up && !self.complete()
     }
 
     /// The images of the replicas that serve, each with how many.
@@ -173,50 +245,121 @@ impl Controller {
         &self.id
     }
 
+    /// Deletes its pods.
+    pub(super) fn dismiss(self, store: &mut Store) {
+        self.replicas.iter().for_each(|replica| store.delete(&replica.id));
+    }
+
     fn generation(&self, store: &Store) -> i64 {
         let stored = store.get(&self.id);
         stored.and_then(|s| s.object["metadata"]["generation"].as_i64()).unwrap_or(0)
     }
 
-    fn observe(&mut self, store: &Store, at: Mono) {
+    /// The Deployment that a Rollout takes its template from, with its generation.
+    fn workload<'a>(&self, store: &'a Store) -> Option<(&'a Value, i64)> {
+        let reference = &store.get(&self.id)?.object["spec"]["workloadRef"];
+        let (kind, namespace) = (Kind::Deployment, self.id.namespace.clone());
+        let id = Id { kind, namespace, name: reference["name"].as_str()?.to_owned() };
+        let object = &store.get(&id)?.object;
+        Some((object, object["metadata"]["generation"].as_i64()?))
+    }
+
+    fn observe(&mut self, store: &mut Store, at: Mono) {
         let Some(stored) = store.get(&self.id) else { return };
-        let spec = &stored.object["spec"];
-        let template = spec["template"].clone();
+        let (spec, workload) = (&stored.object["spec"], self.workload(store));
+        let template = workload.map_or(&spec["template"], |(w, _)| &w["spec"]["template"]).clone();
         let seconds = spec["progressDeadlineSeconds"].as_u64().unwrap_or(PROGRESS_DEADLINE);
+        let count = |value: &Value| value.as_u64().and_then(|n| n.try_into().ok());
+        let steps = spec["strategy"]["canary"]["steps"].as_array();
+        // As many nodes as it had replicas in mind when the cluster was made.
+        let nodes = &stored.object["metadata"]["labels"]["ringward.dev/nodes"];
+        let nodes = nodes.as_str().and_then(|text| text.parse().ok());
         let wanted = Wanted {
-            hash: hash(&template),
+            hash: pod::hash(&template),
             template,
-            replicas: spec["replicas"].as_u64().and_then(|n| n.try_into().ok()).unwrap_or(1),
+            replicas: nodes.or_else(|| count(&spec["replicas"])).unwrap_or(1),
             paused: spec["paused"].as_bool().unwrap_or(false),
             deadline: Span::seconds(seconds),
+            pauses: steps.into_iter().flatten().any(|step| !step["pause"].is_null()),
+            on_delete: spec["updateStrategy"]["type"] == "OnDelete",
+            partition: count(&spec["updateStrategy"]["rollingUpdate"]["partition"]).unwrap_or(0),
         };
+        let generation = workload.map(|(_, generation)| generation);
         if wanted != self.wanted {
             self.progressed = at;
             self.gave_up = false;
         }
+        if wanted.hash != self.wanted.hash {
+            self.aborted = None;
+            (self.pausing, self.promoted) = (false, false);
+        }
         self.wanted = wanted;
         self.observed = self.generation(store);
+        self.observed_workload = generation;
+        if let Some(generation) = generation {
+            let name = "rollout.argoproj.io/workload-generation";
+            store.put_annotation(&self.id, name, &generation.to_string());
+        }
+    }
+
+    /// What is to run now: what was there before, where an analysis has aborted.
+    fn target(&self) -> &Wanted {
+        if self.aborted.is_some() { &self.stable } else { &self.wanted }
     }
 
     fn reconcile(&mut self, store: &mut Store, mint: &mut Mint, world: &Conditions<'_>, now: Now) {
         if self.wanted.paused {
             return;
         }
+        let each = Span(world.deploy_time.0 / (self.wanted.replicas as u64).max(1));
+        match self.id.kind {
+            Kind::Deployment | Kind::Rollout | Kind::Pod => {
+                let most = if self.pausing { 1 } else { usize::MAX };
+                self.surge(store, mint, now, each, most);
+            }
+            Kind::StatefulSet | Kind::DaemonSet => self.replace(store, mint, now, each),
+        }
+    }
+
+    /// A new replica before an old one, and no more than `most` new ones.
+    fn surge(&mut self, store: &mut Store, mint: &mut Mint, now: Now, each: Span, most: usize) {
+        let (hash, wanted) = (self.target().hash.clone(), self.target().replicas);
         let new = |r: &Replica, hash: &str| r.hash == hash;
-        let hash = self.wanted.hash.clone();
         // What never got ready serves nobody, and goes first.
         self.retire(store, |r| r.hash != hash && r.state != State::Ready, usize::MAX);
         let ready = self.replicas.iter().filter(|r| r.state == State::Ready).count();
-        let surplus = ready.saturating_sub(self.wanted.replicas);
+        let surplus = ready.saturating_sub(wanted);
         self.retire(store, |r| r.hash != hash, surplus);
         let excess = self.replicas.iter().filter(|r| new(r, &hash)).count();
-        self.retire(store, |r| new(r, &hash), excess.saturating_sub(self.wanted.replicas));
+        self.retire(store, |r| new(r, &hash), excess.saturating_sub(wanted));
 
         let have = self.replicas.iter().filter(|r| new(r, &hash)).count();
         let busy = self.replicas.iter().any(|r| r.hash == hash && r.state != State::Ready);
-        if have < self.wanted.replicas && !busy {
-            let each = world.deploy_time.0 / (self.wanted.replicas as u64).max(1);
-            self.create(store, mint, now, Span(each));
+        if have < wanted.min(most) && !busy {
+            self.create(store, mint, now, each);
+        }
+    }
+
+    /// An old replica goes, and a new one comes in its place. A StatefulSet begins at the end, and waits
+    /// for every pod to be ready before it touches the next, a broken one of the old template too.
+    fn replace(&mut self, store: &mut Store, mint: &mut Mint, now: Now, each: Span) {
+        let (hash, wanted) = (self.wanted.hash.clone(), self.wanted.replicas);
+        let ordered = self.id.kind == Kind::StatefulSet;
+        if !ordered {
+            self.retire(store, |r| r.hash != hash && r.state != State::Ready, usize::MAX);
+        }
+        let excess = self.replicas.len().saturating_sub(wanted);
+        self.retire(store, |_| true, excess);
+        let all_ready = self.replicas.iter().all(|r| r.state == State::Ready);
+        if self.replicas.len() == wanted && all_ready && !self.wanted.on_delete {
+            let partition = self.wanted.partition;
+            let fits = |r: &&Replica| r.hash != hash && (!ordered || r.ordinal >= partition);
+            let last = self.replicas.iter().filter(fits).map(|r| r.ordinal).max();
+            self.retire(store, |r| Some(r.ordinal) == last, 1);
+        }
+        let all_ready = self.replicas.iter().all(|r| r.state == State::Ready);
+        if self.replicas.len() < wanted && (all_ready || !ordered) {
+            self.create(store, mint, now, each);
         }
     }
 
@@ -234,23 +377,46 @@ impl Controller {
     }
 
     fn create(&mut self, store: &mut Store, mint: &mut Mint, now: Now, takes: Span) {
-        let hash = &self.wanted.hash;
-        let set = format!("{}-{hash}", self.id.name);
-        let name = format!("{set}-{:05x}", mint.next_u64() & 0xf_ffff);
+        let (hash, template) = (self.target().hash.clone(), self.target().template.clone());
+        let taken = |ordinal: &usize| self.replicas.iter().any(|r| r.ordinal == *ordinal);
+        let ordinal = (0..).find(|ordinal| !taken(ordinal)).unwrap_or(0);
+        let mut chance = || format!("{:05x}", mint.next_u64() & 0xf_ffff);
+        let own = &self.id.name;
+        let (label, label_value, owner, name) = match self.id.kind {
+            Kind::Deployment | Kind::Pod => {
+                let set = format!("{own}-{hash}");
+                let name = format!("{set}-{}", chance());
+                ("pod-template-hash", hash.clone(), ("ReplicaSet", set), name)
+            }
+            Kind::Rollout => {
+                let set = format!("{own}-{hash}");
+                let name = format!("{set}-{}", chance());
+                ("rollouts-pod-template-hash", hash.clone(), ("ReplicaSet", set), name)
+            }
+            Kind::StatefulSet | Kind::DaemonSet => {
+                let name = match self.id.kind == Kind::StatefulSet {
+                    true => format!("{own}-{ordinal}"),
+                    false => format!("{own}-{}", chance()),
+                };
+                let owner = (self.id.kind.name(), own.clone());
+                ("controller-revision-hash", format!("{own}-{hash}"), owner, name)
+            }
+        };
         let id = Id { kind: Kind::Pod, namespace: self.id.namespace.clone(), name };
-        let containers = self.wanted.template["spec"]["containers"].clone();
-        let images: Vec<_> = containers.as_array().into_iter().flatten().map(container).collect();
+        let containers = template["spec"]["containers"].clone();
+        let images: Vec<_> =
+            containers.as_array().into_iter().flatten().map(pod::container).collect();
         let own = images.iter().find(|(name, _)| *name == self.container).or(images.first());
         let image = own.map_or_else(|| Artifact(String::new()), |(_, image)| image.clone());
-        let mut metadata = self.wanted.template["metadata"].clone();
-        metadata["labels"]["pod-template-hash"] = json!(hash);
+        let mut metadata = template["metadata"].clone();
+        metadata["labels"][label] = json!(label_value);
         metadata["name"] = json!(id.name);
         metadata["namespace"] = json!(id.namespace);
         metadata["uid"] = json!(uid(mint));
         metadata["creationTimestamp"] = json!(rfc3339(now.wall));
         metadata["ownerReferences"] = json!([{
-            "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set,
-            "uid": uid(&mut Mint::seeded(short(&set))),
+            "apiVersion": "apps/v1", "kind": owner.0, "name": owner.1,
+            "uid": uid(&mut Mint::seeded(pod::short(&owner.1))),
             "controller": true, "blockOwnerDeletion": true,
         }]);
         let pod = json!({
@@ -261,8 +427,16 @@ impl Controller {
         });
         store.put(id.clone(), pod, Vec::new());
         let (starts, state) = (now.mono + takes, State::Starting);
-        let hash = hash.clone();
-        self.replicas.push(Replica { id, hash, images, image, starts, state, restarts: 0 });
+        self.replicas.push(Replica {
+            id,
+            ordinal,
+            hash,
+            images,
+            image,
+            starts,
+            state,
+            restarts: 0,
+        });
     }
 
     fn updated(&self) -> usize {
@@ -281,134 +455,12 @@ impl Controller {
     fn write_all(&self, store: &mut Store, wall: Timestamp) {
         for replica in &self.replicas {
             let before = store.get(&replica.id).map(|s| s.object["status"].clone());
-            let status = pod_status(replica, &before.unwrap_or_default(), wall);
+            let status = pod::status(replica, &before.unwrap_or_default(), wall);
             store.put_status(&replica.id, status);
         }
         let before = store.get(&self.id).map(|s| s.object["status"].clone());
         store.put_status(&self.id, self.status(&before.unwrap_or_default(), wall));
     }
-
-    fn status(&self, before: &Value, wall: Timestamp) -> Value {
-        let (available, total) = (self.available(), self.replicas.len());
-        let set = format!("{}-{}", self.id.name, self.wanted.hash);
-        let serves = available >= self.wanted.replicas;
-        let (progress, reason, message) = if self.wanted.paused {
-            ("Unknown", "DeploymentPaused", "Deployment is paused".to_owned())
-        } else if self.gave_up {
-            let message = format!("ReplicaSet \"{set}\" has timed out progressing.");
-            ("False", "ProgressDeadlineExceeded", message)
-        } else if self.complete() {
-            let message = format!("ReplicaSet \"{set}\" has successfully progressed.");
-            ("True", "NewReplicaSetAvailable", message)
-        } else {
-            ("True", "ReplicaSetUpdated", format!("ReplicaSet \"{set}\" is progressing."))
-        };
-        let (answer, why, words) = if serves {
-            ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
-        } else {
-            let words = "Deployment does not have minimum availability.";
-            ("False", "MinimumReplicasUnavailable", words)
-        };
-        let mut status = json!({
-            "observedGeneration": self.observed,
-            "conditions": [
-                condition(before, wall, "Available", answer, why, words),
-                condition(before, wall, "Progressing", progress, reason, &message),
-            ],
-        });
-        // The real API leaves a count of zero out.
-        for (name, count) in [
-            ("replicas", total),
-            ("updatedReplicas", self.updated()),
-            ("readyReplicas", available),
-            ("availableReplicas", available),
-            ("unavailableReplicas", total.max(self.wanted.replicas).saturating_sub(available)),
-        ] {
-            if count > 0 {
-                status[name] = json!(count);
-            }
-        }
-        status
-    }
-}
-
-fn condition(
-    before: &Value,
-    wall: Timestamp,
-    kind: &str,
-    status: &str,
-    reason: &str,
-    message: &str,
-) -> Value {
-    let old = before["conditions"].as_array().and_then(|c| c.iter().find(|c| c["type"] == kind));
-    let same = old.filter(|c| c["status"] == status);
-    let since = same.map_or_else(|| json!(rfc3339(wall)), |c| c["lastTransitionTime"].clone());
-    let updated = same.filter(|c| c["reason"] == reason && c["message"] == message);
-    let updated = updated.map_or_else(|| json!(rfc3339(wall)), |c| c["lastUpdateTime"].clone());
-    json!({
-        "type": kind, "status": status, "reason": reason, "message": message,
-        "lastTransitionTime": since, "lastUpdateTime": updated,
-    })
-}
-
-fn pod_status(replica: &Replica, before: &Value, wall: Timestamp) -> Value {
-    let ready = replica.state == State::Ready;
-    let phase = if replica.state == State::Starting { "Pending" } else { "Running" };
-    let (answer, why) = if ready { ("True", "") } else { ("False", "ContainersNotReady") };
-    let since = before.pointer("/containerStatuses/0/state/running/startedAt").cloned();
-    let since = since.unwrap_or_else(|| json!(rfc3339(wall)));
-    let state = match replica.state {
-        State::Starting => json!({"waiting": {"reason": "ContainerCreating"}}),
-        State::Ready => json!({"running": {"startedAt": since}}),
-        State::Crashing => json!({"waiting": {
-            "reason": "CrashLoopBackOff",
-            "message": "back-off 10s restarting failed container",
-        }}),
-    };
-    let containers = replica.images.iter().map(|(name, image)| {
-        json!({
-            "name": name,
-            "image": image,
-            // The kubelet knows the image once it has pulled it.
-            "imageID": if replica.state == State::Starting { String::new() } else { pulled(image) },
-            "ready": ready,
-            "started": ready,
-            "restartCount": replica.restarts + u32::from(replica.state == State::Crashing),
-            "state": state,
-        })
-    });
-    json!({
-        "phase": phase,
-        "conditions": [condition(before, wall, "Ready", answer, why, "")],
-        "containerStatuses": containers.collect::<Value>(),
-    })
-}
-
-fn container(container: &Value) -> (String, Artifact) {
-    let text = |field: &str| container[field].as_str().unwrap_or_default().to_owned();
-    (text("name"), Artifact(text("image")))
-}
-
-/// What a kubelet reports of an image: its repository, pinned.
-fn pulled(image: &Artifact) -> String {
-    let Artifact(text) = image;
-    if image.digest().is_some() {
-        return text.clone();
-    }
-    // What a tag stands for here, as long as nobody moves it.
-    let digest = Sha256::digest(text.as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let repository = text.rsplit_once(':').map_or(text.as_str(), |(repository, _)| repository);
-    format!("{repository}@sha256:{digest}")
-}
-
-fn hash(template: &Value) -> String {
-    format!("{:010x}", short(&template.to_string()) >> 24)
-}
-
-fn short(text: &str) -> u64 {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
 }
 
 /// A UUID of version 4's form.

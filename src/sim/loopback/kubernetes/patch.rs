@@ -170,7 +170,7 @@ fn differs(live: &Value, new: &Value, path: &[Step]) -> bool {
 }
 
 /// Merges `patch` into `base`, the value of the field `name`.
-fn merge(base: &mut Value, patch: &Value, name: &str, style: Style) {
+pub(super) fn merge(base: &mut Value, patch: &Value, name: &str, style: Style) {
     if let Some(patch) = patch.as_object() {
         if !base.is_object() {
             *base = Value::Object(serde_json::Map::new());

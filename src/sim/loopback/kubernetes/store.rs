@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     failure::Failure,
     ownership::Manager,
-    patch::{Patch, Style},
+    patch::{Patch, Style, merge},
 };
 
 /// Changes that a watch may still ask for; before that it is told that they are gone.
@@ -20,13 +20,22 @@ const REMEMBERED: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Deployment,
+    StatefulSet,
+    DaemonSet,
+    Rollout,
     Pod,
 }
 
 impl Kind {
+    pub(super) const ALL: [Kind; 5] =
+        [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Rollout, Kind::Pod];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Deployment => "Deployment",
+            Kind::StatefulSet => "StatefulSet",
+            Kind::DaemonSet => "DaemonSet",
+            Kind::Rollout => "Rollout",
             Kind::Pod => "Pod",
         }
     }
@@ -34,22 +43,43 @@ impl Kind {
     pub(super) fn plural(self) -> &'static str {
         match self {
             Kind::Deployment => "deployments",
+            Kind::StatefulSet => "statefulsets",
+            Kind::DaemonSet => "daemonsets",
+            Kind::Rollout => "rollouts",
             Kind::Pod => "pods",
+        }
+    }
+
+    /// The short name that kubectl takes.
+    pub(super) fn short(self) -> &'static str {
+        match self {
+            Kind::Deployment => "deploy",
+            Kind::StatefulSet => "sts",
+            Kind::DaemonSet => "ds",
+            Kind::Rollout => "ro",
+            Kind::Pod => "po",
         }
     }
 
     pub(super) fn group(self) -> &'static str {
         match self {
-            Kind::Deployment => "apps",
+            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps",
+            Kind::Rollout => "argoproj.io",
             Kind::Pod => "",
         }
     }
 
     pub(super) fn api_version(self) -> &'static str {
         match self {
-            Kind::Deployment => "apps/v1",
+            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps/v1",
+            Kind::Rollout => "argoproj.io/v1alpha1",
             Kind::Pod => "v1",
         }
+    }
+
+    /// Whether a client may write to it.
+    pub(super) fn is_written(self) -> bool {
+        self != Kind::Pod
     }
 
     /// As messages name it: `deployments.apps`.
@@ -147,6 +177,26 @@ impl Store {
         self.put(id.clone(), object, managers);
     }
 
+    /// Merges a patch into a status, whosever it is.
+    pub(super) fn patch_status(&mut self, id: &Id, patch: &Value) -> Result<Arc<Value>, Failure> {
+        let missing = || Failure::not_found(id.kind, &id.name);
+        let mut status = self.get(id).ok_or_else(missing)?.object["status"].clone();
+        merge(&mut status, &patch["status"], "", Style::Merge);
+        self.put_status(id, status);
+        self.get(id).map(|stored| stored.object.clone()).ok_or_else(missing)
+    }
+
+    /// Writes an annotation as a controller does, which is no change of the specification.
+    pub(super) fn put_annotation(&mut self, id: &Id, name: &str, value: &str) {
+        let Some(stored) = self.objects.get(id) else { return };
+        if stored.object["metadata"]["annotations"][name] != value {
+            let mut object = (*stored.object).clone();
+            object["metadata"]["annotations"][name] = json!(value);
+            let managers = stored.managers.clone();
+            self.put(id.clone(), object, managers);
+        }
+    }
+
     pub(super) fn delete(&mut self, id: &Id) {
         if let Some(stored) = self.objects.remove(id) {
             self.version += 1;
@@ -180,7 +230,9 @@ impl Store {
         validate(id, &live.object, &object)?;
         // Kubernetes counts a Deployment's annotations as part of what its controller must look at.
         let annotations = "/metadata/annotations";
-        if !same("spec") || object.pointer(annotations) != live.object.pointer(annotations) {
+        let counted = id.kind == Kind::Deployment
+            && object.pointer(annotations) != live.object.pointer(annotations);
+        if !same("spec") || counted {
             let generation = live.object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             object["metadata"]["generation"] = json!(generation);
         }

@@ -1,12 +1,14 @@
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::{act::cluster::kind, decide::event::TargetState};
 
 const ONE: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 const TWO: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
 /// A Deployment of three replicas, all updated, ready and pinned to `ONE`, with `change` merged in.
-fn deployment(change: Value) -> Deployment {
+fn deployment(change: Value) -> Seen {
     let mut base = json!({
         "metadata": {"name": "checkout", "generation": 4,
             "annotations": {"ringward.dev/intent": "checkout@2/beta/eu/1/deploy"}},
@@ -22,7 +24,11 @@ fn deployment(change: Value) -> Deployment {
             "readyReplicas": 3, "availableReplicas": 3},
     });
     merge(&mut base, change);
-    serde_json::from_value(base).unwrap()
+    Seen { subject: serde_json::from_value(base).unwrap(), other: None }
+}
+
+fn read(seen: &Seen, container: &str, pods: &[Pod]) -> TargetState {
+    kind::read(&Deployment { container: container.into() }, seen, pods)
 }
 
 fn merge(into: &mut Value, change: Value) {
@@ -240,15 +246,19 @@ fn what_cannot_be_understood_is_unknown() {
 
 #[test]
 fn pods_are_asked_for_only_where_they_can_add_something() {
-    assert!(asks_pods(&deployment(json!({}))));
-    assert!(asks_pods(&deployment(json!({"status": {"availableReplicas": 2}}))));
-    assert!(!asks_pods(&deployment(json!({"status": {"updatedReplicas": 2}}))));
-    assert!(!asks_pods(&deployment(json!({"spec": {"paused": true}}))));
+    let kind = Deployment { container: "app".into() };
+    let asks = |change: Value| kind::asks_pods(&kind, &deployment(change));
+    assert!(asks(json!({})));
+    assert!(asks(json!({"status": {"availableReplicas": 2}})));
+    assert!(!asks(json!({"status": {"updatedReplicas": 2}})));
+    assert!(!asks(json!({"spec": {"paused": true}})));
+    let waits =
+        |seen: &Seen, pods: &[Pod]| kind::waits_for_pods(&kind, seen, &read(seen, "app", pods));
     let ready = deployment(json!({}));
-    assert!(!waits_for_pods(&ready, &read(&ready, "app", &three())));
-    assert!(waits_for_pods(&ready, &read(&ready, "app", &[])));
+    assert!(!waits(&ready, &three()));
+    assert!(waits(&ready, &[]));
     let unready = deployment(json!({"status": {"availableReplicas": 2}}));
-    assert!(!waits_for_pods(&unready, &read(&unready, "app", &three())));
+    assert!(waits(&unready, &three()), "one of them may say why");
 }
 
 #[test]

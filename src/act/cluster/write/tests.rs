@@ -1,7 +1,10 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{ids::ReleaseId, model::ring::TargetKind};
+use crate::{
+    ids::ReleaseId,
+    model::ring::{Target, TargetKind},
+};
 
 const IMAGE: &str = "registry.test/checkout@sha256:1111111111111111111111111111111111111111111111111111111111111111";
 
@@ -14,32 +17,52 @@ fn a_write() -> Write {
         cluster: "eu".into(),
         connection: "eu".into(),
         target: Target {
-            kind: TargetKind::Deployment,
+            kind: TargetKind::Deployment { container: "app".into() },
             namespace: "shop".into(),
             name: "checkout".into(),
-            container: "app".into(),
         },
         artifact: Artifact(IMAGE.into()),
     }
 }
 
-fn deployment(annotations: Value) -> Deployment {
-    serde_json::from_value(json!({
+fn deployment(annotations: Value) -> Seen {
+    let subject = serde_json::from_value(json!({
         "metadata": {"name": "checkout", "uid": "u-1", "resourceVersion": "17",
             "annotations": annotations},
         "spec": {"selector": {}, "template": {"spec": {"containers": [
             {"name": "app", "image": IMAGE}]}}},
-    }))
-    .unwrap()
+    }));
+    Seen { subject: subject.unwrap(), other: None }
+}
+
+/// What a plan's Deployment is driven by.
+fn kind() -> std::sync::Arc<dyn Kind> {
+    kind::of(&a_write().target.kind)
+}
+
+fn request<'a>(write: &'a Write, kind: &'a dyn Kind, epoch: u64) -> Request<'a> {
+    let carrier = Reference { resource: kind.resource(), name: write.target.name.clone() };
+    Request { write, epoch, context: "prod-eu", kind, carrier }
+}
+
+/// The fields that are applied.
+fn applied(write: &Write, before: &Seen, found: Option<&TargetState>) -> Value {
+    let kind = kind();
+    let Edit::Apply { fields, .. } = kind.edit(before, &write.artifact) else {
+        panic!("a Deployment is applied")
+    };
+    request(write, &*kind, 3).fields(&before.subject, found, false, fields)
 }
 
 fn judged(annotations: Value, epoch: u64) -> Result<bool, String> {
     let write = a_write();
-    let request = Request { write: &write, epoch, context: "prod-eu" };
-    request.is_needed(&deployment(annotations)).map_err(|error| match error {
-        WriteError::Refused(why) => why,
-        WriteError::Unreachable(why) => panic!("a judgement of what was read is final: {why}"),
-    })
+    let kind = kind();
+    request(&write, &*kind, epoch).is_needed(&deployment(annotations)).map_err(
+        |error| match error {
+            WriteError::Refused(why) => why,
+            WriteError::Unreachable(why) => panic!("a judgement of what was read is final: {why}"),
+        },
+    )
 }
 
 #[test]
@@ -54,8 +77,7 @@ fn what_carries_our_intent_and_image_is_left_alone() {
     // Our intent with another image: somebody changed it after us, and our write says what it shall be.
     let mut write = a_write();
     write.artifact = Artifact("registry.test/checkout:3".into());
-    let request = Request { write: &write, epoch: 3, context: "prod-eu" };
-    assert_eq!(request.is_needed(&deployment(ours)), Ok(true));
+    assert_eq!(request(&write, &*kind(), 3).is_needed(&deployment(ours)), Ok(true));
 }
 
 #[test]
@@ -84,8 +106,7 @@ fn the_cure_is_a_command_that_can_be_run_as_it_stands() {
 #[test]
 fn only_our_fields_are_applied_and_only_to_what_was_read() {
     let write = a_write();
-    let request = Request { write: &write, epoch: 3, context: "prod-eu" };
-    let fields = request.fields(&deployment(json!({})), None, false);
+    let fields = applied(&write, &deployment(json!({})), None);
     assert_eq!(fields["metadata"]["resourceVersion"], "17");
     assert_eq!(fields["metadata"]["uid"], "u-1");
     assert_eq!(
@@ -104,7 +125,6 @@ fn only_our_fields_are_applied_and_only_to_what_was_read() {
 #[test]
 fn the_first_write_notes_what_it_found_and_the_next_drops_it() {
     let write = a_write();
-    let request = Request { write: &write, epoch: 3, context: "prod-eu" };
     let image = Artifact("registry.test/checkout:1".into());
     let found = TargetState {
         status: Status::Succeeded,
@@ -114,7 +134,7 @@ fn the_first_write_notes_what_it_found_and_the_next_drops_it() {
         ready_since: None,
     };
     let noted = |annotations: Value| {
-        let fields = request.fields(&deployment(annotations), Some(&found), false);
+        let fields = applied(&write, &deployment(annotations), Some(&found));
         fields["metadata"]["annotations"]["ringward.dev/before"].clone()
     };
     assert_eq!(noted(json!({})), "registry.test/checkout:1");
@@ -146,16 +166,54 @@ fn leave_to_take_the_image_covers_the_image_alone() {
         .unwrap()
     };
     let image = ".spec.template.spec.containers[name=\"app\"].image";
-    assert!(only_image(&conflict(&[image])));
-    assert!(!only_image(&conflict(&[image, ".metadata.annotations.ringward.dev/epoch"])));
-    assert!(!only_image(&conflict(&[])));
-
     let write = a_write();
-    let request = Request { write: &write, epoch: 3, context: "prod-eu" };
-    let WriteError::Refused(why) =
-        request.owned_by_others(&conflict(&[".metadata.annotations.ringward.dev/epoch"]))
+    let Edit::Apply { image: ends, .. } = kind().edit(&deployment(json!({})), &write.artifact)
     else {
+        panic!("a Deployment is applied")
+    };
+    assert!(only(ends, &conflict(&[image])));
+    assert!(!only(ends, &conflict(&[image, ".metadata.annotations.ringward.dev/epoch"])));
+    assert!(!only(ends, &conflict(&[])));
+
+    let theirs = conflict(&[".metadata.annotations.ringward.dev/epoch"]);
+    let theirs = failure::owners(&theirs);
+    let WriteError::Refused(why) = request(&write, &*kind(), 3).owned_by_others(&theirs) else {
         panic!("a conflict is final")
     };
     assert!(why.contains("`helm`") && !why.contains("take-over"), "{why}");
+}
+
+#[test]
+fn a_list_that_is_owned_whole_is_merged_as_it_is_but_for_the_image() {
+    let mut write = a_write();
+    write.target.kind = TargetKind::ArgoRollout { container: "app".into() };
+    write.artifact = Artifact("registry.test/checkout:3".into());
+    let kind = kind::of(&write.target.kind);
+    let rollout = |owner: &str| -> Seen {
+        let subject = serde_json::from_value(json!({
+            "metadata": {"name": "checkout", "managedFields": [{"manager": owner, "fieldsV1": {
+                "f:spec": {"f:template": {"f:spec": {"f:containers": {}}}}}}]},
+            "spec": {"template": {"spec": {"containers": [
+                {"name": "proxy", "image": "p"},
+                {"name": "app", "image": IMAGE, "env": [{"name": "A", "value": "b"}]}]}}},
+        }));
+        Seen { subject: subject.unwrap(), other: None }
+    };
+    let Edit::Merge { fields, paths } = kind.edit(&rollout("helm"), &write.artifact) else {
+        panic!("a Rollout's own template is merged")
+    };
+    assert_eq!(
+        fields["spec"]["template"]["spec"]["containers"],
+        json!([{"name": "proxy", "image": "p"},
+            {"name": "app", "image": "registry.test/checkout:3", "env": [{"name": "A", "value": "b"}]}])
+    );
+    let request = request(&write, &*kind, 3);
+    let owners = |seen: &Seen| request.owners(&seen.subject, &paths);
+    assert_eq!(owners(&rollout("helm"))[0].manager, "helm");
+    assert_eq!(owners(&rollout("helm"))[0].field, ".spec.template.spec.containers");
+    assert!(owners(&rollout("ringward")).is_empty());
+    // What nobody has to give up is nobody's business.
+    write.artifact = Artifact(IMAGE.into());
+    let same = super::tests::request(&write, &*kind, 3);
+    assert!(same.owners(&rollout("helm").subject, &paths).is_empty());
 }

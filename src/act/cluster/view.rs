@@ -1,0 +1,253 @@
+//! A target as it is seen: its object, the one that names its image where that is another, and its pods.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream, stream::BoxStream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::ListParams,
+    core::{DynamicObject, Selector},
+};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    connection::Link,
+    failure,
+    kind::{self, Kind, Reference, Seen},
+    pods,
+    sight::{Sight, Sighting},
+};
+use crate::{
+    decide::{event::TargetState, part::Workload},
+    model::ring::Target,
+};
+
+/// How long a list of pods may take.
+const PODS: Duration = Duration::from_secs(10);
+/// The first and the longest pause before pods are looked at again that alone are waited for.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The target's states, each as it changes.
+pub(super) fn watch(link: Arc<Link>, target: Target) -> BoxStream<'static, TargetState> {
+    let kind = kind::of(&target.kind);
+    let subject = sight(&link, &target, &kind.resource(), &target.name);
+    let view = View {
+        link,
+        target,
+        kind,
+        subject,
+        carrier: None,
+        seen: None,
+        existed: false,
+        again: None,
+        said: None,
+    };
+    stream::unfold(view, |mut view| async { Some((view.next().await, view)) }).boxed()
+}
+
+fn sight(
+    link: &Arc<Link>,
+    target: &Target,
+    resource: &kube::core::ApiResource,
+    name: &str,
+) -> Sight {
+    Sight::new(link.clone(), resource.clone(), target.namespace.clone(), name.to_owned())
+}
+
+/// A target as it is seen, with its pods.
+///
+/// Pods are listed, not watched: their owner changes whenever their number or readiness does. Only
+/// where nothing but an image id is missing are they listed again after a pause.
+struct View {
+    link: Arc<Link>,
+    target: Target,
+    kind: Arc<dyn Kind>,
+    subject: Sight,
+    /// The object that names the image, where it is another.
+    carrier: Option<Carrier>,
+    seen: Option<Sighting>,
+    existed: bool,
+    /// The pause after which the pods are looked at again.
+    again: Option<Duration>,
+    said: Option<TargetState>,
+}
+
+struct Carrier {
+    reference: Reference,
+    sight: Sight,
+    seen: Option<Sighting>,
+}
+
+/// What a view hears of.
+enum News {
+    Subject(Sighting),
+    Carrier(Sighting),
+    /// Only time has passed.
+    Nothing,
+}
+
+impl View {
+    async fn next(&mut self) -> TargetState {
+        loop {
+            let news = self.hear().await;
+            let pause = match &news {
+                News::Subject(_) | News::Carrier(_) => AGAIN.0,
+                News::Nothing => self.again.map_or(AGAIN.0, |pause| (pause * 2).min(AGAIN.1)),
+            };
+            match news {
+                News::Subject(sighting) => self.take(sighting),
+                News::Carrier(sighting) => {
+                    if let Some(carrier) = &mut self.carrier {
+                        carrier.seen = Some(sighting);
+                    }
+                }
+                News::Nothing => {}
+            }
+            let Some((state, look_again)) = self.assess().await else { continue };
+            self.again = look_again.then_some(pause);
+            if self.said.as_ref() != Some(&state) {
+                self.said = Some(state.clone());
+                return state;
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> News {
+        let again = self.again;
+        let pause = async move {
+            match again {
+                Some(pause) => sleep(pause).await,
+                None => pending().await,
+            }
+        };
+        let carrier = async {
+            match &mut self.carrier {
+                Some(carrier) => carrier.sight.next().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            sighting = self.subject.next() => News::Subject(sighting),
+            sighting = carrier => News::Carrier(sighting),
+            () = pause => News::Nothing,
+        }
+    }
+
+    /// Takes a sighting in, and watches the object that it names the image by, if that is another.
+    fn take(&mut self, sighting: Sighting) {
+        if let Sighting::Is(subject) = &sighting {
+            let reference = self.kind.carrier(subject).ok().flatten();
+            if reference.as_ref() != self.carrier.as_ref().map(|carrier| &carrier.reference) {
+                self.carrier = reference.map(|reference| Carrier {
+                    sight: sight(&self.link, &self.target, &reference.resource, &reference.name),
+                    reference,
+                    seen: None,
+                });
+            }
+        }
+        self.seen = Some(sighting);
+    }
+
+    /// The state that follows from what is seen, and whether pods alone may change it; nothing where half
+    /// of it was not looked at yet.
+    async fn assess(&mut self) -> Option<(TargetState, bool)> {
+        let Target { namespace, name, .. } = &self.target;
+        let unknown = |why: String| Some((TargetState::unknown(why), false));
+        let called = &self.kind.resource().kind;
+        let subject = match &self.seen {
+            Some(Sighting::Is(subject)) => DynamicObject::clone(subject),
+            Some(Sighting::Lost(why)) => return unknown(why.clone()),
+            Some(Sighting::Gone) | None => {
+                let what = if self.existed { "was deleted" } else { "does not exist" };
+                return unknown(format!("{called} {namespace}/{name} {what}"));
+            }
+        };
+        self.existed = true;
+        if let Err(why) = self.kind.carrier(&subject) {
+            return unknown(format!("{called} {namespace}/{name} {why}"));
+        }
+        let other = match &self.carrier {
+            None => None,
+            Some(Carrier { reference, seen, .. }) => match seen {
+                None => return None,
+                Some(Sighting::Is(other)) => Some(DynamicObject::clone(other)),
+                Some(Sighting::Lost(why)) => return unknown(why.clone()),
+                Some(Sighting::Gone) => {
+                    let Reference { resource, name } = reference;
+                    return unknown(format!("{} {namespace}/{name} does not exist", resource.kind));
+                }
+            },
+        };
+        let (seen, kind) = (Seen { subject, other }, &*self.kind);
+        if !kind::asks_pods(kind, &seen) {
+            return Some((kind::read(kind, &seen, &[]), false));
+        }
+        Some(match pods(&self.link, namespace, kind, &seen).await {
+            Ok(pods) => {
+                let state = kind::read(kind, &seen, &pods);
+                let look_again = kind::waits_for_pods(kind, &seen, &state);
+                (state, look_again)
+            }
+            Err(why) => (TargetState::unknown(format!("its pods cannot be listed: {why}")), true),
+        })
+    }
+}
+
+/// How its pods do now.
+pub(super) async fn workload(link: &Link, target: &Target) -> Result<Workload, String> {
+    let kind = kind::of(&target.kind);
+    let called = |reference: &Reference| {
+        format!("{} {}/{}", reference.resource.kind, target.namespace, reference.name)
+    };
+    let get = async |reference: &Reference| -> Result<DynamicObject, String> {
+        let client = link.client().await?;
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client, &target.namespace, &reference.resource);
+        match api.get_opt(&reference.name).await {
+            Ok(Some(object)) => Ok(object),
+            Ok(None) => Err(format!("{} does not exist", called(reference))),
+            Err(error) => {
+                if failure::is_stranger(&error) {
+                    link.forget().await;
+                }
+                Err(failure::words(&error))
+            }
+        }
+    };
+    let named = Reference { resource: kind.resource(), name: target.name.clone() };
+    let explain = |why: String| format!("{} {why}", called(&named));
+    let subject = get(&named).await?;
+    let other = match kind.carrier(&subject).map_err(explain)? {
+        Some(reference) => Some(get(&reference).await?),
+        None => None,
+    };
+    let seen = Seen { subject, other };
+    let image = kind.image(seen.carrier()).map_err(explain)?;
+    let Some(workers) = kind.workers(&seen) else {
+        return Err(explain("has no pods of its own".into()));
+    };
+    let pods = pods(link, &target.namespace, &*kind, &seen).await;
+    let pods = pods.map_err(|why| format!("its pods cannot be listed: {why}"))?;
+    let own: Vec<&Pod> = pods.iter().filter(|pod| pods::is_of(pod, &workers.owner)).collect();
+    Ok(pods::count(&image, &workers.container, workers.wanted, &own))
+}
+
+/// The pods that the target's selector finds.
+pub(super) async fn pods(
+    link: &Link,
+    namespace: &str,
+    kind: &dyn Kind,
+    seen: &Seen,
+) -> Result<Vec<Pod>, String> {
+    let Some(workers) = kind.workers(seen) else { return Ok(Vec::new()) };
+    let selector: Selector =
+        workers.selector.try_into().map_err(|e| format!("the object's selector: {e}"))?;
+    let api: Api<Pod> = Api::namespaced(link.client().await?, namespace);
+    let selected = ListParams::default().labels_from(&selector);
+    match timeout(PODS, api.list(&selected)).await {
+        Ok(Ok(list)) => Ok(list.items),
+        Ok(Err(error)) => Err(failure::words(&error)),
+        Err(_) => Err(format!("the API server did not answer within {PODS:?}")),
+    }
+}

@@ -1,0 +1,398 @@
+//! One attempt to write: what is the same for every kind of target.
+//!
+//! The baseline is read, consent, owners and epochs are asked, and the image is written under our intent, only
+//! to the object as it was read.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, Error, ResourceExt,
+    api::{ApiResource, Patch, PatchParams},
+    core::{DynamicObject, Status as ApiStatus},
+};
+use serde_json::{Value, json};
+
+use super::{
+    MANAGER, annotation,
+    connection::Link,
+    failure, fields,
+    kind::{self, Edit, Kind, Reference, Seen},
+    view,
+};
+use crate::{
+    act::{Found, WriteError},
+    decide::{
+        command::Write,
+        event::{Status, TargetState},
+    },
+    model::ring::Artifact,
+};
+
+/// How often an object that changes under us is read again within one attempt.
+const RACES: usize = 5;
+
+/// Makes one attempt to write.
+pub(super) async fn write(link: &Link, write: &Write, epoch: u64) -> Result<Found, WriteError> {
+    let kind = kind::of(&write.target.kind);
+    let client = link.client().await.map_err(WriteError::Unreachable)?;
+    let attempt = Attempt { link, client, write, epoch, kind: &*kind };
+    for _ in 0..RACES {
+        if let Some(found) = attempt.once().await? {
+            return Ok(found);
+        }
+    }
+    let name = &write.target.name;
+    Err(WriteError::Unreachable(format!("{name} was changed by others {RACES} times in a row")))
+}
+
+struct Attempt<'a> {
+    link: &'a Link,
+    client: Client,
+    write: &'a Write,
+    epoch: u64,
+    kind: &'a dyn Kind,
+}
+
+impl Attempt<'_> {
+    /// What was found, or nothing where the object changed in between.
+    async fn once(&self) -> Result<Option<Found>, WriteError> {
+        let (write, kind) = (self.write, self.kind);
+        let named = Reference { resource: kind.resource(), name: write.target.name.clone() };
+        let Some(subject) = self.get(&named).await? else {
+            return Err(refuse(write, &named, "does not exist"));
+        };
+        let other = match kind.carrier(&subject).map_err(|why| refuse(write, &named, why))? {
+            Some(reference) => {
+                let other = self.get(&reference).await?;
+                Some((other.ok_or_else(|| refuse(write, &reference, "does not exist"))?, reference))
+            }
+            None => None,
+        };
+        let (other, carrier) = match other {
+            Some((other, reference)) => (Some(other), reference),
+            None => (None, named.clone()),
+        };
+        let seen = Seen { subject, other };
+        let context = self.link.context();
+        let request = Request { write, epoch: self.epoch, context, kind, carrier };
+        let needed = request.is_needed(&seen)?;
+        let found = self.baseline(&seen).await;
+        if needed {
+            tracing::info!(
+                key = %write.key,
+                generation = seen.carrier().metadata.generation,
+                from = kind.image(seen.carrier()).ok().map(|image| image.0),
+                to = %write.artifact,
+                "writing"
+            );
+            let api = self.api(&request.carrier.resource);
+            match request.apply(&api, &seen, found.as_ref()).await {
+                Ok(()) => {}
+                Err(Failed::Refused(why)) => return Err(why),
+                Err(Failed::Api(Error::Api(answer))) if failure::is_race(&answer) => {
+                    return Ok(None);
+                }
+                Err(Failed::Api(Error::Api(answer))) if answer.code == 409 => {
+                    return Err(request.owned_by_others(&failure::owners(&answer)));
+                }
+                Err(Failed::Api(error)) => {
+                    return Err(self.fail(&error, "patch", &request.carrier.resource).await);
+                }
+            }
+        }
+        // Also where the write is there already: whoever made it may have died before this.
+        if let Some(status) = kind.nudge(&seen, &write.artifact) {
+            let patch = Patch::Merge(status);
+            let api = self.api(&named.resource);
+            let patched = api.patch_status(&named.name, &PatchParams::default(), &patch).await;
+            if let Err(error) = patched {
+                return Err(self.fail(&error, "patch of status", &named.resource).await);
+            }
+        }
+        Ok(Some(found))
+    }
+
+    fn api(&self, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.write.target.namespace, resource)
+    }
+
+    async fn get(&self, reference: &Reference) -> Result<Option<DynamicObject>, WriteError> {
+        match self.api(&reference.resource).get_opt(&reference.name).await {
+            Ok(object) => Ok(object),
+            Err(error) => Err(self.fail(&error, "get", &reference.resource).await),
+        }
+    }
+
+    /// What ran there, healthy and put there by its owner: read now where ringward never wrote, and otherwise
+    /// as the write that is there has noted it.
+    async fn baseline(&self, seen: &Seen) -> Found {
+        let carrier = seen.carrier();
+        if fields::annotation(carrier, annotation::INTENT).is_some() {
+            let image = fields::annotation(carrier, annotation::BEFORE)?;
+            let image = Some(Artifact(image.into()));
+            let status = Status::Succeeded;
+            return Some(TargetState { status, image, ..TargetState::unknown("") });
+        }
+        let namespace = &self.write.target.namespace;
+        let pods: Vec<Pod> = match kind::asks_pods(self.kind, seen) {
+            true => view::pods(self.link, namespace, self.kind, seen).await.ok()?,
+            false => Vec::new(),
+        };
+        let state = kind::read(self.kind, seen, &pods);
+        (state.status == Status::Succeeded).then_some(state)
+    }
+
+    async fn fail(&self, error: &Error, verb: &str, resource: &ApiResource) -> WriteError {
+        if failure::is_stranger(error) {
+            self.link.forget().await;
+        }
+        let ApiResource { plural, group, .. } = resource;
+        let namespace = &self.write.target.namespace;
+        failure::of_write(error, verb, &format!("{plural}.{group} in namespace {namespace}"))
+    }
+}
+
+/// Why a patch was not made.
+enum Failed {
+    Api(Error),
+    Refused(WriteError),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed::Api(error)
+    }
+}
+
+fn refuse(write: &Write, object: &Reference, why: impl std::fmt::Display) -> WriteError {
+    let (kind, namespace) = (&object.resource.kind, &write.target.namespace);
+    WriteError::Refused(format!("{kind} {namespace}/{} {why}", object.name))
+}
+
+/// A write, with all that its judgement needs.
+struct Request<'a> {
+    write: &'a Write,
+    epoch: u64,
+    context: &'a str,
+    kind: &'a dyn Kind,
+    /// The object that is written to.
+    carrier: Reference,
+}
+
+impl Request<'_> {
+    /// Whether there is anything to write, or why it must not be written.
+    fn is_needed(&self, seen: &Seen) -> Result<bool, WriteError> {
+        let Write { key, release, artifact, .. } = self.write;
+        let carrier = seen.carrier();
+        if carrier.metadata.deletion_timestamp.is_some() {
+            return Err(self.refuse("is being deleted".into()));
+        }
+        let plan = release.plan.as_str();
+        match fields::annotation(carrier, annotation::MANAGED_BY) {
+            Some(consented) if consented == plan => {}
+            Some(other) => {
+                let cure = self.annotate("--overwrite ", annotation::MANAGED_BY, plan);
+                return Err(self.refuse(format!(
+                    "is managed by plan `{other}`, not by `{plan}`; if that is over: {cure}"
+                )));
+            }
+            None => {
+                let cure = self.annotate("", annotation::MANAGED_BY, plan);
+                return Err(self.refuse(format!("has not consented to plan `{plan}`; run: {cure}")));
+            }
+        }
+        if let Some(text) = fields::annotation(carrier, annotation::EPOCH) {
+            let Ok(theirs) = text.parse::<u64>() else {
+                return Err(self.refuse(format!(
+                    "carries `{}: {text}`, which is no number; remove that annotation once no other \
+                     ringward writes to it",
+                    annotation::EPOCH
+                )));
+            };
+            if theirs > self.epoch {
+                return Err(self.refuse(format!(
+                    "was written by a newer writer: it carries epoch {theirs}, this writer's is {}; \
+                     stop this process, or the newer one. If that one's data directory is lost, hand \
+                     what runs there over as known good: {}",
+                    self.epoch,
+                    self.hand_over()
+                )));
+            }
+        }
+        let image = self.kind.image(carrier).map_err(|why| self.refuse(why))?;
+        if let Some(why) = self.kind.refuses(seen) {
+            return Err(self.refuse(why));
+        }
+        let written = fields::annotation(carrier, annotation::INTENT) == Some(key.as_str());
+        Ok(!(written && &image == artifact))
+    }
+
+    /// Writes our fields; never by force, unless the object's owner has let us take the image once.
+    async fn apply(
+        &self,
+        api: &Api<DynamicObject>,
+        seen: &Seen,
+        found: Option<&TargetState>,
+    ) -> Result<(), Failed> {
+        let (name, carrier) = (&self.carrier.name, seen.carrier());
+        match self.kind.edit(seen, &self.write.artifact) {
+            Edit::Apply { fields, image } => {
+                let patch = Patch::Apply(self.fields(carrier, found, false, fields.clone()));
+                match api.patch(name, &PatchParams::apply(MANAGER), &patch).await {
+                    Err(Error::Api(answer)) if lets_take_over(carrier) && only(image, &answer) => {
+                        let patch = Patch::Apply(self.fields(carrier, found, true, fields));
+                        api.patch(name, &PatchParams::apply(MANAGER).force(), &patch).await?;
+                    }
+                    answer => drop(answer?),
+                }
+            }
+            Edit::Merge { fields, paths } => {
+                let owners = self.owners(carrier, &paths);
+                let take_over = !owners.is_empty();
+                if take_over && !lets_take_over(carrier) {
+                    return Err(Failed::Refused(self.owned_by_others(&owners)));
+                }
+                let mut patch = self.fields(carrier, found, take_over, fields);
+                // What is applied no longer goes by itself; what is merged has to be taken out.
+                for name in [annotation::BEFORE, annotation::DIGEST] {
+                    let annotations = &mut patch["metadata"]["annotations"];
+                    if annotations[name].is_null() && fields::annotation(carrier, name).is_some() {
+                        annotations[name] = Value::Null;
+                    }
+                }
+                let ours =
+                    PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+                api.patch(name, &ours, &Patch::Merge(patch)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who else owns what a merge would change.
+    fn owners(&self, carrier: &DynamicObject, paths: &[Vec<String>]) -> Vec<failure::Owner> {
+        if self.kind.image(carrier).is_ok_and(|image| image == self.write.artifact) {
+            return Vec::new();
+        }
+        let owners = paths.iter().flat_map(|path| {
+            let steps: Vec<&str> = path.iter().map(String::as_str).collect();
+            let field = format!(".{}", path.join("."));
+            let managers = fields::others_that_own(carrier, &steps).into_iter();
+            managers.map(move |manager| failure::Owner { field: field.clone(), manager })
+        });
+        owners.collect()
+    }
+
+    /// The fields that we own. With the version that was read: what changed since then is a conflict,
+    /// and what was deleted since then is not created anew.
+    fn fields(
+        &self,
+        before: &DynamicObject,
+        found: Option<&TargetState>,
+        take_over: bool,
+        fields: Value,
+    ) -> Value {
+        let Write { key, release, target, artifact, .. } = self.write;
+        let mut annotations = BTreeMap::from([
+            (annotation::RELEASE, release.to_string()),
+            (annotation::INTENT, key.to_string()),
+            (annotation::EPOCH, self.epoch.to_string()),
+        ]);
+        if let Some(digest) = artifact.digest() {
+            annotations.insert(annotation::DIGEST, digest.into());
+        }
+        let earlier = before.annotations().get(annotation::INTENT);
+        if let Some(image) = found.and_then(|found| found.image.as_ref())
+            && earlier.is_none_or(|earlier| earlier == key.as_str())
+        {
+            annotations.insert(annotation::BEFORE, image.to_string());
+        }
+        if take_over {
+            // Ours from now on, and no longer a permission: what takes the image from us again is a
+            // conflict again.
+            annotations.insert(annotation::TAKE_OVER, "taken".into());
+        }
+        let ApiResource { api_version, kind, .. } = &self.carrier.resource;
+        let mut object = json!({
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {
+                "name": self.carrier.name,
+                "namespace": target.namespace,
+                "uid": before.metadata.uid,
+                "resourceVersion": before.metadata.resource_version,
+                "annotations": annotations,
+            },
+        });
+        add(&mut object, fields);
+        object
+    }
+
+    fn owned_by_others(&self, owners: &[failure::Owner]) -> WriteError {
+        let fields: Vec<String> = owners
+            .iter()
+            .map(|owner| format!("{} is owned by field manager `{}`", owner.field, owner.manager))
+            .collect();
+        let what = fields.join(", ");
+        if owners.iter().any(|owner| owner.field.starts_with(".metadata.")) || owners.is_empty() {
+            return self.refuse(format!("cannot be applied: {what}; make it give that field up"));
+        }
+        let cure = self.annotate("", annotation::TAKE_OVER, "image");
+        self.refuse(format!(
+            "cannot be applied: {what}; take the image out of what that manager applies, and let \
+             ringward take the field over once: {cure}"
+        ))
+    }
+
+    /// What makes a target that carries another ringward's marks one that ringward never wrote to.
+    fn hand_over(&self) -> String {
+        format!(
+            "kubectl --context {} --namespace {} annotate {} {}- {}- {}-",
+            self.context,
+            self.write.target.namespace,
+            self.carrier.kubectl(),
+            annotation::INTENT,
+            annotation::EPOCH,
+            annotation::BEFORE
+        )
+    }
+
+    fn annotate(&self, option: &str, annotation: &str, value: &str) -> String {
+        format!(
+            "kubectl --context {} --namespace {} annotate {option}{} {annotation}={value}",
+            self.context,
+            self.write.target.namespace,
+            self.carrier.kubectl(),
+        )
+    }
+
+    fn refuse(&self, why: String) -> WriteError {
+        refuse(self.write, &self.carrier, why)
+    }
+}
+
+/// Adds the fields of `more`; objects are merged.
+fn add(object: &mut Value, more: Value) {
+    match (object, more) {
+        (Value::Object(object), Value::Object(more)) => {
+            for (name, value) in more {
+                add(object.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (object, more) => *object = more,
+    }
+}
+
+fn lets_take_over(object: &DynamicObject) -> bool {
+    fields::annotation(object, annotation::TAKE_OVER) == Some("image")
+}
+
+/// Whether others own the image, and nothing else of what we apply.
+fn only((begin, end): (&str, &str), answer: &ApiStatus) -> bool {
+    let owners = failure::owners(answer);
+    let image = |field: &str| field.starts_with(begin) && field.ends_with(end);
+    !owners.is_empty() && owners.iter().all(|owner| image(&owner.field))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! The kinds of target, each with what the suites have to know of it.
+
+use kube::core::{ApiResource, GroupVersionKind};
+use ringward::model::ring::{Target, TargetKind};
+use serde_json::{Value, json};
+
+/// A kind of target, in one of the shapes that it comes in.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// What the plan and its object are called.
+    pub name: &'static str,
+    /// What a plan declares beside the namespace and the name.
+    pub kind: TargetKind,
+    /// The resource of the object that is written to, and the object's name.
+    pub written: (&'static str, &'static str, &'static str, &'static str),
+    /// Whether the template is another object's.
+    pub refers: bool,
+    /// A change of its owner's that stops a rollout, what undoes it, and whether that is known as a pause.
+    pub stop: (Value, Value, Stopped),
+    /// How a version ends that does not get ready, or that an analysis finds fault with.
+    pub broken: Broken,
+}
+
+/// What a rollout is that its owner stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Paused.
+    Paused,
+    /// It is not known whether it ends.
+    Unknown(&'static str),
+}
+
+/// How a broken version ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Its controller gives up, in such words.
+    Fails(&'static str),
+    /// Its controller never gives up: the ring's deadline does.
+    Lingers(&'static str),
+}
+
+impl Subject {
+    /// The target in a plan.
+    pub fn target(&self) -> Target {
+        Target { kind: self.kind.clone(), namespace: "shop".into(), name: self.name.into() }
+    }
+
+    /// The resource of what is written to.
+    pub fn resource(&self) -> ApiResource {
+        let (group, version, kind, _) = self.written;
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+    }
+
+    /// The resource of what the plan names.
+    pub fn named(&self) -> ApiResource {
+        match self.refers {
+            true => {
+                ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"))
+            }
+            false => self.resource(),
+        }
+    }
+
+    /// The name of what is written to.
+    pub fn object(&self) -> &'static str {
+        self.written.3
+    }
+}
+
+/// Every kind that ringward drives.
+pub fn all() -> Vec<Subject> {
+    let container = || "app".to_owned();
+    let paused =
+        || (json!({"spec": {"paused": true}}), json!({"spec": {"paused": null}}), Stopped::Paused);
+    let by_hand = |name| {
+        let strategy = |kind: &str| json!({"spec": {"updateStrategy": {"type": kind}}});
+        (strategy("OnDelete"), strategy("RollingUpdate"), Stopped::Unknown(name))
+    };
+    vec![
+        Subject {
+            name: "deployment",
+            kind: TargetKind::Deployment { container: container() },
+            written: ("apps", "v1", "Deployment", "deployment"),
+            refers: false,
+            stop: paused(),
+            broken: Broken::Fails("CrashLoopBackOff"),
+        },
+        Subject {
+            name: "statefulset",
+            kind: TargetKind::StatefulSet { container: container() },
+            written: ("apps", "v1", "StatefulSet", "statefulset"),
+            refers: false,
+            stop: by_hand("OnDelete: 3 of 3 pods"),
+            broken: Broken::Lingers("CrashLoopBackOff"),
+        },
+        Subject {
+            name: "daemonset",
+            kind: TargetKind::DaemonSet { container: container() },
+            written: ("apps", "v1", "DaemonSet", "daemonset"),
+            refers: false,
+            stop: by_hand("OnDelete: 3 of 3 pods"),
+            broken: Broken::Lingers("CrashLoopBackOff"),
+        },
+        Subject {
+            name: "rollout",
+            kind: TargetKind::ArgoRollout { container: container() },
+            written: ("argoproj.io", "v1alpha1", "Rollout", "rollout"),
+            refers: false,
+            stop: paused(),
+            broken: Broken::Fails("timed out progressing"),
+        },
+        Subject {
+            name: "referring",
+            kind: TargetKind::ArgoRollout { container: container() },
+            written: ("apps", "v1", "Deployment", "referred"),
+            refers: true,
+            stop: paused(),
+            broken: Broken::Fails("timed out progressing"),
+        },
+    ]
+}

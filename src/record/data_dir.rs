@@ -5,6 +5,7 @@
 //! format      `ringward journal 2`; there once the directory is whole
 //! high-water  how far the journal had come
 //! tail        what was recorded last; the database may not have it yet
+//! clean-stop  how a clean stop left the files; there while nobody has them open
 //! checkpoint  the world as of an entry, so that a start need not fold all of them; see `super::checkpoint`
 //! audit.key   what heads of the journal are signed with, once one was
 //! journal/    the database's own files; `super::safekeeping` and `super::sled` name what may lie beside
@@ -85,6 +86,10 @@ impl DataDir {
 
     pub(super) fn tail(&self) -> PathBuf {
         self.path.join("tail")
+    }
+
+    pub(super) fn clean_stop(&self) -> PathBuf {
+        self.path.join("clean-stop")
     }
 
     pub(super) fn checkpoint(&self) -> PathBuf {

@@ -29,6 +29,7 @@
 
 pub mod audit;
 pub mod checkpoint;
+mod clean_stop;
 mod data_dir;
 pub mod export;
 pub mod format;

@@ -2,7 +2,8 @@
 //!
 //! Opening is not reading: sled takes damage in the part of its log that no snapshot covers for the
 //! end of the log, and wipes what lies behind it, though most of that was sound. So it opens the
-//! journal while a copy stands beside it, and the copy takes its place again where it is refused.
+//! journal while a copy stands beside it, and the copy takes its place again where it is refused. No
+//! copy is made of files that are as a clean stop left them ([`super::clean_stop`]).
 //!
 //! ```text
 //! journal.keeping    a copy being made; worth nothing yet
@@ -14,12 +15,17 @@ use std::{fs, io, path::Path};
 
 use super::data_dir::{DataDir, sync_dir};
 
-/// Copies the journal. What a process that was killed while opening had kept is put back first.
-pub(super) fn keep(dir: &DataDir) -> io::Result<()> {
+/// What a process that was killed while opening had kept is put back, and what else it left goes.
+pub(super) fn settle(dir: &DataDir) -> io::Result<()> {
     put_back(dir)?;
-    let [keeping, kept, discarded] = places(dir);
+    let [keeping, _, discarded] = places(dir);
     remove(&keeping)?;
-    remove(&discarded)?;
+    remove(&discarded)
+}
+
+/// Copies the journal.
+pub(super) fn keep(dir: &DataDir) -> io::Result<()> {
+    let [keeping, kept, _] = places(dir);
     if dir.journal().exists() {
         copy(&dir.journal(), &keeping)?;
         fs::rename(keeping, kept)?;

@@ -33,6 +33,7 @@ use sled::{Batch, Db};
 
 use super::{
     audit::Chain,
+    clean_stop,
     data_dir::{DataDir, sync_dir, sync_parent},
     format::{CHUNK, Digest, Record, seal_all},
     high_water::HighWater,
@@ -77,7 +78,10 @@ impl SledStore {
         let failed = |doing| move |e| StoreError::from_io(path, doing, e);
         prepare(&dir)?;
         compaction::settle(&dir).map_err(failed("put a rewritten database in its place"))?;
-        safekeeping::keep(&dir).map_err(failed("copy the database's files"))?;
+        safekeeping::settle(&dir).map_err(failed("put a copy of the database's files back"))?;
+        if !clean_stop::lift(&dir).map_err(failed("see how the files were left"))? {
+            safekeeping::keep(&dir).map_err(failed("copy the database's files"))?;
+        }
         let opened = Database::open(path, &dir.journal()).and_then(|database| {
             let verified = verify(&database, &dir)?;
             dir.upgrade()?;
@@ -148,6 +152,17 @@ impl SledStore {
             let written = self.database.write(records, head);
             waiting.join().unwrap_or_else(|panic| resume_unwind(panic)).and(written)
         })
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let sound = writer.poisoned.is_none();
+        // Without it the next start takes longer, and nothing else.
+        if self.database.close() && sound {
+            let _ = clean_stop::put(&self.dir);
+        }
     }
 }
 
@@ -468,15 +483,22 @@ impl Database {
     }
 }
 
-impl Drop for Database {
-    fn drop(&mut self) {
-        let Some(db) = self.db.take() else { return };
+impl Database {
+    /// Writes what sled has still in memory, and lets go of its files; whether that went well.
+    fn close(&mut self) -> bool {
+        let Some(db) = self.db.take() else { return false };
         let close = || db.flush().map(|_| drop(db));
         // Waits until sled's lock is free for whoever opens the directory next, unless sled broke: then
         // its threads may never let go.
-        if guarded(&self.path, "close the database", close).is_ok() && self.file.lock().is_ok() {
-            let _ = self.file.unlock();
-        }
+        let closed =
+            guarded(&self.path, "close the database", close).is_ok() && self.file.lock().is_ok();
+        closed && self.file.unlock().is_ok()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -135,7 +135,7 @@ mod tests {
         let mut names: Vec<_> =
             fs::read_dir(place).unwrap().map(|f| f.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["format", "high-water", "journal", "lock", "tail"]);
+        assert_eq!(names, ["clean-stop", "format", "high-water", "journal", "lock", "tail"]);
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn a_copy_that_a_killed_process_left_is_put_back() {
     let mut names: Vec<_> =
         fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["format", "high-water", "journal", "lock", "tail"]);
+    assert_eq!(names, ["clean-stop", "format", "high-water", "journal", "lock", "tail"]);
 }
 
 /// What somebody with the database in hand could do to entry 5 of 10, and where it is noticed.
@@ -317,14 +317,13 @@ fn what_could_not_be_read_back_is_not_recorded() {
         min_dwell: Span::ZERO,
         after_watch: Span::ZERO,
     };
-    let crate::decide::command::Command::Deploy(write) = draft(1).commands.remove(0) else {
-        unreachable!()
-    };
+    let command = draft(1).commands.remove(0);
+    let crate::decide::command::Command::Deploy(write) = command.as_ref() else { unreachable!() };
     let plan = plan::Plan {
         name: "checkout".into(),
         hash: "h".into(),
         commit: "c".into(),
-        target: write.target,
+        target: write.target.clone(),
         data_classes: vec![],
         on_newer: plan::OnNewer::QueueLatest,
         on_policy_change: Default::default(),

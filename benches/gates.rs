@@ -4,7 +4,7 @@
 
 mod board;
 
-use std::{collections::BTreeMap, env, fmt::Write as _, fs, time::Duration};
+use std::{collections::BTreeMap, env, fmt::Write as _, fs, sync::Arc, time::Duration};
 
 use board::{Goal, line};
 use jiff::Timestamp;
@@ -179,7 +179,7 @@ struct Core {
 }
 
 impl Core {
-    fn feed(&mut self, event: &Event) -> Vec<Command> {
+    fn feed(&mut self, event: &Event) -> Vec<Arc<Command>> {
         let decision = decide(&self.world, event, self.now).expect("the core is sound");
         self.world.fold(self.now, &decision.facts, &decision.commands).expect("it follows");
         decision.commands
@@ -236,7 +236,7 @@ fn due() {
     core.pass(Span::seconds(20));
     let mut asked = Vec::new();
     for command in writes {
-        let Command::Deploy(write) = command else { continue };
+        let Command::Deploy(write) = command.as_ref() else { continue };
         let plan = write.release.plan.clone();
         let (key, outcome) = (write.key.clone(), Outcome::Done);
         core.feed(&Event::Outcome { plan: plan.clone(), key: key.clone(), outcome });
@@ -248,7 +248,7 @@ fn due() {
         core.pass(Span(200));
         let answers: Vec<Event> = std::mem::take(&mut asked)
             .into_iter()
-            .filter_map(|command| answered(command, core.now.wall))
+            .filter_map(|command| answered(&command, core.now.wall))
             .collect();
         let ((), judged) = timed(|| {
             for event in &answers {
@@ -270,7 +270,7 @@ fn due() {
 }
 
 /// What every gate is told.
-fn answered(command: Command, now: Timestamp) -> Option<Event> {
+fn answered(command: &Command, now: Timestamp) -> Option<Event> {
     let Command::Measure(measure) = command else { return None };
     let told = |value| Reading::Value { value, at: now };
     let part = |part: &Part| {
@@ -295,7 +295,8 @@ fn answered(command: Command, now: Timestamp) -> Option<Event> {
         baseline: None,
         parts: measure.parts.iter().map(part).collect(),
     };
-    Some(Event::Measured { plan: measure.release.plan, key: measure.key, answer })
+    let (plan, key) = (measure.release.plan.clone(), measure.key.clone());
+    Some(Event::Measured { plan, key, answer })
 }
 
 // --- What the sequential test promises --------------------------------------------------------------

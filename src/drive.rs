@@ -8,6 +8,7 @@ mod checkpoints;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -18,7 +19,7 @@ use crate::{
     act::dispatch::Dispatch,
     clock::Clock,
     decide::{
-        Decision, decide,
+        Decision, advance,
         event::{Event, News},
         fact::{Fact, Reply},
         wake,
@@ -76,6 +77,8 @@ struct Decided {
     at: Now,
     decision: Decision,
     answer: Option<oneshot::Sender<Result<Reply, Unavailable>>>,
+    /// The number of its entry, once it has one.
+    seq: Option<u64>,
 }
 
 impl Drive {
@@ -164,16 +167,13 @@ impl Drive {
         while let Some((event, answer)) = waiting.pop_front() {
             let now = self.clock.now();
             let before = world.shared.clone();
-            let decided = self.telemetry.time_decision(|| decide(&world, &event, now));
+            let decided = self.telemetry.time_decision(|| advance(&mut world, &event, now));
             // Who repeats a request is told what was decided then, and nothing is looked at.
             let repeated = matches!(event, Event::Operator(_))
                 && decided.as_ref().is_ok_and(Decision::is_empty);
             looked.extend(plan_of(&event).filter(|_| !repeated).map(|plan| (plan, now)));
-            let folded = decided.and_then(|decision| {
-                world.fold(now, &decision.facts, &decision.commands).map(|()| decision)
-            });
-            match folded {
-                Ok(decision) => batch.push(Decided { at: now, decision, answer }),
+            match decided {
+                Ok(decision) => batch.push(Decided { at: now, decision, answer, seq: None }),
                 Err(illegal) => {
                     // A defect of ours: the event has no effect, and somebody must hear of it.
                     tracing::error!(error = %illegal, "an event led to nothing that can be true");
@@ -185,13 +185,10 @@ impl Drive {
             shared |= wake::Parts::changed(&before, &world.shared);
         }
         let epoch = world.epoch.max(epoch_before);
-        let recorded = match self.record(epoch, &batch) {
-            Ok(recorded) => recorded,
-            Err(error) => {
-                self.stop_recording(world, batch, &error);
-                return false;
-            }
-        };
+        if let Err(error) = self.record(epoch, &mut batch) {
+            self.stop_recording(world, batch, &error);
+            return false;
+        }
         if shared.any() {
             // A plan of this very batch may have come to wait for what changed behind it.
             let concerned: BTreeSet<_> =
@@ -202,44 +199,37 @@ impl Drive {
             alarms.set(&plan, wake::next(&world, &plan, now));
         }
         drop(world);
-        for (seq, Decided { at, decision, answer }) in recorded.into_iter().zip(batch) {
-            self.act(epoch, seq, at, decision, answer);
-        }
+        batch.into_iter().for_each(|decided| self.act(epoch, decided));
         true
     }
 
-    /// Records the batch; the number of each decision's entry, where it has one.
-    fn record(&self, epoch: u64, batch: &[Decided]) -> Result<Vec<Option<u64>>, StoreError> {
-        let drafts: Vec<_> = batch
-            .iter()
-            .filter(|decided| !decided.decision.is_empty())
-            .map(|decided| Draft {
-                at: decided.at,
-                facts: decided.decision.facts.clone(),
-                commands: decided.decision.commands.clone(),
-            })
-            .collect();
-        let mut numbers = if drafts.is_empty() {
-            0..0
-        } else {
-            let append = || self.store.append(epoch, &drafts);
-            self.telemetry.time_append(|| tokio::task::block_in_place(append))?
-        };
-        Ok(batch
-            .iter()
-            .map(|decided| if decided.decision.is_empty() { None } else { numbers.next() })
-            .collect())
+    /// Records the batch, and numbers each decision that has an entry.
+    fn record(&self, epoch: u64, batch: &mut [Decided]) -> Result<(), StoreError> {
+        let mut recorded: Vec<_> =
+            batch.iter_mut().filter(|decided| !decided.decision.is_empty()).collect();
+        if recorded.is_empty() {
+            return Ok(());
+        }
+        let lend =
+            |Decided { at, decision: Decision { facts, commands, .. }, .. }: &mut Decided| Draft {
+                at: *at,
+                facts: mem::take(facts),
+                commands: mem::take(commands),
+            };
+        let drafts: Vec<_> = recorded.iter_mut().map(|decided| lend(decided)).collect();
+        let append = || self.store.append(epoch, &drafts);
+        let numbers = self.telemetry.time_append(|| tokio::task::block_in_place(append))?;
+        for ((decided, draft), seq) in recorded.into_iter().zip(drafts).zip(numbers) {
+            let Draft { at: _, facts, commands } = draft;
+            (decided.decision.facts, decided.decision.commands) = (facts, commands);
+            decided.seq = Some(seq);
+        }
+        Ok(())
     }
 
     /// What is durable is acted on, answered and told.
-    fn act(
-        &self,
-        epoch: u64,
-        seq: Option<u64>,
-        at: Now,
-        decision: Decision,
-        answer: Option<oneshot::Sender<Result<Reply, Unavailable>>>,
-    ) {
+    fn act(&self, epoch: u64, decided: Decided) {
+        let Decided { at, decision, answer, seq } = decided;
         for fact in &decision.facts {
             if let Fact::EffectSuperseded { key, .. } = fact {
                 self.dispatch.cancel(key);
@@ -298,7 +288,7 @@ impl Drive {
     fn dispatch_all_in_flight(&self) {
         let world = self.world();
         let out = world.plans.values().flat_map(|state| state.in_flight.values());
-        self.dispatch.dispatch(world.epoch, out.map(|command| command.as_ref().clone()).collect());
+        self.dispatch.dispatch(world.epoch, out.cloned());
     }
 }
 

@@ -1,19 +1,21 @@
 //! Typed identifiers, and the only place that mints one.
 //!
-//! A name that users write is a newtype over shared text, so that a ring can never be taken for a
-//! cluster and a clone costs a reference count. Identifiers that nobody wrote (operator requests,
+//! A name that users write is a newtype over text, so that a ring can never be taken for a cluster. Most
+//! names are short, and lie where they are used: to compare or copy one looks nowhere else. Longer ones
+//! are shared, and a clone costs a reference count. Identifiers that nobody wrote (operator requests,
 //! freezes, tokens) come from [`Mint`], which is seeded in simulation so that a run can be replayed.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The text as it was written.
@@ -100,7 +102,11 @@ impl ReleaseId {
 
 impl fmt::Display for ReleaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}@{}", self.plan, self.version))
+        let Self { plan, version } = self;
+        match f.width().is_some() || f.precision().is_some() {
+            true => f.pad(&format!("{plan}@{version}")),
+            false => [plan.as_str(), "@", version.as_str()].iter().try_for_each(|s| f.write_str(s)),
+        }
     }
 }
 

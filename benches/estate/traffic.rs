@@ -8,9 +8,8 @@ use std::{
 use jiff::Timestamp;
 use ringward::{
     decide::{
-        Decision,
+        Decision, advance,
         command::{Command, Lane},
-        decide,
         event::{
             Action, Actor, Answer, Declared, Event, Outcome, Reading, Request, Status, TargetState,
         },
@@ -98,8 +97,7 @@ impl Traffic {
         let plan = plan_of(&event);
         let before = self.world.shared.clone();
         let began = clock();
-        let decision = decide(&self.world, &event, self.now).expect("the core is sound");
-        self.world.fold(self.now, &decision.facts, &decision.commands).expect("it follows");
+        let decision = advance(&mut self.world, &event, self.now).expect("the core is sound");
         let wake = plan.as_ref().map(|plan| wake::next(&self.world, plan, self.now));
         let took = clock() - began;
         let spent = self.spent.entry(kind(&event)).or_default();

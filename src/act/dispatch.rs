@@ -107,9 +107,13 @@ impl Dispatch {
     ///
     /// Each ends in one [`Event::Outcome`] or [`Event::Measured`], except where it is dropped for want
     /// of room, overtaken by a newer write to its target, or cancelled.
-    pub fn dispatch(&self, epoch: u64, commands: Vec<Command>) {
+    pub fn dispatch(
+        &self,
+        epoch: u64,
+        commands: impl IntoIterator<Item = impl Into<Arc<Command>>>,
+    ) {
         for command in commands {
-            let taken = match command {
+            let taken = match Arc::unwrap_or_clone(command.into()) {
                 Command::Deploy(write) | Command::Restore(write) => self.writes.take(epoch, write),
                 Command::Measure(measure) => self.measures.take(measure),
             };

@@ -22,6 +22,7 @@ use crate::{
     model::{
         calendar::{AppliesTo, InFlight, Opening},
         policy::Gate,
+        query::Query,
         residency::Disclose,
         ring::{Cluster, Ring},
         time::Span,
@@ -311,9 +312,9 @@ impl Asking<'_> {
             role,
             ask: Ask::Range { source: source.clone(), query, from, to, step },
         };
-        let text = |query: &str| render(query, source.kind.language(), &vars);
+        let text = |query: &Query| render(query, source.kind.language(), &vars);
         let mut parts = vec![range(Role::Past, text(&gate.query))];
-        parts.extend(gate.samples.as_deref().map(|q| range(Role::PastSamples, text(q))));
+        parts.extend(gate.samples.as_ref().map(|q| range(Role::PastSamples, text(q))));
         for Part { role, ask } in rule_of(&gate.judge).asks(&about) {
             match ask {
                 Ask::Number { query, cluster: of, .. } if of == cluster.name => {

@@ -42,6 +42,7 @@ use crate::{
     model::{
         plan::Plan,
         policy::{Gate, Judge},
+        query::Query,
         ring::{Cluster, MetricSource, Ring},
         time::Span,
     },
@@ -159,7 +160,7 @@ pub struct About<'a> {
     /// Its metric source there, where the cluster has it.
     pub source: Option<&'a MetricSource>,
     /// What placeholders stand for.
-    pub vars: &'a Vars,
+    pub vars: &'a Vars<'a>,
     /// The time since the measurement before.
     pub over: Span,
     /// What is known from earlier measurements.
@@ -178,19 +179,19 @@ impl About<'_> {
     }
 
     /// Asks for one number; over a length of time, where that is given.
-    fn number(&self, role: Role, query: &str, over: Option<Span>) -> Option<Part> {
+    fn number(&self, role: Role, query: &Query, over: Option<Span>) -> Option<Part> {
         let source = self.source?.clone();
-        let vars = Vars { interval: over.unwrap_or(self.vars.interval), ..self.vars.clone() };
+        let vars = Vars { interval: over.unwrap_or(self.vars.interval), ..*self.vars };
         let (cluster, query) =
             (self.cluster.name.clone(), render(query, source.kind.language(), &vars));
         Some(Part { role, ask: Ask::Number { source, cluster, query, over } })
     }
 
     /// Asks for one number an interval, over a length of time that ends at `to`.
-    fn range(&self, role: Role, query: &str, to: Timestamp, length: Span) -> Option<Part> {
+    fn range(&self, role: Role, query: &Query, to: Timestamp, length: Span) -> Option<Part> {
         let source = self.source?.clone();
         let from = to.saturating_sub(length.to_signed()).unwrap_or(to);
-        let vars = Vars { interval: self.gate.interval, ..self.vars.clone() };
+        let vars = Vars { interval: self.gate.interval, ..*self.vars };
         let query = render(query, source.kind.language(), &vars);
         let step = self.gate.interval;
         Some(Part { role, ask: Ask::Range { source, query, from, to, step } })
@@ -202,11 +203,11 @@ impl About<'_> {
         let parts = other.clusters.iter().filter_map(|cluster| {
             let source = cluster.metrics.iter().find(|s| s.name == self.gate.provider)?.clone();
             let vars = Vars {
-                ring: other.name.clone(),
-                cluster: cluster.name.clone(),
-                region: cluster.region.clone(),
-                jurisdiction: cluster.jurisdiction.clone(),
-                ..self.vars.clone()
+                ring: &other.name,
+                cluster: &cluster.name,
+                region: &cluster.region,
+                jurisdiction: &cluster.jurisdiction,
+                ..*self.vars
             };
             let query = render(&self.gate.query, source.kind.language(), &vars);
             let cluster = cluster.name.clone();

@@ -23,7 +23,7 @@ pub mod waiver;
 pub mod wake;
 pub mod world;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use command::Command;
 use event::{Declared, Event, News, Outcome, Status, TargetState};
@@ -42,7 +42,7 @@ pub struct Decision {
     /// What is now true, in this order.
     pub facts: Vec<Fact>,
     /// What shall be done, once the facts are durable.
-    pub commands: Vec<Command>,
+    pub commands: Vec<Arc<Command>>,
     /// What a request is answered, once the facts are durable.
     pub reply: Option<Reply>,
 }
@@ -60,64 +60,82 @@ impl Decision {
 /// A defect of the core, caught before it could be recorded; the event then has no effect.
 pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illegal> {
     match event {
-        Event::TookOver => {
-            let fact = Fact::TookOver { epoch: world.epoch + 1 };
-            Ok(Decision { facts: vec![fact], ..Decision::default() })
+        Event::Operator(request) => operator::decide(world, request, now),
+        Event::TookOver | Event::Limits(_) | Event::Source { .. } | Event::Learned(_) => {
+            let facts = of_no_plan(world, event).into_iter().collect();
+            Ok(Decision { facts, ..Decision::default() })
         }
+        Event::Declared { plan, .. }
+        | Event::Observed { plan, .. }
+        | Event::Found { plan, .. }
+        | Event::Outcome { plan, .. }
+        | Event::Measured { plan, .. }
+        | Event::Wake { plan } => Ok(Draft::of(world, plan, event, now)?.decision),
+    }
+}
+
+/// Decides and makes it true at once: what [`decide`] and [`World::fold`] come to, without following
+/// every fact twice.
+///
+/// # Errors
+/// As for [`decide`]; the world is then as it was.
+pub fn advance(world: &mut World, event: &Event, now: Now) -> Result<Decision, Illegal> {
+    let plan = match event {
+        Event::Declared { plan, .. }
+        | Event::Observed { plan, .. }
+        | Event::Found { plan, .. }
+        | Event::Outcome { plan, .. }
+        | Event::Measured { plan, .. }
+        | Event::Wake { plan } => plan,
+        // What is asked may concern every plan.
+        Event::Operator(_)
+        | Event::TookOver
+        | Event::Limits(_)
+        | Event::Source { .. }
+        | Event::Learned(_) => {
+            let decision = decide(world, event, now)?;
+            return world.fold(now, &decision.facts, &decision.commands).map(|()| decision);
+        }
+    };
+    let Draft { world: made, decision, as_told, .. } = Draft::of(world, plan, event, now)?;
+    if as_told {
+        world.adopt(made);
+    } else {
+        world.fold(now, &decision.facts, &decision.commands)?;
+    }
+    Ok(decision)
+}
+
+/// What follows from an event that is about no plan.
+fn of_no_plan(world: &World, event: &Event) -> Option<Fact> {
+    match event {
+        Event::TookOver => Some(Fact::TookOver { epoch: world.epoch + 1 }),
         Event::Limits(limits) => {
             let shared = &world.shared;
             let known =
                 shared.rollbacks.limits == limits.rollbacks && *shared.limits == limits.in_motion;
-            let facts = (!known).then(|| Fact::LimitsSet { limits: limits.clone() });
-            Ok(Decision { facts: facts.into_iter().collect(), ..Decision::default() })
+            (!known).then(|| Fact::LimitsSet { limits: limits.clone() })
         }
         Event::Source { commit, refused } => {
             let known = &world.source;
-            let facts = match refused {
+            match refused {
                 Some(why) if known.refused.as_ref() != Some(&(commit.clone(), why.clone())) => {
-                    vec![Fact::SourceRefused { commit: commit.clone(), why: why.clone() }]
+                    Some(Fact::SourceRefused { commit: commit.clone(), why: why.clone() })
                 }
                 None if known.commit.as_ref() != Some(commit) || known.refused.is_some() => {
-                    vec![Fact::SourceAccepted { commit: commit.clone() }]
+                    Some(Fact::SourceAccepted { commit: commit.clone() })
                 }
-                Some(_) | None => Vec::new(),
-            };
-            Ok(Decision { facts, ..Decision::default() })
-        }
-        Event::Learned(news) => {
-            let facts = learned(&world.shared, news).into_iter().collect();
-            Ok(Decision { facts, ..Decision::default() })
-        }
-        Event::Declared { plan, declared } => {
-            let mut draft = Draft::new(world, plan, now);
-            draft.declared(declared)?;
-            draft.settle()
-        }
-        Event::Observed { plan, cluster, state } => {
-            let mut draft = Draft::new(world, plan, now);
-            draft.observed(cluster, state)?;
-            draft.settle()
-        }
-        Event::Found { plan, cluster, state } => {
-            let mut draft = Draft::new(world, plan, now);
-            draft.adopt(cluster, state)?;
-            draft.settle()
-        }
-        Event::Outcome { plan, key, outcome } => {
-            let mut draft = Draft::new(world, plan, now);
-            draft.ended(key, outcome)?;
-            draft.settle()
-        }
-        Event::Measured { plan, key, answer } => {
-            let mut draft = Draft::new(world, plan, now);
-            let asked = draft.state().and_then(|state| state.in_flight.get(key)).cloned();
-            if let Some(Command::Measure(measure)) = asked.as_deref() {
-                draft.measured(measure, answer)?;
+                Some(_) | None => None,
             }
-            draft.settle()
         }
-        Event::Wake { plan } => Draft::new(world, plan, now).settle(),
-        Event::Operator(request) => operator::decide(world, request, now),
+        Event::Learned(news) => learned(&world.shared, news),
+        Event::Declared { .. }
+        | Event::Observed { .. }
+        | Event::Found { .. }
+        | Event::Outcome { .. }
+        | Event::Measured { .. }
+        | Event::Operator(_)
+        | Event::Wake { .. } => None,
     }
 }
 
@@ -170,17 +188,53 @@ struct Draft {
     decision: Decision,
     /// What a cluster was before a deploy of this very decision.
     before: BTreeMap<IdempotencyKey, ClusterRun>,
+    /// Whether its world is what the decision folds to: facts are folded first, then commands.
+    as_told: bool,
+    /// Whether a release was healthy on a ring when that was asked last, if nothing that bears on it has
+    /// changed since: it is asked several times of one ring.
+    healthy: RefCell<Option<(ReleaseId, RingName, bool)>>,
 }
 
 impl Draft {
     fn new(world: &World, plan: &PlanName, now: Now) -> Self {
         let decision = Decision::default();
         let before = BTreeMap::new();
-        Self { world: world.draft(plan), plan: plan.clone(), now, decision, before }
+        let world = world.draft(plan);
+        let (plan, healthy) = (plan.clone(), RefCell::default());
+        Self { world, plan, now, decision, before, as_told: true, healthy }
+    }
+
+    /// What follows from an event that is about that plan.
+    fn of(world: &World, plan: &PlanName, event: &Event, now: Now) -> Result<Self, Illegal> {
+        let mut draft = Self::new(world, plan, now);
+        match event {
+            Event::Declared { declared, .. } => draft.declared(declared)?,
+            Event::Observed { cluster, state, .. } => draft.observed(cluster, state)?,
+            Event::Found { cluster, state, .. } => draft.adopt(cluster, state)?,
+            Event::Outcome { key, outcome, .. } => draft.ended(key, outcome)?,
+            Event::Measured { key, answer, .. } => {
+                let asked = draft.state().and_then(|state| state.in_flight.get(key)).cloned();
+                if let Some(Command::Measure(measure)) = asked.as_deref() {
+                    draft.measured(measure, answer)?;
+                }
+            }
+            Event::Wake { .. }
+            | Event::Operator(_)
+            | Event::TookOver
+            | Event::Limits(_)
+            | Event::Source { .. }
+            | Event::Learned(_) => {}
+        }
+        draft.settle()?;
+        Ok(draft)
     }
 
     fn fact(&mut self, fact: Fact) -> Result<(), Illegal> {
         self.world.apply(&fact, self.now)?;
+        self.as_told &= self.decision.commands.is_empty();
+        if !matches!(fact, Fact::SoakCredited { .. } | Fact::SoakRunning { .. }) {
+            self.healthy.take();
+        }
         self.decision.facts.push(fact);
         Ok(())
     }
@@ -192,6 +246,10 @@ impl Draft {
             let was = run.clusters.get(&write.cluster).cloned().unwrap_or_default();
             self.before.insert(write.key.clone(), was);
         }
+        if !matches!(command, Command::Measure(_)) {
+            self.healthy.take();
+        }
+        let command = Arc::new(command);
         self.world.intend(&command, self.now)?;
         self.decision.commands.push(command);
         Ok(())
@@ -207,8 +265,10 @@ impl Draft {
         let Some(at) = commands.iter().position(|command| *command.key() == key) else {
             return Ok(());
         };
-        if let Command::Deploy(write) = commands.remove(at) {
-            self.world.unwrite(&write, was)?;
+        if let Command::Deploy(write) = commands.remove(at).as_ref() {
+            self.as_told = false;
+            self.healthy.take();
+            self.world.unwrite(write, was)?;
         }
         Ok(())
     }

@@ -65,9 +65,8 @@ pub(super) fn decide(world: &World, request: &Request, now: Now) -> Result<Decis
     if let Some(key) = request.key.clone().filter(|_| !conflict) {
         draft.fact(Fact::Answered { key, fingerprint, answer: reply.clone() })?;
     }
-    let mut decision = draft.settle()?;
-    decision.reply = Some(reply);
-    Ok(decision)
+    draft.settle()?;
+    Ok(Decision { reply: Some(reply), ..draft.decision })
 }
 
 impl Draft {

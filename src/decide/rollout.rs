@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Decision, Draft,
+    Draft,
     command::{Command, Write},
     event::Status,
     fact::Fact,
@@ -28,9 +28,9 @@ pub(super) fn ringward() -> Principal {
 
 impl Draft {
     /// Takes every step that is possible, until none is left.
-    pub(super) fn settle(mut self) -> Result<Decision, Illegal> {
+    pub(super) fn settle(&mut self) -> Result<(), Illegal> {
         loop {
-            let before = (self.decision.facts.len(), self.decision.commands.len());
+            let before = self.steps();
             let active: Vec<_> = match self.state() {
                 Some(state) => {
                     state.in_order().filter(|r| !is_settled(r)).map(|r| r.id.clone()).collect()
@@ -48,11 +48,18 @@ impl Draft {
                 plan.graph.order().iter().try_for_each(|ring| self.step(id, ring))?;
             }
             self.leave_the_line()?;
-            if before == (self.decision.facts.len(), self.decision.commands.len()) {
+            if before == self.steps() {
                 break;
             }
         }
-        Ok(self.decision)
+        Ok(())
+    }
+
+    /// How many steps were taken so far. A measurement that was asked for is none: nothing follows
+    /// from that alone.
+    fn steps(&self) -> usize {
+        let writes = |command: &&Arc<Command>| !matches!(***command, Command::Measure(_));
+        self.decision.facts.len() + self.decision.commands.iter().filter(writes).count()
     }
 
     fn step(&mut self, id: &ReleaseId, ring: &RingName) -> Result<(), Illegal> {

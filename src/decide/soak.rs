@@ -292,6 +292,18 @@ impl Draft {
 
     /// Whether this instant may be an end of a credited interval.
     fn is_healthy(&self, release: &Release, ring: &Ring) -> bool {
+        let mut known = self.healthy.borrow_mut();
+        match known.as_ref() {
+            Some((id, name, healthy)) if *id == release.id && *name == ring.name => *healthy,
+            Some(_) | None => {
+                let healthy = self.look_at_health(release, ring);
+                *known = Some((release.id.clone(), ring.name.clone(), healthy));
+                healthy
+            }
+        }
+    }
+
+    fn look_at_health(&self, release: &Release, ring: &Ring) -> bool {
         let Some(run) = self.world.run(&release.id, &ring.name) else { return false };
         let mut gates = ring.policy.gates.iter().filter(|gate| gate.required);
         let mut ready = run.clusters.iter().filter(|(_, c)| c.step == Step::Ready);
@@ -406,17 +418,22 @@ fn no_data_for_too_long(ring: &Ring, run: &RingRun, now: Mono) -> Option<String>
 }
 
 /// What a query's placeholders stand for; `interval` is the length of time that it looks back over.
-pub(super) fn vars(release: &Release, ring: &Ring, cluster: &Cluster, interval: Span) -> Vars {
+pub(super) fn vars<'a>(
+    release: &'a Release,
+    ring: &'a Ring,
+    cluster: &'a Cluster,
+    interval: Span,
+) -> Vars<'a> {
     Vars {
-        plan: release.id.plan.clone(),
-        ring: ring.name.clone(),
-        cluster: cluster.name.clone(),
-        region: cluster.region.clone(),
-        jurisdiction: cluster.jurisdiction.clone(),
-        version: release.id.version.clone(),
-        digest: release.artifact.digest().unwrap_or_default().into(),
-        namespace: release.plan.target.namespace.clone(),
-        target: release.plan.target.name.clone(),
+        plan: &release.id.plan,
+        ring: &ring.name,
+        cluster: &cluster.name,
+        region: &cluster.region,
+        jurisdiction: &cluster.jurisdiction,
+        version: &release.id.version,
+        digest: release.artifact.digest().unwrap_or_default(),
+        namespace: &release.plan.target.namespace,
+        target: &release.plan.target.name,
         interval,
     }
 }
@@ -457,10 +474,11 @@ impl Asking<'_> {
         };
         let before = matches!(gate.judge, Judge::Relative { baseline: Baseline::Before, .. });
         let (attempt, n) = (run.attempt, state.asks + 1);
-        let place = format!("{}/{}/{}/{attempt}", release.id, ring.name, cluster.name);
+        let key =
+            format!("{}/{}/{}/{attempt}/{}/{n}", release.id, ring.name, cluster.name, gate.name);
         let samples = gate.samples.as_ref().filter(|_| source.is_some());
         Some(Measure {
-            key: format!("{place}/{}/{n}", gate.name).into(),
+            key: key.into(),
             release: release.id.clone(),
             ring: ring.name.clone(),
             attempt,

@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
+    advance,
     command::{Command, Lane},
     decide,
     event::{
@@ -148,7 +149,7 @@ struct Bench {
     world: World,
     now: Now,
     /// Every entry, to be folded again.
-    journal: Vec<(Now, Vec<Fact>, Vec<Command>)>,
+    journal: Vec<(Now, Vec<Fact>, Vec<Arc<Command>>)>,
     reply: Option<Reply>,
 }
 
@@ -177,7 +178,11 @@ impl Bench {
     /// The decision in short: each fact's name, then each command's key.
     fn tell(&mut self, event: Event) -> Vec<String> {
         let decision = decide(&self.world, &event, self.now).expect("nothing illegal");
+        let mut advanced = self.world.clone();
+        let again = advance(&mut advanced, &event, self.now).expect("nothing illegal");
         self.world.fold(self.now, &decision.facts, &decision.commands).expect("nothing illegal");
+        assert_eq!(again, decision);
+        assert_eq!(advanced, self.world, "what is made at once is what the facts come to");
         let name = |fact: &Fact| match serde_json::to_value(fact) {
             Ok(serde_json::Value::Object(fact)) => fact.keys().next().cloned().unwrap_or_default(),
             other => panic!("a fact is an object: {other:?}"),

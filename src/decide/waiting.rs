@@ -25,7 +25,7 @@ use crate::{
     },
     model::{
         blocs::Blocs,
-        calendar::{AppliesTo, InFlight, Opening},
+        calendar::{AppliesTo, Calendar, InFlight, Opening},
         graph::{Join, RingGraph},
         plan::OnNewer,
         policy::{Approvals, Gate},
@@ -476,8 +476,7 @@ impl Look<'_> {
 
     fn while_soaking(&self) -> Vec<WaitingOn> {
         let mut found: Vec<_> = self.pauses().collect();
-        found
-            .extend(self.calendars(AppliesTo::Advance).filter(|(halts, _)| *halts).map(|(_, w)| w));
+        found.extend(self.calendars(AppliesTo::Advance, |in_flight| in_flight == InFlight::Halt));
         found.extend(self.unseen(under_way));
         found.extend(self.unhealthy());
         let drifted = residency::against_watched(self.world, self.release, self.ring, self.now);
@@ -490,7 +489,7 @@ impl Look<'_> {
         let mut found = self.unseen(under_way);
         let more = self.run.clusters.values().any(|c| c.step != Step::Restored);
         if more {
-            found.extend(self.calendars(AppliesTo::Rollback).map(|(_, waiting)| waiting));
+            found.extend(self.calendars(AppliesTo::Rollback, |_| true));
             found.extend(self.residency_back());
         }
         found.extend(self.before_going_back());
@@ -537,18 +536,15 @@ impl Look<'_> {
             && own.automatic == theirs.automatic
             && !left().all(|(name, here)| here.step == Step::Restoring && blind(name))
             && (left().all(|(_, here)| here.step == Step::Restoring)
-                || look.calendars(AppliesTo::Rollback).next().is_none())
+                || look.calendars(AppliesTo::Rollback, |_| true).next().is_none())
     }
 
     fn stops(&self, what: AppliesTo) -> Vec<WaitingOn> {
         let mut found: Vec<_> = self.pauses().collect();
         found.extend(self.freezes());
         let finish_ring = what == AppliesTo::Advance;
-        let calendars = self.calendars_of(what);
         found.extend(
-            calendars
-                .filter(|(in_flight, _)| !(finish_ring && *in_flight == InFlight::FinishRing))
-                .map(|(_, waiting)| waiting),
+            self.calendars(what, |in_flight| !(finish_ring && in_flight == InFlight::FinishRing)),
         );
         found
     }
@@ -567,13 +563,16 @@ impl Look<'_> {
         })
     }
 
-    fn calendars(&self, what: AppliesTo) -> impl Iterator<Item = (bool, WaitingOn)> {
-        self.calendars_of(what).map(|(in_flight, waiting)| (in_flight == InFlight::Halt, waiting))
-    }
-
-    fn calendars_of(&self, what: AppliesTo) -> impl Iterator<Item = (InFlight, WaitingOn)> {
+    /// The calendars that are closed to it, of those that do with what is in flight as is asked for. To
+    /// find out whether one is closed is dear.
+    fn calendars(
+        &self,
+        what: AppliesTo,
+        does: impl Fn(InFlight) -> bool,
+    ) -> impl Iterator<Item = WaitingOn> {
         let calendars = self.ring.policy.calendars.iter();
-        calendars.filter(move |c| c.applies_to.contains(&what)).filter_map(move |calendar| {
+        let asked = move |c: &&Calendar| c.applies_to.contains(&what) && does(c.in_flight);
+        calendars.filter(asked).filter_map(move |calendar| {
             // A start is not made when what is left of the window is shorter than the deadline.
             let deadline = match what {
                 AppliesTo::Start => self.ring.policy.deadline,
@@ -591,8 +590,7 @@ impl Look<'_> {
                 }
                 Opening::Open { .. } => return None,
             };
-            let waiting = WaitingOn::Calendar { calendar: calendar.name.clone(), why, opens };
-            Some((calendar.in_flight, waiting))
+            Some(WaitingOn::Calendar { calendar: calendar.name.clone(), why, opens })
         })
     }
 

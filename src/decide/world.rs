@@ -208,6 +208,19 @@ impl World {
         }
     }
 
+    /// Takes over what a decision has made of a draft: its plan, and what is shared.
+    pub(super) fn adopt(&mut self, draft: World) {
+        let World { epoch, reached, recorded, source, plans, shared, answers: _ } = draft;
+        (self.epoch, self.reached, self.recorded) = (epoch, reached, recorded);
+        (self.source, self.shared) = (source, shared);
+        for (name, state) in plans {
+            match self.plans.get_mut(&name) {
+                Some(place) => *place = state,
+                None => _ = self.plans.insert(name, state),
+            }
+        }
+    }
+
     /// What is known of places at an instant.
     pub fn known(&self, now: Now) -> Known<'_> {
         Known::at(&self.shared.facts, now.wall)
@@ -224,7 +237,12 @@ impl World {
     }
 
     /// Makes a recorded decision true: its facts in order, then its commands.
-    pub fn fold(&mut self, at: Now, facts: &[Fact], commands: &[Command]) -> Result<(), Illegal> {
+    pub fn fold(
+        &mut self,
+        at: Now,
+        facts: &[Fact],
+        commands: &[Arc<Command>],
+    ) -> Result<(), Illegal> {
         // Most decisions are about one plan. It is looked for among thousands once, and not for each of
         // the many steps that follow.
         let plan = of_one_plan(facts, commands).cloned();
@@ -242,20 +260,25 @@ impl World {
         folded
     }
 
-    fn fold_each(&mut self, at: Now, facts: &[Fact], commands: &[Command]) -> Result<(), Illegal> {
+    fn fold_each(
+        &mut self,
+        at: Now,
+        facts: &[Fact],
+        commands: &[Arc<Command>],
+    ) -> Result<(), Illegal> {
         facts.iter().try_for_each(|fact| self.apply(fact, at))?;
         commands.iter().try_for_each(|command| self.intend(command, at))
     }
 
     /// A command was recorded: it is in flight until a fact says how it ended.
-    pub fn intend(&mut self, command: &Command, at: Now) -> Result<(), Illegal> {
+    pub fn intend(&mut self, command: &Arc<Command>, at: Now) -> Result<(), Illegal> {
         self.reached = self.reached.max(at.mono);
         self.recorded = Some(at);
         let intended = |world: &mut Self| {
             let plan = world.plan_mut(command.plan());
-            plan.in_flight.insert(command.key().clone(), Arc::new(command.clone()));
+            plan.in_flight.insert(command.key().clone(), command.clone());
         };
-        match command {
+        match command.as_ref() {
             Command::Deploy(write) => {
                 intended(self);
                 self.intend_write(write, Step::Deploying, at)
@@ -1086,7 +1109,7 @@ fn forget<'a>(
 }
 
 /// The plan that all of it is about, if it is a kind of decision that is made often.
-fn of_one_plan<'a>(facts: &'a [Fact], commands: &'a [Command]) -> Option<&'a PlanName> {
+fn of_one_plan<'a>(facts: &'a [Fact], commands: &'a [Arc<Command>]) -> Option<&'a PlanName> {
     let plan = |fact: &'a Fact| {
         if let Fact::TargetSeen { plan, .. } | Fact::EffectSettled { plan, .. } = fact {
             Some(plan)

@@ -5,15 +5,15 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::time::Span;
+use super::{query::Query, time::Span};
 
 /// Queries that count over the length of time that `{{interval}}` stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Requests.
-    pub requests: String,
+    pub requests: Query,
     /// Those that failed, or were too slow.
-    pub errors: String,
+    pub errors: Query,
 }
 
 /// The Mann-Whitney test of samples of the release against samples of a control.
@@ -32,7 +32,7 @@ pub enum Control {
     /// The same query over as long a time before the deploy as the ring soaks.
     Before,
     /// A query for the stable population beside it, asked with each measurement.
-    Stable(String),
+    Stable(Query),
 }
 
 /// How two sides are compared.

@@ -116,6 +116,17 @@ impl Language {
         Parsed { pieces: scan.pieces, open }
     }
 
+    /// Writes the value behind `out` as it is written at that place.
+    pub fn put(self, place: Place, value: &str, out: &mut String) {
+        // What no language takes for anything else in a string, as most names are.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+        if matches!(place, Place::Quoted(_)) && value.bytes().all(plain) {
+            out.push_str(value);
+        } else {
+            out.push_str(&self.fill(place, value).0);
+        }
+    }
+
     /// The value as it is written at that place, and whether it is still itself there.
     pub fn fill(self, place: Place, value: &str) -> (String, bool) {
         let text = match (self, place) {

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod nrql;
 pub mod plan;
 pub mod policy;
+pub mod query;
 pub mod residency;
 pub mod ring;
 pub mod shared;

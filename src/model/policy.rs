@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     calendar::Calendar,
     judge::{Alerts, BurnRate, Control, Kubernetes, MannWhitney, Sequential, Traffic},
+    query::Query,
     residency::Territory,
     ring::ProviderKind,
     time::Span,
@@ -163,9 +164,9 @@ pub struct Gate {
     pub provider: String,
     /// The query, with the template's arguments put in and the built-in ones still open; empty where
     /// its judge reads no such number.
-    pub query: String,
+    pub query: Query,
     /// The query for the number of samples behind one measurement.
-    pub samples: Option<String>,
+    pub samples: Option<Query>,
     /// The time between two measurements.
     pub interval: Span,
     /// The time from the start of the soak to the first measurement.
@@ -421,7 +422,7 @@ pub enum Baseline {
     /// The same cluster before the deploy.
     Before,
     /// The stable population that runs beside it, by a query of its own.
-    Stable(String),
+    Stable(Query),
     /// Another ring, now.
     Ring(RingName),
 }

@@ -39,7 +39,7 @@ pub(super) fn draft(n: u64) -> Draft {
     Draft {
         at: Now { wall: jiff::Timestamp::from_second(1_760_000_000).unwrap(), mono: Mono(n) },
         facts: vec![Fact::SourceAccepted { commit: n.to_string().into() }],
-        commands: vec![Command::Deploy(write)],
+        commands: vec![Arc::new(Command::Deploy(write))],
     }
 }
 

@@ -6,7 +6,7 @@
 //! Architecture invariant: no database calls. An envelope's version is its own type; it stays as it is
 //! for good, and reading brings it up to [`Entry`].
 
-use std::{fmt, iter};
+use std::{fmt, iter, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -33,7 +33,7 @@ pub struct Entry {
     /// What became true, in this order.
     pub facts: Vec<Fact>,
     /// What was to be done about it, in this order.
-    pub commands: Vec<Command>,
+    pub commands: Vec<Arc<Command>>,
     /// The hash of the entry before; [`Digest::GENESIS`] for the first.
     pub prev: Hash,
     /// The hash of this entry.
@@ -117,7 +117,7 @@ struct Envelope1 {
     at: Now,
     epoch: u64,
     facts: Vec<Fact>,
-    commands: Vec<Command>,
+    commands: Vec<Arc<Command>>,
 }
 
 /// What is written: the newest version, over borrowed values.
@@ -127,7 +127,7 @@ struct Written<'a> {
     at: &'a Now,
     epoch: u64,
     facts: &'a [Fact],
-    commands: &'a [Command],
+    commands: &'a [Arc<Command>],
 }
 
 impl Envelope1 {
@@ -266,7 +266,8 @@ mod tests {
             span: crate::model::time::Span::seconds(90),
         };
         assert_eq!(entry.facts, [Fact::TookOver { epoch: 4 }, credited]);
-        let [Command::Deploy(write)] = &entry.commands[..] else { panic!("{entry:?}") };
+        let [command] = &entry.commands[..] else { panic!("{entry:?}") };
+        let Command::Deploy(write) = command.as_ref() else { panic!("{entry:?}") };
         assert_eq!((write.key.as_str(), write.cluster.as_str()), ("k", "eu-1"));
     }
 

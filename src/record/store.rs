@@ -4,6 +4,7 @@ use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
     vec,
 };
 
@@ -25,7 +26,7 @@ pub struct Draft {
     /// What becomes true, in this order.
     pub facts: Vec<Fact>,
     /// What is to be done once it is durable, in this order.
-    pub commands: Vec<Command>,
+    pub commands: Vec<Arc<Command>>,
 }
 
 /// How far a journal has come.

@@ -220,7 +220,8 @@ impl Stage {
     }
 
     fn record(&self, facts: &[Fact], commands: &[Command]) {
-        let (at, facts, commands) = (self.now(), facts.to_vec(), commands.to_vec());
+        let (at, facts) = (self.now(), facts.to_vec());
+        let commands: Vec<_> = commands.iter().cloned().map(Arc::new).collect();
         let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
         world.fold(at, &facts, &commands).expect("facts that follow");
         self.store.append(1, &[Draft { at, facts, commands }]).expect("a journal in memory");

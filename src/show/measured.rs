@@ -6,7 +6,7 @@
 //! [`BUDGET`] entries: where other plans' entries lie between, it may hold less than was asked for, and says
 //! where to go on.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use crate::{
     decide::{
@@ -169,7 +169,7 @@ fn collect(
             let seen = wanted.judged(&entry, &mut asked);
             items.extend(seen.into_iter().filter(|_| entry.seq >= entries.start));
             for command in entry.commands {
-                if let Command::Measure(measure) = command
+                if let Command::Measure(measure) = Arc::unwrap_or_clone(command)
                     && wanted.is(&measure.release, &measure.ring, &measure.cluster, &measure.gate)
                 {
                     asked.insert(measure.key.clone(), (entry.at, measure));

@@ -133,23 +133,26 @@ impl<'a> Replay<'a> {
 
     /// What the gate's judge asks on a cluster at an instant, beside the gate's own queries; and what the
     /// placeholders of those stand for.
-    pub fn asks(
+    pub fn asks<'c>(
         &self,
-        cluster: &Cluster,
+        cluster: &'c Cluster,
         source: Option<&MetricSource>,
         at: Timestamp,
-    ) -> (Vec<Part>, Vars) {
+    ) -> (Vec<Part>, Vars<'c>)
+    where
+        'a: 'c,
+    {
         let Case { plan, ring, gate, version, deployed } = self.case;
         let vars = Vars {
-            plan: plan.name.clone(),
-            ring: ring.name.clone(),
-            cluster: cluster.name.clone(),
-            region: cluster.region.clone(),
-            jurisdiction: cluster.jurisdiction.clone(),
-            version: version.clone(),
-            digest: String::new(),
-            namespace: plan.target.namespace.clone(),
-            target: plan.target.name.clone(),
+            plan: &plan.name,
+            ring: &ring.name,
+            cluster: &cluster.name,
+            region: &cluster.region,
+            jurisdiction: &cluster.jurisdiction,
+            version,
+            digest: "",
+            namespace: &plan.target.namespace,
+            target: &plan.target.name,
             interval: gate.interval,
         };
         let fresh = History::default();

@@ -442,9 +442,9 @@ async fn two_clusters_take_a_release_through_the_dispatcher() {
     let connections = Arc::new(connections(&[eu, us]));
     let dispatch = Dispatch::new(connections, Arc::new(NoMeasurer), events, Limits::default());
     let writes = [write(eu, &in_eu, "2", &new), write(us, &in_us, "2", &new)];
-    let commands = |writes: &[Write]| writes.iter().cloned().map(Command::Deploy).collect();
-    dispatch.dispatch(1, commands(&writes));
-    dispatch.dispatch(1, commands(&writes));
+    let commands = || writes.iter().cloned().map(Command::Deploy);
+    dispatch.dispatch(1, commands());
+    dispatch.dispatch(1, commands());
 
     let mut outcomes = BTreeMap::new();
     let mut arrived = BTreeMap::new();

@@ -232,7 +232,7 @@ fn gate(judge: Judge) -> Gate {
         name: "gate".into(),
         signal: Signal::Errors,
         provider: "prometheus".into(),
-        query: String::new(),
+        query: "".into(),
         samples: None,
         interval: Span::seconds(1),
         initial_delay: Span::ZERO,

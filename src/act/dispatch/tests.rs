@@ -423,7 +423,7 @@ async fn a_cluster_that_hangs_fills_its_own_queue_only() {
     for key in keys {
         bench.fleet.plan(key, [Ends::AtTheGate]);
     }
-    bench.dispatch.dispatch(1, keys.map(|key| deploy("eu", key, key)).into());
+    bench.dispatch.dispatch(1, keys.map(|key| deploy("eu", key, key)));
     bench.dispatch.dispatch(1, vec![deploy("us", "e", "e")]);
     assert_eq!(bench.outcome().await, ("e".into(), Outcome::Done));
     bench.until_attempts(3).await;

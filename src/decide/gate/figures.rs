@@ -50,6 +50,14 @@ fn significant(value: f64, digits: usize) -> String {
         // Zero of either sign is nought to people.
         return if value == 0.0 { "0".into() } else { value.to_string() };
     }
+    // Most numbers have no more digits than that: to find so is much cheaper than to round.
+    if (1e-4..1e15).contains(&value.abs()) {
+        let text = value.to_string();
+        let mut figures = text.trim_start_matches(['-', '0', '.']).trim_end_matches('0').bytes();
+        if figures.by_ref().filter(u8::is_ascii_digit).count() <= digits {
+            return text;
+        }
+    }
     // Rounded in decimal and parsed again: a power of ten times a float would round twice.
     let rounded: f64 = format!("{value:.*e}", digits - 1).parse().unwrap_or(value);
     if (1e-4..1e15).contains(&rounded.abs()) { rounded.to_string() } else { format!("{rounded:e}") }
@@ -67,6 +75,19 @@ mod tests {
         assert_eq!(plain.tell([0.4, 0.4]), ["0.4", "0.4"]);
         assert_eq!(plain.tell([12_345_678.0, 1e-7]), ["12350000", "1e-7"]);
         assert_eq!(plain.tell([f64::INFINITY, -0.0]), ["inf", "0"]);
+    }
+
+    #[test]
+    fn what_is_short_as_it_is_is_rounded_to_itself() {
+        let rounded = |value: f64, digits: usize| -> String {
+            let rounded: f64 = format!("{value:.*e}", digits - 1).parse().unwrap();
+            rounded.to_string()
+        };
+        for value in [0.18, 0.999, 120.0, -2.5, 1_500.0, 10_000.0, 0.000_1, 99_999.0, 0.1 + 0.2] {
+            for digits in 1..=17 {
+                assert_eq!(significant(value, digits), rounded(value, digits), "{value} {digits}");
+            }
+        }
     }
 
     #[test]

@@ -20,13 +20,13 @@ impl Rule for Webhook {
         let case = Case {
             plan: vars.plan.clone(),
             version: vars.version.clone(),
-            digest: vars.digest.clone(),
+            digest: vars.digest.into(),
             ring: vars.ring.clone(),
             cluster: vars.cluster.clone(),
             region: vars.region.clone(),
             jurisdiction: vars.jurisdiction.clone(),
-            namespace: vars.namespace.clone(),
-            target: vars.target.clone(),
+            namespace: vars.namespace.into(),
+            target: vars.target.into(),
             gate: about.gate.name.clone(),
             deployed_at: about.deployed,
         };

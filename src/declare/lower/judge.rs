@@ -183,8 +183,8 @@ impl Reads<'_, '_, '_> {
             problems.push(place.problem(Rule::Gat017, message).help(help));
         }
         let counts = |requests: &Query, errors: &Query| Counts {
-            requests: requests.render(values),
-            errors: errors.render(values),
+            requests: requests.render(values).into(),
+            errors: errors.render(values).into(),
         };
         let stable = counted.stable.as_ref().map(|(requests, errors)| counts(requests, errors));
         Some((counts(&counted.requests, &counted.errors), stable))
@@ -288,7 +288,7 @@ fn mann_whitney(
     let usual = MannWhitneyRules::default();
     let control = match at.require(spec.baseline.as_ref(), "baseline", problems)? {
         scalar::Baseline::Before => Control::Before,
-        scalar::Baseline::Stable => Control::Stable(reads.stable(problems)?),
+        scalar::Baseline::Stable => Control::Stable(reads.stable(problems)?.into()),
         scalar::Baseline::Ring(_) => {
             let message = "`mannWhitney` compares with samples of the same cluster";
             let help = "use `before` or `stable`; `relative` compares with another ring";
@@ -472,7 +472,7 @@ fn comparison(
     }
     let baseline = match baseline? {
         scalar::Baseline::Before => Baseline::Before,
-        scalar::Baseline::Stable => Baseline::Stable(reads.stable(problems)?),
+        scalar::Baseline::Stable => Baseline::Stable(reads.stable(problems)?.into()),
         scalar::Baseline::Ring(ring) => Baseline::Ring(ring.as_str().into()),
     };
     Some(Judge::Relative {

@@ -68,7 +68,7 @@ impl Rings {
     pub(super) fn ask(&mut self, entry: &Entry) -> bool {
         let mut any = false;
         for command in &entry.commands {
-            let release = match command {
+            let release = match command.as_ref() {
                 Command::Deploy(write) | Command::Restore(write) => &write.release,
                 Command::Measure(measure) => &measure.release,
             };
@@ -76,7 +76,7 @@ impl Rings {
                 continue;
             }
             any = true;
-            if let Command::Measure(measure) = command {
+            if let Command::Measure(measure) = command.as_ref() {
                 self.asked.insert(measure.key.clone(), view::questions(measure));
             }
         }

@@ -65,7 +65,7 @@ fn journal(n: u64) -> Memory {
         let second = 1_000 + i * 10;
         for (ring, gate) in [("beta", "latency"), ("corp", "latency"), ("beta", "errors")] {
             let asked = measure(ring, gate, i);
-            drafts.push(draft(second, Vec::new(), vec![Command::Measure(asked.clone())]));
+            drafts.push(draft(second, Vec::new(), vec![Command::Measure(asked.clone()).into()]));
             drafts.push(draft(second + 1, vec![noise()], Vec::new()));
             let mut facts = vec![measured(&asked, i as f64)];
             if i == 1 {

@@ -23,7 +23,7 @@ impl Invariant for ZeroAndFreeze {
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
         for command in &step.decision.commands {
-            if let Command::Deploy(write) = command {
+            if let Command::Deploy(write) = command.as_ref() {
                 let credited = step.on(&write.release, &write.ring)?.run.soak.credited;
                 if credited > Span::ZERO {
                     return Err(format!("{} is sent and {credited} stay credited", write.key));

@@ -34,7 +34,7 @@ impl Invariant for Residency {
         self.waivers.hear(step);
         let waivers = &self.waivers;
         for command in &step.decision.commands {
-            match command {
+            match command.as_ref() {
                 Command::Deploy(write) => {
                     let on = step.on(&write.release, &write.ring)?;
                     for cluster in &on.ring.clusters {

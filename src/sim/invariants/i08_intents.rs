@@ -29,7 +29,7 @@ impl Invariant for Intents {
             let intent = plan.and_then(|plan| plan.in_flight.get(key));
             let intent = intent.ok_or_else(|| format!("{key} is sent and not recorded"))?;
             match self.issued.get(key) {
-                Some(earlier) if **earlier != *command => {
+                Some(earlier) if earlier != command => {
                     return Err(format!("{key} is sent as {command:?} and was {earlier:?}"));
                 }
                 Some(_) => {}

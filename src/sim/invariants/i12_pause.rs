@@ -20,7 +20,7 @@ impl Invariant for Pause {
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
         for command in &step.decision.commands {
-            if let Command::Deploy(write) = command {
+            if let Command::Deploy(write) = command.as_ref() {
                 not_paused(step, &write.release, &write.ring, "a deploy")?;
             }
         }

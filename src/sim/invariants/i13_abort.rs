@@ -20,7 +20,7 @@ impl Invariant for Abort {
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
         let over = |id: &ReleaseId| step.before.release(id).is_some_and(|r| r.aborted.is_some());
         for command in &step.decision.commands {
-            if let Command::Deploy(write) = command
+            if let Command::Deploy(write) = command.as_ref()
                 && over(&write.release)
             {
                 return Err(format!("{} is sent after the abort", write.key));

@@ -62,7 +62,7 @@ impl Invariant for KnownGoods {
             }
         }
         for command in &step.decision.commands {
-            let Command::Restore(write) = command else { continue };
+            let Command::Restore(write) = command.as_ref() else { continue };
             let on = step.on(&write.release, &write.ring)?;
             let known = self.good.get(&(write.release.plan.clone(), write.cluster.clone()));
             let known = known.is_some_and(|good| good.iter().any(|a| a.same_as(&write.artifact)));

@@ -63,7 +63,7 @@ impl Invariant for OneRollback {
             }
         }
         for command in &step.decision.commands {
-            if let Command::Restore(write) = command {
+            if let Command::Restore(write) = command.as_ref() {
                 self.begins(write, step.now.mono)?;
                 within_its_ring(step, write)?;
             }

@@ -37,7 +37,7 @@ impl Invariant for Caps {
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
         self.waivers.hear(step);
         for command in &step.decision.commands {
-            let Command::Deploy(write) = command else { continue };
+            let Command::Deploy(write) = command.as_ref() else { continue };
             let on = step.on(&write.release, &write.ring)?;
             let deploying = on.run.clusters.values().filter(|c| c.step == ClusterStep::Deploying);
             let (count, cap) =

@@ -53,7 +53,7 @@ impl Invariant for Aborts {
             }
         }
         for command in &step.decision.commands {
-            if let Command::Restore(write) = command {
+            if let Command::Restore(write) = command.as_ref() {
                 let of = (write.release.clone(), write.ring.clone(), write.cluster.clone());
                 self.back.insert(of, Watch::default());
             }

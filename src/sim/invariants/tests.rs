@@ -167,6 +167,7 @@ impl Bench {
 
     fn step(&mut self, event: Event, facts: Vec<Fact>, commands: Vec<Command>) -> Result<(), u8> {
         let before = self.world.clone();
+        let commands: Vec<_> = commands.into_iter().map(Arc::new).collect();
         self.world.fold(self.now, &facts, &commands).unwrap();
         let decision = Decision { facts, commands, reply: None };
         let after = &self.world;
@@ -258,7 +259,7 @@ impl Bench {
             parts: Vec::new(),
             past: None,
         });
-        self.world.fold(self.now, &[], &[measure]).unwrap();
+        self.world.fold(self.now, &[], &[Arc::new(measure)]).unwrap();
     }
 
     fn measured(&mut self, verdict: Verdict, value: f64, more: Vec<Fact>) -> Result<(), u8> {

@@ -21,6 +21,7 @@ use crate::{
     model::{
         language::Language,
         policy::{Baseline, Gate, Judge},
+        query::Query,
         ring::{Cluster, MetricSource},
         time::Span,
     },
@@ -116,7 +117,7 @@ impl Past {
             let at = from.saturating_add((interval * n).to_signed()).unwrap_or(to);
             for cluster in clusters {
                 let (parts, vars) = replay.asks(cluster, Some(&self.source), at);
-                let write = |query: &str| render(query, Language::PromQl, &vars);
+                let write = |query: &Query| render(query, Language::PromQl, &vars);
                 let Gate { query, samples, judge, .. } = case.gate;
                 let value = match judge.reads_value() {
                     true => series.at(&write(query), at).await?,

@@ -512,11 +512,11 @@ impl<'s> Run<'s> {
             false => decision.commands.clone(),
         };
         for command in commands {
-            match command {
+            match command.as_ref() {
                 Command::Deploy(write) | Command::Restore(write) => {
-                    self.fleet.write(&write, self.at);
+                    self.fleet.write(write, self.at);
                 }
-                Command::Measure(measure) => self.measure(&measure),
+                Command::Measure(measure) => self.measure(measure),
             }
         }
         self.look_ahead(&before, &event).map_err(broken)

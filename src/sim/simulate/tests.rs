@@ -194,7 +194,7 @@ impl Meddle for Counter {
             self.0.insert(action_name(&request.action));
         }
         self.0.extend(decision.facts.iter().map(fact_name));
-        self.0.extend(decision.commands.iter().map(command_name));
+        self.0.extend(decision.commands.iter().map(|command| command_name(command)));
     }
 }
 

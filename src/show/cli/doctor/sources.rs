@@ -181,16 +181,17 @@ fn filled(
     cluster: &Cluster,
     source: &MetricSource,
 ) -> String {
+    let version = "0".into();
     let vars = Vars {
-        plan: plan.name.clone(),
-        ring: ring.name.clone(),
-        cluster: cluster.name.clone(),
-        region: cluster.region.clone(),
-        jurisdiction: cluster.jurisdiction.clone(),
-        version: "0".into(),
-        digest: String::new(),
-        namespace: plan.target.namespace.clone(),
-        target: plan.target.name.clone(),
+        plan: &plan.name,
+        ring: &ring.name,
+        cluster: &cluster.name,
+        region: &cluster.region,
+        jurisdiction: &cluster.jurisdiction,
+        version: &version,
+        digest: "",
+        namespace: &plan.target.namespace,
+        target: &plan.target.name,
         interval: gate.interval,
     };
     render(&gate.query, source.kind.language(), &vars)

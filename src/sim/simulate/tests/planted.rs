@@ -117,7 +117,7 @@ pub(super) const FAULTS: &[Fault] = &[
         breaks: &[6],
         planted: Planted::Decided(|world, _, decision| {
             for command in &mut decision.commands {
-                let Command::Deploy(write) = command else { continue };
+                let Command::Deploy(write) = Arc::make_mut(command) else { continue };
                 if let Some(release) = world.release(&write.release) {
                     write.artifact = release.artifact.clone();
                 }
@@ -264,7 +264,7 @@ pub(super) const FAULTS: &[Fault] = &[
         breaks: &[18],
         planted: Planted::Decided(|world, _, decision| {
             for command in &mut decision.commands {
-                if let Command::Restore(write) = command
+                if let Command::Restore(write) = Arc::make_mut(command)
                     && let Some(release) = world.release(&write.release)
                 {
                     write.artifact = release.artifact.clone();
@@ -616,7 +616,7 @@ fn admitted(world: &World, event: &Event) -> Option<Decision> {
     };
     Some(Decision {
         facts: vec![submitted, started(release, ring)],
-        commands: vec![Command::Deploy(write)],
+        commands: vec![Arc::new(Command::Deploy(write))],
         reply: Some(Reply::Done { in_flight: Vec::new() }),
     })
 }

@@ -14,6 +14,7 @@ fn options(fail: Option<&str>) -> Options {
         release: true,
         speed: 600.0,
         exit: true,
+        by_hand: false,
         fail: fail.map(Into::into),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         seed: 7,

@@ -48,6 +48,8 @@ pub struct Options {
     pub release: bool,
     /// Whether it ends with the release; otherwise it stays until it is interrupted.
     pub exit: bool,
+    /// Whether approvals are left to whoever looks at it.
+    pub by_hand: bool,
     /// The ring where the release shall turn out to be bad.
     pub fail: Option<RingName>,
     /// Where the service listens.
@@ -227,6 +229,7 @@ mod tests {
             release: true,
             speed,
             exit: true,
+            by_hand: false,
             fail: fail.map(RingName::from),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             seed: 1,

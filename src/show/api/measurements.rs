@@ -53,16 +53,6 @@ pub async fn list(
     At(path): At<ReleaseRingPath>,
     Asked(query): Asked<MeasurementsQuery>,
 ) -> Result<Response, Problem> {
-    let (id, ring) = (path.id(), path.ring);
-    let (plan, times) = visit.look_at(&id.plan, |world, _| {
-        let release = world.release(&id).ok_or_else(|| unknown_release(&id))?;
-        let run = release.ring(&ring).ok_or_else(|| unknown_ring(&id, &ring))?;
-        // An attempt before the last began at any time since the release came.
-        let started = run.started.filter(|_| run.attempt == 1).unwrap_or(release.submitted);
-        let latest = run.gates.values().filter_map(|gate| Some(gate.latest.as_ref()?.1.mono)).max();
-        let times = (run.attempt > 0).then_some((started.mono, latest));
-        Ok::<_, Problem>((release.plan.clone(), times))
-    })??;
     let newest = match query.order.as_deref() {
         None | Some("oldest") => false,
         Some("newest") => true,
@@ -73,8 +63,43 @@ pub async fn list(
         return Err(Problem::bad_request("pageSize is 1 to 500"));
     }
     let rest = query.page_token.as_deref().map(token).transpose()?;
-    let Some(times) = times else { return Ok(visit.list(&Page::<MeasurementView>::whole(vec![]))) };
-    let wanted = Wanted { release: id, ring, gate: query.gate, cluster: query.cluster };
+    let (release, ring) = (path.id(), path.ring);
+    let wanted = Wanted { release, ring, gate: query.gate, cluster: query.cluster };
+    Ok(visit.list(&read(&visit, wanted, Part { newest, size, rest }).await?))
+}
+
+/// Which part of what was measured is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// The newest first, or the oldest.
+    pub newest: bool,
+    /// How many at most.
+    pub size: usize,
+    /// Where the part before ended.
+    pub rest: Option<u64>,
+}
+
+/// Reads what was measured, for somebody who may see the plan.
+///
+/// # Errors
+/// 403, 404 and 503.
+pub async fn read(
+    visit: &Visit,
+    wanted: Wanted,
+    part: Part,
+) -> Result<Page<MeasurementView>, Problem> {
+    let Part { newest, size, rest } = part;
+    let (id, ring) = (&wanted.release, &wanted.ring);
+    let (plan, times) = visit.look_at(&id.plan, |world, _| {
+        let release = world.release(id).ok_or_else(|| unknown_release(id))?;
+        let run = release.ring(ring).ok_or_else(|| unknown_ring(id, ring))?;
+        // An attempt before the last began at any time since the release came.
+        let started = run.started.filter(|_| run.attempt == 1).unwrap_or(release.submitted);
+        let latest = run.gates.values().filter_map(|gate| Some(gate.latest.as_ref()?.1.mono)).max();
+        let times = (run.attempt > 0).then_some((started.mono, latest));
+        Ok::<_, Problem>((release.plan.clone(), times))
+    })??;
+    let Some(times) = times else { return Ok(Page::whole(vec![])) };
     let store = visit.api.desk.store().clone();
     let found = blocking(move || {
         let (from, to): (Mono, Option<Mono>) = times;
@@ -93,7 +118,7 @@ pub async fn list(
     let Found { items, rest } = found.await.map_err(|error| Problem::journal(&error))?;
     let next = rest.map(|Range { start, end }| if newest { end } else { start }.to_string());
     let items = items.iter().map(|found| view::measurement(&plan, found)).collect();
-    Ok(visit.list(&Page { items, next_page_token: next }))
+    Ok(Page { items, next_page_token: next })
 }
 
 fn token(text: &str) -> Result<u64, Problem> {

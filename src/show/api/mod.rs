@@ -196,6 +196,12 @@ pub fn router(parts: Parts) -> Router {
     routes
         .route("/", get(pages::look::fleet))
         .route("/releases/{plan}/{version}", get(pages::look::release))
+        .route("/releases/{plan}/{version}/rings/{ring}", get(pages::rings::ring))
+        .route("/approvals", get(pages::line::approvals))
+        .route("/jurisdictions", get(pages::line::jurisdictions))
+        .route("/freezes", get(pages::line::freezes))
+        .route("/timeline", get(pages::record::timeline))
+        .route("/audit", get(pages::record::audit))
         .route("/evidence/{plan}/{version}", get(pages::look::evidence))
         .route("/events", get(pages::look::events))
         .route("/assets/{name}", get(pages::asset))

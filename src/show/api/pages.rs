@@ -6,7 +6,11 @@
 //! not say that it comes from elsewhere, and a form carries what only a page of that session knows.
 
 pub mod act;
+pub mod line;
 pub mod look;
+mod offers;
+pub mod record;
+pub mod rings;
 
 use std::{
     collections::BTreeMap,

@@ -115,6 +115,7 @@ pub async fn serve(context: &Context, args: &Serve) -> Result<Exit, Failure> {
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward demo                                   half a minute, then it stays to be looked at
+  ringward demo --by-hand --speed 60              slow enough to pause, approve and look at things yourself
   ringward demo --fail us-east --exit             a bad release is taken back; ends with 3
   ringward demo --source . --plan search          your own rings and policies, over a fleet made for them
   ringward demo --source . --no-release           the same, and every command is yours")]
@@ -134,6 +135,9 @@ pub struct Demo {
     /// End with the release, with its exit code.
     #[arg(long)]
     exit: bool,
+    /// Give no approvals: they are yours to give, with the approver's token that it makes.
+    #[arg(long, conflicts_with = "exit")]
+    by_hand: bool,
     /// The ring where the release turns out to be bad.
     #[arg(long, value_name = "RING")]
     fail: Option<String>,
@@ -156,6 +160,7 @@ pub async fn demo(context: &Context, args: &Demo) -> Result<Exit, Failure> {
         release: !args.no_release,
         speed: args.speed,
         exit: args.exit,
+        by_hand: args.by_hand,
         fail: args.fail.as_deref().map(RingName::from),
         listen: args.listen,
         seed: args.seed,

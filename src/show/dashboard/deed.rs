@@ -202,17 +202,24 @@ impl Deed {
         let ring = label("ring").map(RingName::from);
         let version = field("version").filter(|text| is_version(text));
         let release = plan.clone().zip(version).map(|(plan, v)| ReleaseId::new(plan, v));
-        let place = || {
-            let code = |c: char| c.is_ascii_alphanumeric() || c == '-';
-            field("place").filter(|text| text.len() <= 63 && text.chars().all(code))
+        let place = || field("place").filter(|text| is_code(text));
+        let over = |text: &str| match text.split_once(':') {
+            None if text == "everything" => Some(Scope::Everything),
+            Some(("place", code)) if is_code(code) => Some(Scope::Jurisdiction(code.into())),
+            Some(("plan", name)) if is_label(name) => Some(Scope::Plan(name.into())),
+            None | Some(_) => None,
         };
-        let scope = || match (release.clone(), plan.clone(), ring.clone(), place()) {
+        let named = || match (release.clone(), plan.clone(), ring.clone(), place()) {
             (Some(id), _, Some(ring), _) => Some(Scope::ReleaseRing(id, ring)),
             (Some(id), _, None, _) => Some(Scope::Release(id)),
             (None, Some(plan), Some(ring), _) => Some(Scope::Ring(plan, ring)),
             (None, Some(plan), None, _) => Some(Scope::Plan(plan)),
             (None, None, _, Some(place)) => Some(Scope::Jurisdiction(Jurisdiction::from(place))),
             (None, None, _, None) => field("all").map(|_| Scope::Everything),
+        };
+        let scope = || match field("over") {
+            Some(text) => over(text),
+            None => named(),
         };
         let on_ring = || release.clone().zip(ring.clone());
         let waiver = || plan.clone().zip(label("id").map(WaiverId::from));
@@ -232,6 +239,12 @@ impl Deed {
             _ => return None,
         })
     }
+}
+
+/// Whether it can be the code of a country or the name of a bloc.
+fn is_code(text: &str) -> bool {
+    let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=63).contains(&text.len()) && text.chars().all(inside)
 }
 
 /// Whether a deed takes a reason.
@@ -345,6 +358,17 @@ mod tests {
                 deed.fields().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             form.insert("deed".into(), deed.name().into());
             assert_eq!(Deed::read(&form, is_label, is_version), Some(deed));
+        }
+        for (over, scope) in [
+            ("everything", Some(Scope::Everything)),
+            ("place:EU", Some(Scope::Jurisdiction("EU".into()))),
+            ("plan:checkout", Some(Scope::Plan("checkout".into()))),
+            ("plan:../x", None),
+            ("all", None),
+        ] {
+            let form = [("deed", "freeze"), ("over", over)];
+            let form = form.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            assert_eq!(Deed::read(&form, is_label, is_version), scope.map(Deed::Freeze), "{over}");
         }
         for odd in [("deed", "explode"), ("deed", "abort")] {
             let form = Form::from([(odd.0.to_owned(), odd.1.to_owned())]);

@@ -4,14 +4,20 @@
 //! Architecture invariant: a page is made of views and of words that the API and the command line have
 //! too; text of others gets in only through [`Text`], which escapes it.
 
+pub mod approvals;
+pub mod chart;
 pub mod confirm;
 mod dag;
 pub mod deed;
 pub mod fleet;
+pub mod freezes;
 mod html;
+pub mod jurisdictions;
 pub mod release;
+pub mod ring;
 pub mod sign_in;
 mod signs;
+pub mod timeline;
 
 pub use html::Text;
 
@@ -65,7 +71,13 @@ pub enum Place {
 }
 
 impl Place {
-    const ALL: [(Place, &str, &str); 1] = [(Place::Fleet, "/", "Fleet")];
+    const ALL: [(Place, &str, &str); 5] = [
+        (Place::Fleet, "/", "Fleet"),
+        (Place::Approvals, "/approvals", "Approvals"),
+        (Place::Jurisdictions, "/jurisdictions", "Jurisdictions"),
+        (Place::Freezes, "/freezes", "Freezes"),
+        (Place::Timeline, "/timeline", "Timeline"),
+    ];
 }
 
 /// What stands around the main part of a page.

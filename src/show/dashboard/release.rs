@@ -112,7 +112,7 @@ fn links(release: &ReleaseView) -> String {
     format!(
         "<p class=\"links\"><a href=\"/evidence/{plan}/{version}\">Evidence</a>\
          <a href=\"/evidence/{plan}/{version}?format=json\" download=\"evidence-{plan}-{version}.json\">\
-         Evidence as JSON</a></p>"
+         Evidence as JSON</a><a href=\"/timeline?plan={plan}&amp;version={version}\">Timeline</a></p>"
     )
 }
 

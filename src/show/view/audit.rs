@@ -151,10 +151,7 @@ pub fn audit_page(
     next: Option<u64>,
     shown: impl Fn(&PlanName) -> bool,
 ) -> AuditPage {
-    let visible = |entry: &&Entry| {
-        entry.facts.iter().filter_map(plan_of).all(|plan| shown(&plan))
-            && entry.commands.iter().all(|command| shown(command.plan()))
-    };
+    let visible = |entry: &&Entry| is_visible(entry, &shown);
     let view = |entry: &Entry| AuditView {
         seq: entry.seq,
         at: entry.at.wall,
@@ -165,6 +162,12 @@ pub fn audit_page(
         hash: entry.hash.clone(),
     };
     AuditPage { entries: entries.iter().filter(visible).map(view).collect(), next }
+}
+
+/// Whether all that an entry is about is of plans that `shown` lets through.
+pub fn is_visible(entry: &Entry, shown: impl Fn(&PlanName) -> bool) -> bool {
+    entry.facts.iter().filter_map(plan_of).all(|plan| shown(&plan))
+        && entry.commands.iter().all(|command| shown(command.plan()))
 }
 
 /// The plan that a fact names; a refusal names it in what was asked.

@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     sync::Arc,
 };
 
@@ -45,6 +47,12 @@ const AUTHOR: &str = "dana";
 /// Who gives approvals; where several are asked for, the next ones have a number.
 const APPROVER: &str = "demo-approver";
 
+/// The file with a token for whoever wants to approve by hand, inside the data directory.
+const APPROVER_TOKEN: &str = "approver.token";
+
+/// Where the approver of that token belongs to.
+const APPROVER_OF: &str = "EU";
+
 /// Between two looks at the release, in real time.
 const LOOK: Span = Span(60);
 
@@ -72,6 +80,7 @@ pub(super) struct Stage {
     release: ReleaseId,
     artifact: Artifact,
     speed: f64,
+    by_hand: bool,
 }
 
 impl Stage {
@@ -121,6 +130,7 @@ impl Stage {
             release: ReleaseId::new(plan.name.clone(), VERSION),
             plan: plan.clone(),
             speed: options.speed,
+            by_hand: options.by_hand,
             scratch,
             fleet,
             clock,
@@ -129,6 +139,7 @@ impl Stage {
             api,
             artifact,
         };
+        stage.leave_an_approver()?;
         stage.intro(options, screen);
         Ok(stage)
     }
@@ -154,8 +165,17 @@ impl Stage {
                 self.clock.now().wall.strftime("%a %Y-%m-%d %H:%MZ"),
                 if hour.0 < 1_000 { hour.to_string() } else { rough(hour) },
             ),
-            format!("  approvals are given by {APPROVER}, a moment after they are asked for"),
+            match self.by_hand {
+                true => "  approvals are yours to give, with the approver's token".to_owned(),
+                false => {
+                    format!(
+                        "  approvals are given by {APPROVER}, a moment after they are asked for"
+                    )
+                }
+            },
             format!("  server    http://{}", self.service.address),
+            format!("  sign in   with {}", self.service.data.join(ADMIN_TOKEN).display()),
+            format!("            or {}", self.service.data.join(APPROVER_TOKEN).display()),
         ];
         lines.iter().for_each(|line| screen.say(line));
         if let Some(ring) = &options.fail {
@@ -181,7 +201,7 @@ impl Stage {
             if view.settled {
                 break view;
             }
-            if view.rings.iter().any(|ring| ring.phase == RingPhase::Held) {
+            if !self.by_hand && view.rings.iter().any(|ring| ring.phase == RingPhase::Held) {
                 self.approve(&mut asked, screen).await?;
             }
             seen = Some(view);
@@ -255,6 +275,26 @@ impl Stage {
             screen.say(&format!("          {name}{of} approves {}", needed.ring));
         }
         Ok(())
+    }
+
+    /// Makes a token for whoever wants to approve by hand, readable by its owner only.
+    fn leave_an_approver(&self) -> Result<(), DemoError> {
+        let new = NewToken {
+            name: "approver".into(),
+            roles: vec!["approver".into()],
+            jurisdiction: Some(APPROVER_OF.into()),
+            ..NewToken::default()
+        };
+        let (_, text) = self.tokens.create(new, &mut Mint::system(), self.clock.now().wall)?;
+        let file = self.service.data.join(APPROVER_TOKEN);
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(file)
+            .map_err(DemoError::Scratch)?;
+        writeln!(file, "{text}").map_err(DemoError::Scratch)
     }
 
     /// Somebody who has not approved yet, as the ring's rule wants them.

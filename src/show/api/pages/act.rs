@@ -25,7 +25,7 @@ use super::{
         problem::{Problem, Violation},
         releases, rings, waivers,
     },
-    Guest, look, mint, read_form,
+    Guest, mint, offers, read_form,
 };
 use crate::{
     decide::{
@@ -126,7 +126,7 @@ fn ask(guest: &Guest, deed: Deed, key: &str) -> Result<Question, Response> {
     let back = deed.page();
     let visit = &guest.visit;
     let question = visit.look(|world, now| {
-        let denied = look::offer(visit, world, deed.clone()).denied;
+        let denied = offers::offer(visit, world, deed.clone()).denied;
         match denied {
             Some(why) => Err(Problem::new(StatusCode::FORBIDDEN, "not-authorised", why)),
             None => Look { world, now }.question(deed, key),

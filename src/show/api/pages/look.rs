@@ -10,35 +10,28 @@ use serde::Deserialize;
 
 use super::{
     super::{
-        caller::{Visit, reach_of},
+        caller::Visit,
         events, evidence,
         extract::{Asked, At, ReleasePath},
-        line,
         problem::Problem,
         releases::unknown_release,
-        waivers,
     },
-    Guest,
+    Guest, offers,
 };
 use crate::{
     decide::{
-        event::Scope,
-        phase::{self, ReleasePhase, RingPhase},
-        waiting::{WaitingOn, approvals_that_count, covers, may_approve, waiting_on},
-        world::{Phase, PlanState, Release, World},
+        phase::{self, ReleasePhase},
+        world::{Release, World},
     },
     ids::{Jurisdiction, PlanName, RingName},
     model::{blocs, ring::Ring, time::Now},
     show::{
-        auth::Reach,
         dashboard::{
             Place,
-            deed::{Deed, Offer},
             fleet::{Board, Filter, Matrix, Part},
             release::{self, Sheet},
         },
-        view::{self, PauseView},
-        words,
+        view,
     },
 };
 
@@ -139,7 +132,7 @@ fn part(visit: &Visit, filter: &Filter, world: &World, name: &PlanName, now: Now
         .filter(|(n, release)| *n < latest || !phase::is_settled(release))
         .map(|(_, release)| view::release(world, release, now));
     let offers = match declared {
-        Some(_) => plan_offers(visit, world, name, state),
+        Some(_) => offers::plan_offers(visit, world, name, state),
         None => Vec::new(),
     };
     let mut plan = view::plan_alone(world, name, state);
@@ -153,46 +146,6 @@ fn part(visit: &Visit, filter: &Filter, world: &World, name: &PlanName, now: Now
         plan.rings.retain(|ring| inside.contains(&ring.name));
     }
     Some(Part { plan, releases: shown.collect(), of: found.len(), offers })
-}
-
-/// Offers a deed, or says why it is not this viewer's.
-pub fn offer(visit: &Visit, world: &World, deed: Deed) -> Offer {
-    let denied = visit.may(deed.verb(), &deed_reach(world, &deed)).err();
-    Offer { deed, denied: denied.map(|problem| problem.detail) }
-}
-
-/// What a deed would reach: the same as the API's handler of it asks for.
-fn deed_reach(world: &World, deed: &Deed) -> Reach {
-    match deed {
-        Deed::Pause(scope) | Deed::Resume(scope) | Deed::Freeze(scope) => {
-            line::reach_of_scope(world, scope)
-        }
-        Deed::Approve(id, ring) | Deed::Reject(id, ring) | Deed::Advance(id, ring) => {
-            reach_of(world, &id.plan, Some(&id.version), Some(ring))
-        }
-        Deed::Retry(id, ring) | Deed::Rollback(id, ring) => {
-            reach_of(world, &id.plan, Some(&id.version), ring.as_ref())
-        }
-        Deed::Abort(id) => reach_of(world, &id.plan, Some(&id.version), None),
-        Deed::Lift(id) => match world.shared.freezes.get(id) {
-            Some(freeze) => line::reach_of_scope(world, &freeze.scope),
-            None => Reach::Common,
-        },
-        Deed::ApproveWaiver(plan, id) | Deed::RevokeWaiver(plan, id) => {
-            waivers::reach_of_waiver(world, plan, id)
-        }
-    }
-}
-
-fn plan_offers(visit: &Visit, world: &World, name: &PlanName, state: &PlanState) -> Vec<Offer> {
-    let scope = Scope::Plan(name.clone());
-    let deed = match world.shared.pauses.contains_key(&scope) {
-        true => Deed::Resume(scope),
-        false if state.withdrawn => return Vec::new(),
-        false => Deed::Pause(scope),
-    };
-    // Who may not is told on the release's page; here it would stand once for each plan.
-    [offer(visit, world, deed)].into_iter().filter(|offer| offer.denied.is_none()).collect()
 }
 
 /// A release.
@@ -214,111 +167,14 @@ pub async fn release(
 
 fn sheet(visit: &Visit, world: &World, release: &Release, now: Now) -> Sheet {
     let on = release.plan.graph.order().iter();
-    let on = on.map(|ring| (ring.clone(), ring_offers(visit, world, release, ring, now)));
+    let on = on.map(|ring| (ring.clone(), offers::ring_offers(visit, world, release, ring, now)));
     Sheet {
         release: view::release(world, release, now),
-        offers: release_offers(visit, world, release),
+        offers: offers::release_offers(visit, world, release),
         on: on.collect(),
-        pauses: pauses(visit, world, release),
+        pauses: offers::pauses(visit, world, release),
         now,
     }
-}
-
-/// The pauses in force that cover a ring of the release that is not over, each with what ends it.
-pub fn pauses(visit: &Visit, world: &World, release: &Release) -> Vec<(PauseView, Offer)> {
-    let open: Vec<&Ring> = release.plan.rings.iter().collect();
-    let covering = world.shared.pauses.iter().filter(|(scope, pause)| {
-        let blocs = &world.shared.blocs;
-        open.iter().any(|ring| covers(blocs, scope, &pause.members, release, ring))
-    });
-    covering
-        .map(|(scope, pause)| {
-            let view = PauseView {
-                scope: view::ScopeView::of(scope),
-                covers: words::covered(scope),
-                said: view::SaidView::of(&pause.said),
-            };
-            (view, offer(visit, world, Deed::Resume(scope.clone())))
-        })
-        .collect()
-}
-
-fn release_offers(visit: &Visit, world: &World, release: &Release) -> Vec<Offer> {
-    let id = &release.id;
-    let any = |phase: fn(Phase) -> bool| release.rings.values().any(|run| phase(run.phase));
-    let settled = phase::is_settled(release);
-    let scope = Scope::Release(id.clone());
-    let paused = world.shared.pauses.contains_key(&scope);
-    let has_it = any(|phase| {
-        matches!(phase, Phase::Deploying | Phase::Soaking | Phase::Passed | Phase::Failed)
-    });
-    let failed = any(|phase| matches!(phase, Phase::Failed | Phase::RolledBack));
-    let deeds = [
-        (!settled && !paused).then_some(Deed::Pause(scope)),
-        (failed && release.aborted.is_none()).then(|| Deed::Retry(id.clone(), None)),
-        has_it.then(|| Deed::Rollback(id.clone(), None)),
-        (!settled && release.aborted.is_none()).then(|| Deed::Abort(id.clone())),
-    ];
-    deeds.into_iter().flatten().map(|deed| offer(visit, world, deed)).collect()
-}
-
-/// What can be done about a release on a ring.
-pub fn ring_offers(
-    visit: &Visit,
-    world: &World,
-    release: &Release,
-    ring: &RingName,
-    now: Now,
-) -> Vec<Offer> {
-    let id = &release.id;
-    let Some((declared, run)) = release.plan.ring(ring).zip(release.ring(ring)) else {
-        return Vec::new();
-    };
-    let scope = Scope::ReleaseRing(id.clone(), ring.clone());
-    let paused = world.shared.pauses.contains_key(&scope);
-    let phase = phase::of_ring(world, release, ring, now);
-    let may_start = !matches!(run.phase, Phase::Waiting) || release.aborted.is_none();
-    let here = || (id.clone(), ring.clone());
-    let mut offers = Vec::new();
-    if let Some(needed) = declared.policy.approvals.as_ref()
-        && run.phase == Phase::Waiting
-        && release.aborted.is_none()
-    {
-        let (id, ring) = here();
-        let mut approve = offer(visit, world, Deed::Approve(id.clone(), ring.clone()));
-        let mut reject = offer(visit, world, Deed::Reject(id, ring));
-        let given = approvals_that_count(release, declared, run, needed, now);
-        let done = given.contains(visit.name());
-        let full = given.len() >= needed.count as usize;
-        let not = may_approve(release, &visit.actor(), needed).err().map(|(_, why)| why);
-        for offer in [&mut approve, &mut reject] {
-            offer.denied = offer.denied.take().or_else(|| not.clone());
-        }
-        if !done && !full {
-            offers.push(approve);
-        }
-        offers.push(reject);
-    }
-    let waits = waiting_on(world, release, ring, now);
-    let asked = |w: &WaitingOn| matches!(w, WaitingOn::Advance(_));
-    let (move_on, go_back) = match phase {
-        RingPhase::Waiting | RingPhase::Held => (may_start, false),
-        RingPhase::Deploying | RingPhase::Soaking => (true, true),
-        RingPhase::Passed | RingPhase::Failed => (false, true),
-        RingPhase::RollingBack
-        | RingPhase::RolledBack
-        | RingPhase::Aborted
-        | RingPhase::Superseded => (false, false),
-    };
-    let again = matches!(run.phase, Phase::Failed | Phase::RolledBack) && release.aborted.is_none();
-    let deeds = [
-        waits.iter().any(asked).then(|| Deed::Advance(id.clone(), ring.clone())),
-        (move_on && !paused).then_some(Deed::Pause(scope)),
-        again.then(|| Deed::Retry(id.clone(), Some(ring.clone()))),
-        go_back.then(|| Deed::Rollback(id.clone(), Some(ring.clone()))),
-    ];
-    offers.extend(deeds.into_iter().flatten().map(|deed| offer(visit, world, deed)));
-    offers
 }
 
 /// The evidence of a release: as a page, or as a document to be kept.

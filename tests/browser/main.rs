@@ -1,0 +1,187 @@
+//! The dashboard in a real Chromium, over the demo: everything that a person does there, by the keyboard's
+//! and the mouse's own events, in both themes and on a phone's width.
+//!
+//! They need `chromium` (or `CHROMIUM`, its path) and are ignored by default; with RINGWARD_REAL=required
+//! a missing browser fails instead of skipping. Screenshots of every page are left in target/screenshots,
+//! to be looked at.
+
+mod chromium;
+mod stage;
+
+use chromium::Browser;
+use stage::Demo;
+
+/// What a page must not be wider than, on a phone.
+const PHONE: (u32, u32) = (360, 740);
+const DESK: (u32, u32) = (1280, 900);
+
+const RELEASE: &str = "/releases/checkout/2.14.0";
+
+/// A browser over a demo, or nothing where there is no browser.
+fn start(arguments: &[&str]) -> Option<(Demo, Browser)> {
+    let browser = Browser::start()?;
+    Some((Demo::start(arguments), browser))
+}
+
+#[test]
+#[ignore = "needs Chromium; .ci/run runs it"]
+fn a_ring_is_paused_resumed_and_approved_and_every_page_reads() {
+    let Some((demo, mut browser)) = start(&["--by-hand", "--speed", "60"]) else { return };
+    browser.size(DESK);
+    browser.open(&demo.at(RELEASE));
+    browser.shoot("sign-in", |_| {});
+    demo.sign_in(&mut browser, &demo.admin());
+    assert_eq!(browser.text("h1"), "checkout@2.14.0", "it comes back to what was asked for");
+
+    // Pause a ring, with a reason, after being told what that means.
+    browser.until(
+        "beta or internal soaks",
+        "document.querySelector('#ring-internal button[value=pause]')",
+    );
+    browser.press("#ring-internal button[value=pause]");
+    assert!(browser.text("main").contains("Soak stands still"), "{}", browser.text("main"));
+    browser.shoot("confirm", |_| {});
+    browser.fill("#reason", "a look at it, <b>first</b>");
+    browser.press("form.confirm button");
+    assert!(browser.text("#notice").contains("checkout@2.14.0 on internal is paused"));
+    browser.until(
+        "the pause shows",
+        "document.querySelector('.alarm')?.textContent.includes('a look at it, <b>first</b>')",
+    );
+
+    // It is shown live, without a load.
+    let loaded = browser.value("performance.timeOrigin");
+    browser.until("it is live", "document.querySelector('#live').textContent == 'live'");
+    browser.until(
+        "the ring is held or paused",
+        "document.querySelector('#ring-internal .holds')?.textContent.includes('paused by admin')",
+    );
+    assert_eq!(browser.value("performance.timeOrigin"), loaded);
+    browser.press(".alarm button[value=resume]");
+    browser.press("form.confirm button");
+    assert!(browser.text("#notice").contains("is resumed"));
+
+    // What is not theirs is not offered, and says how to get it.
+    browser.open(&demo.at("/approvals"));
+    assert!(browser.text("main").contains("Your token has no role approver"));
+    assert_eq!(browser.count("button[value=approve]"), 0);
+
+    // An approver agrees, once the ring asks for it.
+    let eu_west = "document.querySelector('#ring-eu-west .chip').textContent";
+    browser.open(&demo.at(RELEASE));
+    browser.until_long("eu-west is held", &format!("{eu_west}.includes('Held')"));
+    browser.shoot("release", |_| {});
+    browser.press("form.who button");
+    browser.open(&demo.at("/approvals"));
+    demo.sign_in(&mut browser, &demo.approver());
+    browser.until(
+        "it asks for approval",
+        "document.querySelector('[id=\"a-checkout@2.14.0-eu-west\"] button[value=approve]')",
+    );
+    browser.shoot("approvals", |_| {});
+    browser.press("[id=\"a-checkout@2.14.0-eu-west\"] button[value=approve]");
+    assert!(browser.text("main").contains("sha256:"), "it is bound to what was seen");
+    browser.shoot("approve", |_| {});
+    browser.press("form.confirm button");
+    assert!(browser.text("#notice").contains("approved by you"), "{}", browser.text("body"));
+    browser.until_long("eu-west starts", &format!("!{eu_west}.includes('Held')"));
+
+    // An approver stops nothing.
+    assert_eq!(browser.count("button[value=abort]"), 0);
+    assert!(browser.text("main").contains("approver needs the role operator"));
+    browser.press("form.who button");
+    browser.open(&demo.at("/"));
+    demo.sign_in(&mut browser, &demo.admin());
+
+    for (name, path) in [
+        ("fleet", "/"),
+        ("release-later", RELEASE),
+        ("ring", "/releases/checkout/2.14.0/rings/us-east"),
+        ("ring-withheld", "/releases/checkout/2.14.0/rings/eu-west"),
+        ("jurisdictions", "/jurisdictions"),
+        ("freezes", "/freezes"),
+        ("timeline", "/timeline"),
+        ("audit", "/audit?verify=yes"),
+        ("unknown", "/releases/checkout/9.9.9"),
+    ] {
+        browser.open(&demo.at(path));
+        browser.shoot(name, |browser| browser.reads());
+    }
+    demo.freeze_and_lift(&mut browser);
+    browser.clean(&["404"]);
+}
+
+#[test]
+#[ignore = "needs Chromium; .ci/run runs it"]
+fn a_bad_release_is_watched_until_it_is_back_and_leaves_evidence() {
+    let Some((demo, mut browser)) = start(&["--fail", "beta"]) else { return };
+    browser.size(DESK);
+    browser.open(&demo.at(RELEASE));
+    demo.sign_in(&mut browser, &demo.admin());
+    let loaded = browser.value("performance.timeOrigin");
+    let beta = "document.querySelector('#ring-beta .chip').textContent";
+    browser.until_long("beta is back", &format!("{beta}.includes('Rolled back')"));
+    assert_eq!(browser.value("performance.timeOrigin"), loaded, "it was watched, not loaded again");
+    browser.shoot("rolled-back", |browser| browser.reads());
+    browser.open(&demo.at("/releases/checkout/2.14.0/rings/beta"));
+    assert!(browser.text("main").contains("Fail"));
+    browser.shoot("ring-failed", |browser| browser.reads());
+    browser.open(&demo.at("/timeline"));
+    assert!(browser.text("main").contains("failed on beta"), "{}", browser.text("main"));
+    browser.open(&demo.at(RELEASE));
+    let link = browser.value("document.querySelector('a[href^=\"/evidence/\"]').href");
+    browser.open(link.as_str().expect("an address"));
+    assert!(browser.text("body").contains("Evidence of checkout@2.14.0"));
+    browser.shoot("evidence", |_| {});
+    browser.clean(&[]);
+}
+
+#[test]
+#[ignore = "needs Chromium; .ci/run runs it"]
+fn without_a_script_everything_reads_and_acts() {
+    let Some((demo, mut browser)) = start(&["--speed", "60", "--by-hand"]) else { return };
+    browser.size(DESK);
+    browser.without_script();
+    browser.open(&demo.at("/"));
+    demo.sign_in(&mut browser, &demo.admin());
+    assert!(browser.text("main").contains("checkout"));
+    browser.open(&demo.at(RELEASE));
+    browser.press("#ring-internal button[value=pause]");
+    browser.press("form.confirm button");
+    assert!(browser.text("#notice").contains("is paused"));
+    for path in ["/approvals", "/jurisdictions", "/freezes", "/timeline", "/audit"] {
+        browser.open(&demo.at(path));
+        assert!(!browser.text("main").is_empty(), "{path}");
+    }
+    browser.clean(&[]);
+}
+
+#[test]
+#[ignore = "needs Chromium; .ci/run runs it"]
+fn the_keyboard_alone_gets_everywhere() {
+    let Some((demo, mut browser)) = start(&["--speed", "60"]) else { return };
+    browser.size(PHONE);
+    browser.open(&demo.at(RELEASE));
+    demo.sign_in(&mut browser, &demo.admin());
+    // The skip link comes first, and the focus is to be seen wherever it is.
+    browser.key("Tab");
+    assert_eq!(browser.value("document.activeElement.className"), "skip");
+    let mut seen = Vec::new();
+    for _ in 0..80 {
+        browser.key("Tab");
+        let at = "(e => e.getAttribute('aria-label') || e.textContent)(document.activeElement)";
+        seen.push(browser.value(at).as_str().unwrap_or_default().to_owned());
+        let outline = "getComputedStyle(document.activeElement).outlineStyle != 'none' \
+                       || document.activeElement.closest('svg')";
+        assert!(!browser.value(outline).is_null(), "the focus shows on {:?}", seen.last());
+        if seen.iter().any(|name| name.starts_with("rest,")) {
+            break;
+        }
+    }
+    for wanted in ["Fleet", "Sign out", "Pause", "internal, CH", "rest, "] {
+        assert!(seen.iter().any(|name| name.trim().starts_with(wanted)), "{wanted} in {seen:?}");
+    }
+    browser.key("Enter");
+    browser.until("the ring's page", "location.pathname.endsWith('/rings/rest')");
+    browser.clean(&[]);
+}

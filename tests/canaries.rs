@@ -250,6 +250,21 @@ impl Served {
     }
 }
 
+/// The dashboard's pages on which a figure could stand.
+const PAGES: [&str; 11] = [
+    "/",
+    "/releases/checkout/1.0",
+    "/releases/checkout/2.0",
+    "/releases/checkout/3.0",
+    "/releases/checkout/1.0/rings/eu",
+    "/releases/checkout/2.0/rings/eu",
+    "/releases/checkout/3.0/rings/eu",
+    "/approvals",
+    "/jurisdictions",
+    "/timeline?all=yes",
+    "/audit",
+];
+
 /// Everything that left the jurisdiction, each under the name of where it was found.
 type Found = Vec<(String, Vec<u8>)>;
 
@@ -308,7 +323,8 @@ async fn everything(disclose: &str) -> Found {
         }
     }
     found.push(("the audit".into(), serde_json::to_vec(&client.audit().await).expect("JSON")));
-    found.push(("the dashboard".into(), client.page().await));
+    let pages = client.pages(&PAGES).await;
+    found.extend(PAGES.iter().map(|path| format!("the page {path}")).zip(pages));
     for arguments in [
         &["status", "checkout@1.0", "-o", "json"][..],
         &["status", "checkout@2.0", "-o", "json"],

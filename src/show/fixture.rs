@@ -228,10 +228,13 @@ impl Stage {
     }
 
     pub fn submit(&self, version: &str) -> ReleaseId {
-        let release = ReleaseId::new("checkout", version);
+        self.submit_of(ReleaseId::new("checkout", version))
+    }
+
+    pub fn submit_of(&self, release: ReleaseId) -> ReleaseId {
         self.put(&[Fact::Submitted {
             release: release.clone(),
-            artifact: artifact(version),
+            artifact: artifact(release.version.as_str()),
             author: "dana".into(),
             by: actor("dana"),
             lane: Lane::Normal,

@@ -171,21 +171,15 @@ impl Browser {
         });
     }
 
-    /// Presses a button or a link that leads to another page, where it is on the screen.
+    /// Presses a button or a link that leads to another page, by the keyboard: where it is on the screen may
+    /// change at any moment.
     pub fn press(&mut self, selector: &str) {
-        let place = format!(
-            "(e => {{ e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect(); \
-             return [r.x + r.width / 2, r.y + r.height / 2]; }})(document.querySelector({}))",
-            json!(selector)
+        let selector = json!(selector);
+        let focus = format!(
+            "(e => {{ e?.focus(); return e && document.activeElement == e; }})(document.querySelector({selector}))"
         );
-        self.until(selector, &format!("document.querySelector({})", json!(selector)));
-        self.leads(|browser| {
-            let at = browser.value(&place);
-            for kind in ["mousePressed", "mouseReleased"] {
-                let event = json!({"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1});
-                browser.ask("Input.dispatchMouseEvent", event);
-            }
-        });
+        self.until(&format!("{selector} has the focus"), &focus);
+        self.leads(|browser| browser.key("Enter"));
     }
 
     /// Types into a field.

@@ -43,7 +43,7 @@ fn a_ring_is_paused_resumed_and_approved_and_every_page_reads() {
     browser.shoot("confirm", |_| {});
     browser.fill("#reason", "a look at it, <b>first</b>");
     browser.press("form.confirm button");
-    assert!(browser.text("#notice").contains("checkout@2.14.0 on internal is paused"));
+    assert!(browser.text("#notice").contains("checkout@2.14.0 on rest is paused"));
     browser.until(
         "the pause shows",
         "document.querySelector('.alarm')?.textContent.includes('a look at it, <b>first</b>')",
@@ -54,7 +54,7 @@ fn a_ring_is_paused_resumed_and_approved_and_every_page_reads() {
     browser.until("it is live", "document.querySelector('#live').textContent == 'live'");
     browser.until(
         "the ring is held or paused",
-        "document.querySelector('#ring-internal .holds')?.textContent.includes('paused by admin')",
+        "document.querySelector('#ring-rest .holds')?.textContent.includes('paused by admin')",
     );
     assert_eq!(browser.value("performance.timeOrigin"), loaded);
     browser.press(".alarm button[value=resume]");
@@ -146,7 +146,7 @@ fn without_a_script_everything_reads_and_acts() {
     demo.sign_in(&mut browser, &demo.admin());
     assert!(browser.text("main").contains("checkout"));
     browser.open(&demo.at(RELEASE));
-    browser.press("#ring-internal button[value=pause]");
+    browser.press("#ring-rest button[value=pause]");
     browser.press("form.confirm button");
     assert!(browser.text("#notice").contains("is paused"));
     for path in ["/approvals", "/jurisdictions", "/freezes", "/timeline", "/audit"] {

@@ -311,8 +311,8 @@ impl Client {
         answer.bytes().await.expect("a body").to_vec()
     }
 
-    /// The dashboard's page, signed in.
-    pub async fn page(&self) -> Vec<u8> {
+    /// Pages of the dashboard, signed in.
+    pub async fn pages(&self, paths: &[&str]) -> Vec<Vec<u8>> {
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let browser = browser.build().expect("an HTTP client");
         let sign_in = browser.post(format!("{}/login", self.base));
@@ -320,8 +320,13 @@ impl Client {
         let signed = signed.and_then(|answer| answer.error_for_status()).expect("a session");
         let cookie = signed.headers()["set-cookie"].to_str().expect("text");
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
-        let page = browser.get(&self.base).header("cookie", cookie).send().await.expect("a page");
-        page.bytes().await.expect("a body").to_vec()
+        let mut pages = Vec::new();
+        for path in paths {
+            let page = browser.get(format!("{}{path}", self.base)).header("cookie", &cookie);
+            let page = page.send().await.expect("a page");
+            pages.push(page.bytes().await.expect("a body").to_vec());
+        }
+        pages
     }
 
     /// Opens the stream of events.

@@ -1,5 +1,7 @@
 //! The API over a loopback socket, with the real core behind the desk.
 
+mod pages;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};

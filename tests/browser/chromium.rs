@@ -205,6 +205,12 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
+    /// That the page says what was done.
+    pub fn told(&mut self, what: &str) {
+        let page = self.text("body");
+        assert!(self.text("#notice").contains(what), "{what}: {page}");
+    }
+
     /// How many there are.
     pub fn count(&mut self, selector: &str) -> u64 {
         let count = format!("document.querySelectorAll({}).length", json!(selector));

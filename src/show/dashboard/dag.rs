@@ -123,7 +123,7 @@ fn node(id: &ReleaseId, ring: &RingView, x: f64, y: f64) -> String {
         Text(cut(&places, 8)),
         sign.glyph,
         sign.word,
-        Text(format!("{}{more}", cut(&second, 27 - more.len()))),
+        Text(format!("{}{more}", cut(&second, 25 - more.len()))),
     )
 }
 

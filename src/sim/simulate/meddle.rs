@@ -8,6 +8,12 @@ use crate::{
 /// Architecture invariant: the hooks are the simulator's; the core and the journal have none. All do
 /// nothing unless a test says otherwise.
 pub(in crate::sim) trait Meddle: std::fmt::Debug {
+    /// Whether nobody meddles: ringward then decides and makes true in one, as its loop does, and what its
+    /// journal folds to is compared with that.
+    fn is_nobody(&self) -> bool {
+        false
+    }
+
     /// What the core is shown instead of the world.
     fn view(&mut self, _world: &World, _event: &Event) -> Option<World> {
         None
@@ -72,4 +78,8 @@ pub(in crate::sim) trait Meddle: std::fmt::Debug {
 #[derive(Debug)]
 pub(in crate::sim) struct Honest;
 
-impl Meddle for Honest {}
+impl Meddle for Honest {
+    fn is_nobody(&self) -> bool {
+        true
+    }
+}

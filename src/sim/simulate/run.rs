@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     decide::{
-        Decision,
+        Decision, advance,
         command::Command,
         decide,
         event::{Declared, Event, News},
@@ -583,13 +583,18 @@ impl<'m> Run<'m> {
         }
         let now = self.clock.now(self.at);
         let core = |source| Broken::Core { event: event_in_words(&event), source };
-        let view = self.meddle.view(&self.world, &event);
-        let mut decision =
-            decide(view.as_ref().unwrap_or(&self.world), &event, now).map_err(core)?;
-        self.meddle.decided(&self.world, &event, now, &mut decision);
         let before = self.world.clone();
-        self.world.fold(now, &decision.facts, &decision.commands).map_err(core)?;
-        self.meddle.folded(&mut self.world);
+        let decision = if self.meddle.is_nobody() {
+            advance(&mut self.world, &event, now).map_err(core)?
+        } else {
+            let view = self.meddle.view(&self.world, &event);
+            let mut decision =
+                decide(view.as_ref().unwrap_or(&self.world), &event, now).map_err(core)?;
+            self.meddle.decided(&self.world, &event, now, &mut decision);
+            self.world.fold(now, &decision.facts, &decision.commands).map_err(core)?;
+            self.meddle.folded(&mut self.world);
+            decision
+        };
         let (step, after) = (self.steps, self.world.clone());
         Ok(Decided { step, event, now, before, decision, after })
     }

@@ -486,8 +486,14 @@ impl World {
                 let run = self.run_mut(release, ring)?;
                 if let Some(from) = run.soak.healthy_at.filter(|_| *blind) {
                     run.open_gap(from, Span::ZERO);
-                } else if let Some(gap) = run.soak.gap.as_mut().filter(|_| *running) {
-                    gap.to.get_or_insert(at);
+                } else if *running {
+                    if let Some(gap) = &mut run.soak.gap {
+                        gap.to.get_or_insert(at);
+                    }
+                } else if run.soak.healthy_at.is_some() {
+                    // It stands still for a cause that is known: whoever asks history about an earlier
+                    // stretch can no longer tell it from this one.
+                    run.soak.gap = None;
                 }
                 run.soak.healthy_at = running.then_some(at.mono);
             }

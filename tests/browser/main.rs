@@ -4,6 +4,7 @@
 //! They need `chromium` (or `CHROMIUM`, its path) and are ignored by default; with RINGWARD_REAL=required
 //! a missing browser fails instead of skipping. Screenshots of every page are left in target/screenshots,
 //! to be looked at.
+#![expect(clippy::disallowed_methods, reason = "a browser lives in real time")]
 
 mod chromium;
 mod stage;

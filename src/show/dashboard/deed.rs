@@ -382,16 +382,17 @@ mod tests {
     #[test]
     fn what_is_not_theirs_is_said_and_not_offered() {
         let id = ReleaseId::new("checkout", "1.0");
-        let denied = Some("vic needs the role operator".to_owned());
+        let why = "vic needs the role operator".to_owned();
+        let denied = Some(why.clone());
         let offers = [
             Offer { deed: Deed::Pause(Scope::Release(id.clone())), denied: denied.clone() },
-            Offer { deed: Deed::Abort(id), denied: denied.clone() },
+            Offer { deed: Deed::Abort(id), denied },
         ];
         let said = acts("t0ken", &offers, &[]);
         assert_eq!(
             said,
             "<p class=\"why\">Not yours to pause, abort: vic needs the role operator.</p>"
         );
-        assert_eq!(acts("t0ken", &offers, &[denied.unwrap()]), "");
+        assert_eq!(acts("t0ken", &offers, &[why]), "");
     }
 }

@@ -261,10 +261,7 @@ fn gate(f: &mut fmt::Formatter<'_>, gate: &GateEvidence) -> fmt::Result {
         f.write_str("<p>A residency rule keeps its figures where they were measured.</p>")?;
     }
     for asked in &gate.asked {
-        let query = match &asked.query {
-            serde_json::Value::String(query) => query.clone(),
-            other => other.to_string(),
-        };
+        let query = asked.query.as_str().map_or_else(|| asked.query.to_string(), str::to_owned);
         write!(f, "<p>{}: {}</p>", Text(&asked.role), Code(query))?;
     }
     f.write_str(

@@ -33,7 +33,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Deed {
     /// They ask ringward.
-    Ask(Request),
+    Ask(Box<Request>),
     /// They change what a plan's declarations say, or those of clusters, and of plans with them.
     Declare(Vec<Event>),
     /// The nodes of a cluster say something else of it than before.
@@ -131,7 +131,7 @@ impl Operators {
     pub(super) fn act(&mut self, world: &World, now: Now, at: Span) -> Option<Deed> {
         self.next = at + self.chance.seconds(2, 100);
         if let Some(due) = self.unanswered.iter().position(|(later, _)| *later <= at) {
-            return Some(Deed::Ask(self.unanswered.swap_remove(due).1));
+            return Some(Deed::Ask(Box::new(self.unanswered.swap_remove(due).1)));
         }
         let plans: Vec<_> = self.valid.keys().cloned().collect();
         let plan = self.chance.pick(&plans)?.clone();
@@ -210,7 +210,7 @@ impl Operators {
         let revision = state.revision;
         let key = self.chance.percent(80).then(|| format!("k-{}", self.asked).into());
         let seen = self.chance.percent(15).then(|| revision - self.chance.below(2).min(revision));
-        Some(Deed::Ask(Request { by, key, seen, action }))
+        Some(Deed::Ask(Box::new(Request { by, key, seen, action })))
     }
 
     fn submit(&mut self, plan: &PlanName) -> Option<Action> {
@@ -292,7 +292,7 @@ impl Operators {
         if self.chance.percent(40) {
             request.action = Action::Lift { id: format!("f-{}", self.chance.below(50)).into() };
         }
-        Some(Deed::Ask(request))
+        Some(Deed::Ask(Box::new(request)))
     }
 
     fn edit(&mut self, plan: &PlanName, state: &PlanState, now: Timestamp) -> Deed {

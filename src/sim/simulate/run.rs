@@ -435,7 +435,7 @@ impl<'m> Run<'m> {
         if self.faulty && self.operators.next <= self.at {
             let now = self.clock.now(self.at);
             return match self.operators.act(&self.durable, now, self.at) {
-                Some(Deed::Ask(request)) => Ok(vec![Event::Operator(request)]),
+                Some(Deed::Ask(request)) => Ok(vec![Event::Operator(*request)]),
                 Some(Deed::Declare(events)) => Ok(events),
                 Some(Deed::Witness(cluster, says)) => {
                     self.count(Trouble::Contradiction);

@@ -362,7 +362,7 @@ impl Look<'_> {
                     "{id} takes {ring} as soon as nothing else holds it; an older release in motion there \
                      is superseded."
                 )];
-                question.bound = self.courses(release, &[ring.clone()]);
+                question.bound = self.courses(release, std::slice::from_ref(ring));
             }
             Deed::Retry(id, ring) => self.retry(id, ring.as_ref(), &mut question)?,
             Deed::Rollback(id, ring) => self.rollback(id, ring.as_ref(), &mut question)?,
@@ -374,17 +374,18 @@ impl Look<'_> {
                 })?;
                 let covers = words::waived(plan, &run.waiver);
                 let until = words::utc(run.waiver.until, self.now);
-                question.will = match deed {
-                    Deed::RevokeWaiver(..) => vec![format!(
+                question.will = if let Deed::RevokeWaiver(..) = deed {
+                    vec![format!(
                         "Rule {} binds {covers} again at once; what it holds stands still.",
                         run.waiver.rule
-                    )],
-                    _ => vec![
+                    )]
+                } else {
+                    vec![
                         format!("You agree that rule {} does not bind {covers} until {until}.", run.waiver.rule),
                         "It is in force when two have agreed, neither of whom asked for it or made the \
                          release."
                             .into(),
-                    ],
+                    ]
                 };
                 question.bound.0 = vec![
                     ("rule".into(), run.waiver.rule.clone()),

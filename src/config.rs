@@ -103,15 +103,12 @@ impl Default for Settings {
 pub struct ApiSettings {
     /// Connections; 4096 unless told otherwise.
     pub connections: NonZeroU32,
-    /// Those among them that listen to events; 2048 unless told otherwise.
-    pub listeners: NonZeroU32,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
         const CONNECTIONS: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
-        const LISTENERS: NonZeroU32 = NonZeroU32::new(2_048).unwrap();
-        Self { connections: CONNECTIONS, listeners: LISTENERS }
+        Self { connections: CONNECTIONS }
     }
 }
 

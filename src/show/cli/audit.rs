@@ -296,10 +296,11 @@ fn file_verified(context: &Context, file: &Path, key: Option<&PublicKey>) -> Res
             (None, _) | (_, None) => String::new(),
         };
         let what = match (found.verified, found.missing) {
-            (true, _) => "every record is as it was stored".to_owned(),
+            (true, _) => "they hold, every record is as it was stored".to_owned(),
             (false, missing) => format!(
-                "as a server shows them, {missing} left out: each names the one before it, and their own \
-                 bytes are in an export with --records only"
+                "{missing} left out, and only that each names the one before it: these are entries as a server \
+                 shows them, and one that was changed would not be seen here; what can be proved is \
+                 exported with --records"
             ),
         };
         let signed = match (&found.signed, key) {
@@ -313,7 +314,7 @@ fn file_verified(context: &Context, file: &Path, key: Option<&PublicKey>) -> Res
                 signed.key
             ),
         };
-        format!("{} entries hold{part}: {what}\n{signed}\n", found.entries)
+        format!("{} entries{part}: {what}\n{signed}\n", found.entries)
     };
     let names = || by.map(ToString::to_string).into_iter().collect();
     context.answer(&Answer::of(&document)?, names, people)?;

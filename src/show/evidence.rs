@@ -387,7 +387,7 @@ impl Gatherer {
                 declared_in: declared,
                 rings: view::ring_specs(&plan),
                 gates: view::gate_specs(&plan),
-                snapshot: snapshot(&plan),
+                snapshot: view::without_addresses(&*plan),
             },
             rings,
             decisions: self.decisions.into(),
@@ -420,25 +420,6 @@ const HOW: [&str; 4] = [
     "for each record, hash = SHA-256(prev as 32 bytes, seq as eight big-endian bytes, record); the first \
      record's prev is all zeros",
 ];
-
-/// The plan as the journal has it, without the addresses of metric sources: they are nobody's but the
-/// platform's.
-fn snapshot(plan: &Plan) -> Value {
-    let mut snapshot = serde_json::to_value(plan).unwrap_or_default();
-    hide(&mut snapshot);
-    snapshot
-}
-
-fn hide(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.remove("url");
-            fields.values_mut().for_each(hide);
-        }
-        Value::Array(items) => items.iter_mut().for_each(hide),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
 
 /// The first and the last of many, half of each; what lies between is counted.
 struct List<T> {

@@ -53,7 +53,7 @@ pub struct AuditView {
 pub struct HappenedView {
     /// Its name, such as `ringStarted`.
     pub what: String,
-    /// Its fields, as the journal has them.
+    /// Its fields, as the journal has them but for the addresses of metric sources.
     #[schema(value_type = Object)]
     pub with: Value,
 }
@@ -202,10 +202,28 @@ fn disclosed(world: &World, fact: &Fact) -> Fact {
     shown
 }
 
+/// What the journal holds, without the addresses of metric sources: they are nobody's but the platform's.
+pub fn without_addresses<T: Serialize>(item: &T) -> Value {
+    // What the journal could write can be written again.
+    let mut value = serde_json::to_value(item).unwrap_or(Value::Null);
+    take_addresses(&mut value);
+    value
+}
+
+fn take_addresses(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("url");
+            fields.values_mut().for_each(take_addresses);
+        }
+        Value::Array(items) => items.iter_mut().for_each(take_addresses),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// Facts and commands are tagged by their names in the journal; the view takes name and fields apart.
 fn happened<T: Serialize>(item: &T) -> HappenedView {
-    // What the journal could write can be written again.
-    let (what, with) = match serde_json::to_value(item).unwrap_or(Value::Null) {
+    let (what, with) = match without_addresses(item) {
         Value::Object(tagged) => tagged.into_iter().next().unwrap_or_default(),
         Value::String(name) => (name, Value::Null),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Default::default(),

@@ -22,7 +22,7 @@ mod tests;
 
 pub use audit::{
     AuditPage, AuditView, BreakView, ChangeView, HappenedView, SignedHeadView, VerificationView,
-    audit_page, is_visible,
+    audit_page, is_visible, without_addresses,
 };
 pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, WitnessView, clusters};
 pub use debt::{DebtKind, DebtView, debts};

@@ -461,7 +461,10 @@ fn no_view_shows_a_metric_sources_url() {
     });
     assert!(all.contains("us-east-1"));
     let entries = stage.desk.store().read(1, 1_000).unwrap();
-    assert!(serde_json::to_string(&entries[0].facts).unwrap().contains(CANARY), "the journal has it");
+    assert!(
+        serde_json::to_string(&entries[0].facts).unwrap().contains(CANARY),
+        "the journal has it"
+    );
     let journal = look(&stage, |world, _| audit_page(world, &entries, None, |_| true));
     let journal = serde_json::to_string(&journal).unwrap();
     assert!(journal.contains("us-east-1"));

@@ -6,6 +6,7 @@ use crate::{
         event::Event,
         fact::Fact,
         waiting::{WaitingOn, waiting_on},
+        world::World,
     },
     ids::PlanName,
     model::time::{Now, Span},
@@ -16,7 +17,8 @@ use crate::{
 /// of looking again.
 #[derive(Debug, Default)]
 pub(super) struct WallClock {
-    looked: BTreeMap<PlanName, Now>,
+    /// When, and how the world was then: others may have moved since.
+    looked: BTreeMap<PlanName, (Now, World)>,
 }
 
 impl Invariant for WallClock {
@@ -34,7 +36,9 @@ impl Invariant for WallClock {
             self.looked.clear();
         }
         let Event::Wake { plan } = step.event else { return Ok(()) };
-        let Some(before) = self.looked.insert(plan.clone(), step.now) else { return Ok(()) };
+        let looked = self.looked.insert(plan.clone(), (step.now, step.after.clone()));
+        let Some(then) = looked else { return Ok(()) };
+        let (before, _) = then;
         if before.mono != step.now.mono || before.wall == step.now.wall {
             return Ok(());
         }
@@ -61,8 +65,7 @@ impl Invariant for WallClock {
                         | Fact::RollbackStarted { .. }
                 )
             };
-            let moved =
-                credit || step_on || (!passed && self.started_unruled(step, before, fact)?);
+            let moved = credit || step_on || (!passed && started_unruled(step, &then, fact)?);
             if moved {
                 let (from, to) = (before.wall, step.now.wall);
                 return Err(format!("the clock went from {from} to {to}, and so: {fact:?}"));
@@ -72,25 +75,30 @@ impl Invariant for WallClock {
     }
 }
 
-impl WallClock {
-    fn started_unruled(&self, step: &Step<'_>, then: Now, fact: &Fact) -> Result<bool, String> {
-        let Fact::RingStarted { release, ring, .. } = fact else { return Ok(false) };
-        let on = step.on(release, ring)?;
-        let policy = &on.ring.policy;
-        let aged = policy.approvals.as_ref().is_some_and(|needed| needed.expires.is_some());
-        let expires = vouched_for(step, on);
-        // A place in the line is no permission: whoever stood before it may be held by the clock.
-        let was = step.before.release(release);
-        let waits = was.map_or_else(Vec::new, |was| waiting_on(step.before, was, ring, then));
+fn started_unruled(
+    step: &Step<'_>,
+    (then, world): &(Now, World),
+    fact: &Fact,
+) -> Result<bool, String> {
+    let Fact::RingStarted { release, ring, .. } = fact else { return Ok(false) };
+    let on = step.on(release, ring)?;
+    let policy = &on.ring.policy;
+    let aged = policy.approvals.as_ref().is_some_and(|needed| needed.expires.is_some());
+    let expires = vouched_for(step, on);
+    // A place in the line is no permission: whoever stood before it may be held by the clock, and may have
+    // left the line by now.
+    let lined_up = [world, step.before].into_iter().any(|world| {
+        let was = world.release(release);
+        let waits = was.map_or_else(Vec::new, |was| waiting_on(world, was, ring, *then));
         let in_line = waits.iter().all(|wait| matches!(wait, WaitingOn::Cap(_)));
-        let lined_up = in_line && !waits.is_empty() && !step.before.shared.limits.is_empty();
-        let ruled = !policy.calendars.is_empty()
-            || !step.before.shared.freezes.is_empty()
-            || aged
-            || expires
-            || lined_up;
-        Ok(!ruled)
-    }
+        in_line && !waits.is_empty() && !world.shared.limits.is_empty()
+    });
+    let ruled = !policy.calendars.is_empty()
+        || !step.before.shared.freezes.is_empty()
+        || aged
+        || expires
+        || lined_up;
+    Ok(!ruled)
 }
 
 /// Whether somebody vouches only until then for a place that a rule over the release may ask for.

@@ -46,7 +46,15 @@ impl Invariant for Caps {
                 return Err(format!("{count} clusters of {} deploy, {cap} may", write.ring));
             }
         }
+        // As it was at that very fact: in one decision a ring may pass, and others start one after another.
+        let mut world = None;
+        if step.decision.facts.iter().any(|fact| matches!(fact, Fact::RingStarted { .. })) {
+            world = Some(step.before.clone());
+        }
         for fact in &step.decision.facts {
+            if let Some(world) = &mut world {
+                world.apply(fact, step.now).map_err(|illegal| illegal.to_string())?;
+            }
             if let Fact::LimitsSet { limits } = fact {
                 self.limits = limits.in_motion.clone();
             } else if let Fact::StartQueued { release, ring, queued } = fact {
@@ -61,7 +69,7 @@ impl Invariant for Caps {
             } else if let Fact::RingStarted { release, ring, .. } = fact {
                 let own = (release.plan.clone(), ring.clone());
                 self.within_rules(step, release, &own)?;
-                self.within_settings(step, release, &own)?;
+                self.within_settings(step, world.as_ref().unwrap_or(step.after), release, &own)?;
                 self.line.retain(|(place, _)| *place != own);
             }
         }
@@ -102,14 +110,20 @@ impl Caps {
         Ok(())
     }
 
-    fn within_settings(&self, step: &Step<'_>, id: &ReleaseId, own: &Place) -> Result<(), String> {
+    fn within_settings(
+        &self,
+        step: &Step<'_>,
+        world: &World,
+        id: &ReleaseId,
+        own: &Place,
+    ) -> Result<(), String> {
         let on = step.on(id, &own.1)?;
         let longest = self.line.first().filter(|(place, _)| place != own);
         let longest = longest.and_then(|((_, ring), release)| {
-            let declared = step.after.release(release)?.plan.ring(ring)?;
+            let declared = world.release(release)?.plan.ring(ring)?;
             Some(((release.plan.clone(), ring.clone()), declared))
         });
-        let mut moving: Vec<(Place, &Ring)> = rings_in_motion(step.after);
+        let mut moving: Vec<(Place, &Ring)> = rings_in_motion(world);
         if let Some((place, ring)) = longest {
             moving.retain(|(other, _)| *other != place);
             moving.push((place, ring));
@@ -145,7 +159,7 @@ impl Caps {
         }
         if let PerPlace::Named(named) = &self.limits.per_jurisdiction {
             for (name, limit) in named {
-                let members = step.after.shared.blocs.members(name);
+                let members = world.shared.blocs.members(name);
                 let here =
                     |ring: &Ring| ring.clusters.iter().any(|c| members.contains(&c.jurisdiction));
                 over(limit.get(), &format!(" in {name}"), &here)?;

@@ -3,6 +3,8 @@
 mod argo_rollout;
 mod daemon_set;
 mod deployment;
+#[cfg(test)]
+mod sample;
 mod stateful_set;
 mod template;
 

@@ -9,6 +9,7 @@ pub mod act;
 pub mod line;
 pub mod look;
 mod offers;
+mod question;
 pub mod record;
 pub mod rings;
 

@@ -2,20 +2,13 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{act::cluster::kind, decide::event::TargetState};
-
-const ONE: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
-
-fn merge(into: &mut Value, change: Value) {
-    match (into, change) {
-        (Value::Object(into), Value::Object(change)) => {
-            for (key, value) in change {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, change) => *into = change,
-    }
-}
+use crate::{
+    act::cluster::kind::{
+        self,
+        sample::{ONE, merge},
+    },
+    decide::event::TargetState,
+};
 
 /// A DaemonSet on two nodes, all updated, ready and pinned to `ONE`, with `change` merged in.
 fn read(change: Value) -> TargetState {

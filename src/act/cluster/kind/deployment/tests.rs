@@ -2,9 +2,14 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{act::cluster::kind, decide::event::TargetState};
+use crate::{
+    act::cluster::kind::{
+        self,
+        sample::{ONE, merge},
+    },
+    decide::event::TargetState,
+};
 
-const ONE: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 const TWO: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
 /// A Deployment of three replicas, all updated, ready and pinned to `ONE`, with `change` merged in.
@@ -29,17 +34,6 @@ fn deployment(change: Value) -> Seen {
 
 fn read(seen: &Seen, container: &str, pods: &[Pod]) -> TargetState {
     kind::read(&Deployment { container: container.into() }, seen, pods)
-}
-
-fn merge(into: &mut Value, change: Value) {
-    match (into, change) {
-        (Value::Object(into), Value::Object(change)) => {
-            for (key, value) in change {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, change) => *into = change,
-    }
 }
 
 fn pod(name: &str, image_id: &str, change: Value) -> Pod {

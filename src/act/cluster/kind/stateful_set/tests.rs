@@ -1,20 +1,13 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{act::cluster::kind, decide::event::TargetState};
-
-const ONE: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
-
-fn merge(into: &mut Value, change: Value) {
-    match (into, change) {
-        (Value::Object(into), Value::Object(change)) => {
-            for (key, value) in change {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, change) => *into = change,
-    }
-}
+use crate::{
+    act::cluster::kind::{
+        self,
+        sample::{ONE, merge},
+    },
+    decide::event::TargetState,
+};
 
 /// A StatefulSet of three replicas, all updated, ready and pinned to `ONE`, with `change` merged in.
 fn set(change: Value) -> Seen {

@@ -558,24 +558,36 @@ async fn nodes_say_where_they_are_to_whom_the_role_lets_see_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkup_says_who_answers_and_what_one_may_do_there() {
     let Some([eu, _]) = clusters().await else { return };
-    let (connections, namespaces) = (connections(&[eu]), ["shop".to_owned(), "other".to_owned()]);
-    let found = connections.checkup(eu.context(), &namespaces).await.expect("an answer");
+    let connections = connections(&[eu]);
+    let container = || "app".to_owned();
+    let targets = [
+        (TargetKind::Deployment { container: container() }, "shop"),
+        (TargetKind::StatefulSet { container: container() }, "shop"),
+        (TargetKind::ArgoRollout { container: container() }, "other"),
+        (TargetKind::ArgoRollout { container: container() }, "other"),
+    ];
+    let targets = targets.map(|(kind, namespace)| Target {
+        kind,
+        namespace: namespace.into(),
+        name: "checkout".into(),
+    });
+    let found = connections.checkup(eu.context(), &targets).await.expect("an answer");
     assert!(found.version.starts_with("v1."), "{}", found.version);
     let here = SystemClock::new(Mono(0)).now().wall;
     let apart = here.duration_since(found.date.expect("a date")).as_secs_f64().abs();
     assert!(apart < 5.0, "{apart}");
-    assert_eq!(found.permissions.len(), 2 * 5 + 1, "{found:?}");
+    assert_eq!(found.permissions.len(), 4 + 4 + 5 + 2 + 1, "{found:?}");
     assert!(found.permissions.iter().all(|permission| permission.allowed), "{found:?}");
 
-    let found = connections.checkup(&eu.nobody(), &namespaces).await.expect("an answer");
+    let found = connections.checkup(&eu.nobody(), &targets).await.expect("an answer");
     let namespaced = found.permissions.iter().filter(|permission| permission.namespace.is_some());
     assert!(
-        namespaced.clone().count() == 10 && namespaced.clone().all(|p| !p.allowed),
+        namespaced.clone().count() == 15 && namespaced.clone().all(|p| !p.allowed),
         "{found:?}"
     );
 
     let gone = Connection { kubeconfig: Some("/nowhere/config".into()), context: None };
     let gone = Kubeconfigs::new([("gone".to_owned(), gone)].into());
-    let why = gone.checkup("gone", &namespaces).await.expect_err("no kubeconfig");
+    let why = gone.checkup("gone", &targets).await.expect_err("no kubeconfig");
     assert!(why.contains("/nowhere/config"), "{why}");
 }

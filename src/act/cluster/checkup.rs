@@ -12,17 +12,37 @@ use kube::{Api, Client, api::PostParams, client::Body};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{connection::Link, failure};
+use super::{connection::Link, failure, kind};
+use crate::model::ring::{Target, TargetKind};
 
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// What is asked of an API server: verbs, the group and the resource. `deploy/target-rbac.yaml` grants them.
-const NEEDED: [(&[&str], &str, &str); 3] = [
-    (&["get", "list", "watch", "patch"], "apps", "deployments"),
-    (&["list"], "", "pods"),
-    (&["list"], "", "nodes"),
-];
+/// A verb, the group, the resource with its subresource, and the namespace where it has one.
+type Needed = (&'static str, String, String, Option<String>);
+
+/// What ringward does where it deploys to those targets, each once. `deploy/target-rbac.yaml` grants it.
+fn needed(targets: &[Target]) -> Vec<Needed> {
+    let mut needed: Vec<Needed> = Vec::new();
+    let mut need = |one: Needed| {
+        if !needed.contains(&one) {
+            needed.push(one);
+        }
+    };
+    for target in targets {
+        let place = || Some(target.namespace.clone());
+        let of = kind::of(&target.kind).resource();
+        for verb in ["get", "list", "watch", "patch"] {
+            need((verb, of.group.clone(), of.plural.clone(), place()));
+        }
+        if let TargetKind::ArgoRollout { .. } = target.kind {
+            need(("patch", of.group, format!("{}/status", of.plural), place()));
+        }
+        need(("list", String::new(), "pods".into(), place()));
+    }
+    need(("list", String::new(), "nodes".into(), None));
+    needed
+}
 
 /// What was found behind a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,36 +74,33 @@ struct Version {
     version: String,
 }
 
-/// Looks at the API server, and asks what it allows in those namespaces.
+/// Looks at the API server, and asks whether it allows all that those targets need.
 ///
 /// # Errors
 /// In words: no connection can be made, or the API server does not answer.
-pub(super) async fn checkup(link: &Link, namespaces: &[String]) -> Result<Checkup, String> {
+pub(super) async fn checkup(link: &Link, targets: &[Target]) -> Result<Checkup, String> {
     let client = link.client().await?;
     let (version, date) = answered(about(&client)).await?;
     let mut permissions = Vec::new();
-    for (verbs, group, resource) in NEEDED {
-        let places: Vec<Option<&String>> = match resource {
-            "nodes" => vec![None],
-            _ => namespaces.iter().map(Some).collect(),
+    for (verb, group, resource, namespace) in needed(targets) {
+        let (name, part) = match resource.split_once('/') {
+            Some((name, part)) => (name, Some(part.to_owned())),
+            None => (resource.as_str(), None),
         };
-        for (namespace, verb) in
-            places.iter().flat_map(|p| verbs.iter().map(move |verb| (*p, *verb)))
-        {
-            let attributes = ResourceAttributes {
-                group: Some(group.into()),
-                resource: Some(resource.into()),
-                verb: Some(verb.into()),
-                namespace: namespace.cloned(),
-                ..ResourceAttributes::default()
-            };
-            let allowed = answered(review(&client, attributes)).await?;
-            let resource = match group {
-                "" => resource.to_owned(),
-                group => format!("{resource}.{group}"),
-            };
-            permissions.push(Permission { verb, resource, namespace: namespace.cloned(), allowed });
-        }
+        let attributes = ResourceAttributes {
+            group: Some(group.clone()),
+            resource: Some(name.to_owned()),
+            subresource: part,
+            verb: Some(verb.into()),
+            namespace: namespace.clone(),
+            ..ResourceAttributes::default()
+        };
+        let allowed = answered(review(&client, attributes)).await?;
+        let resource = match group.as_str() {
+            "" => resource,
+            group => format!("{resource}.{group}"),
+        };
+        permissions.push(Permission { verb, resource, namespace, allowed });
     }
     Ok(Checkup { version, date, permissions })
 }

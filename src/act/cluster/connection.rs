@@ -20,7 +20,10 @@ use super::{
     checkup::{self, Checkup},
     failure,
 };
-use crate::act::{Connections, Deployer};
+use crate::{
+    act::{Connections, Deployer},
+    model::ring::Target,
+};
 
 /// How long it may take until a connection stands.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -54,16 +57,12 @@ impl Kubeconfigs {
         Self { settings, made: Mutex::default() }
     }
 
-    /// Looks at what is behind a connection, and at what it allows in those namespaces.
+    /// Looks at what is behind a connection, and at what it allows of all that those targets need.
     ///
     /// # Errors
     /// In words: no connection can be made, or the API server does not answer.
-    pub async fn checkup(
-        &self,
-        connection: &str,
-        namespaces: &[String],
-    ) -> Result<Checkup, String> {
-        checkup::checkup(&self.cluster(connection).link, namespaces).await
+    pub async fn checkup(&self, connection: &str, targets: &[Target]) -> Result<Checkup, String> {
+        checkup::checkup(&self.cluster(connection).link, targets).await
     }
 
     fn cluster(&self, connection: &str) -> Arc<Cluster> {

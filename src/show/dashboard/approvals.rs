@@ -165,7 +165,7 @@ fn evidence(item: &Item) -> String {
                 .collect();
             format!(
                 "<tr><th scope=\"row\"><a href=\"{}\">{}</a></th><td>{}</td><td class=\"short\">{soak}</td><td class=\"short\">{gates}</td>\
-                 <td>{}</td></tr>",
+                 <td class=\"words\">{}</td></tr>",
                 ring_path(id, &ring.name),
                 Text(&ring.name),
                 chip(Sign::ring(ring.phase)),

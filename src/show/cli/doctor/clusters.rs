@@ -10,6 +10,7 @@ use crate::{
     clock::Clock as _,
     config::Settings,
     declare::Compiled,
+    model::ring::Target,
     show::cli::context::Context,
 };
 
@@ -22,15 +23,15 @@ pub(super) async fn look(
     compiled: &Compiled,
     report: &mut Report,
 ) {
-    // What each connection is used for: by which clusters, and in which namespaces.
-    let mut used: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
+    // What each connection is used for: by which clusters, and for which targets.
+    let mut used: BTreeMap<&str, (BTreeSet<&str>, Vec<Target>)> = BTreeMap::new();
     for cluster in compiled.clusters.values() {
         used.entry(&cluster.connection).or_default().0.insert(cluster.name.as_str());
     }
     for plan in compiled.plans.values().flatten() {
         for cluster in plan.clusters() {
-            let namespaces = &mut used.entry(&cluster.connection).or_default().1;
-            namespaces.insert(&plan.target.namespace);
+            let targets = &mut used.entry(&cluster.connection).or_default().1;
+            targets.push(plan.target.clone());
         }
     }
     let connections = settings.connections.iter().map(|(name, c)| {
@@ -39,11 +40,10 @@ pub(super) async fn look(
         (name.clone(), connection)
     });
     let kubeconfigs = Kubeconfigs::new(connections.collect());
-    let looks = used.into_iter().map(|(connection, (names, namespaces))| {
-        let namespaces: Vec<String> = namespaces.into_iter().map(str::to_owned).collect();
+    let looks = used.into_iter().map(|(connection, (names, targets))| {
         let kubeconfigs = &kubeconfigs;
         async move {
-            let found = kubeconfigs.checkup(connection, &namespaces).await;
+            let found = kubeconfigs.checkup(connection, &targets).await;
             (names, connection, found, context.clock.now().wall)
         }
     });

@@ -251,6 +251,8 @@ fn gate(judge: Judge) -> Gate {
     }
 }
 
+/// Connections to one source that are kept while nobody asks.
+const IDLE: usize = 8;
 const LATENCY: &str = "shop_latency_seconds";
 const FAILING: &str =
     "sum(rate(shop_requests_total{code=\"500\"}[2s])) / sum(rate(shop_requests_total[2s]))";
@@ -349,7 +351,13 @@ async fn prometheus_is_read_as_it_is() {
 
     // A server that is gone is an error, and one that is back is read again.
     drop(server);
-    let why = asker.error(LATENCY).await;
+    let mut why = asker.error(LATENCY).await;
+    // Connections that were kept may not know yet: each breaks off once, and there are few of them.
+    for _ in 0..IDLE {
+        if why.starts_with("metric source prometheus: the answer broke off") {
+            why = asker.error(LATENCY).await;
+        }
+    }
     assert!(why.starts_with("metric source prometheus: cannot connect"), "{why}");
     let exporter = Exporter::start(exports, shop.clone()).await;
     let server = Prometheus::start(&program, dir.path(), port);

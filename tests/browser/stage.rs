@@ -17,7 +17,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts it on a port of its own, and reads where it is.
+    /// Starts it on a port of its own, and reads where it is, until its release is on the way.
     pub fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringward"))
             .args(["demo", "--listen", "127.0.0.1:0"])
@@ -36,7 +36,8 @@ impl Demo {
                 (Some("sign"), Some(file)) => data = PathBuf::from(file).parent().map(Into::into),
                 (Some(_), _) | (None, _) => {}
             }
-            if server.is_some() && data.is_some() {
+            // What comes before the first of those is said before there is a release.
+            if line.starts_with("[+") {
                 break;
             }
         }

@@ -22,6 +22,7 @@ use crate::{
             self, Metrics, NoClient,
             auth::{AuthError, Credentials},
         },
+        notify::{Courier, NoChannel},
         sources::Sources,
     },
     clock::Clock,
@@ -32,7 +33,7 @@ use crate::{
     follow::follow,
     ids::{Commit, Mint},
     model::time::{Mono, Span},
-    record::{Recovered, RecoveryError, SledStore, Store, StoreError, recover},
+    record::{Recovered, RecoveryError, SledStore, Store, StoreError, outbox::Outbox, recover},
     show::{
         api,
         auth::{TokenError, Tokens},
@@ -44,6 +45,7 @@ use crate::{
         },
         tls::{Tls, TlsError},
     },
+    tell::{self, Subscriptions, Tell},
 };
 
 /// How often a directory is looked at; only the files' stat data is read.
@@ -69,6 +71,10 @@ pub enum AppError {
     Source(#[from] BadSource),
     #[error("the credentials of a metric source cannot be used")]
     Credentials(#[from] AuthError),
+    #[error("where channels stand in the journal cannot be kept in the data directory")]
+    Outbox(#[source] io::Error),
+    #[error("a channel cannot be used")]
+    Channel(#[from] NoChannel),
     #[error("no HTTP client can be made")]
     Client(#[from] NoClient),
     #[error("the settings name a collector that nothing can be told to")]
@@ -95,6 +101,7 @@ pub struct Running {
     telemetry: Arc<Telemetry>,
     drive: JoinHandle<()>,
     serve: JoinHandle<()>,
+    tell: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -104,6 +111,11 @@ impl Running {
         let _ = self.stop.send(true);
         let _ = self.drive.await;
         let _ = self.serve.await;
+        // What a channel was being told is told again after the next start.
+        for channel in self.tell {
+            channel.abort();
+            let _ = channel.await;
+        }
         self.telemetry.stop().await;
     }
 }
@@ -162,6 +174,17 @@ pub async fn start(
     let desk = Arc::new(desk);
     let collector = Otlp::new(settings.telemetry.otlp.as_ref())?;
     let telemetry = Arc::new(Telemetry::told(&desk, collector));
+    let outbox = Outbox::open(&settings.data).map_err(AppError::Outbox)?;
+    let subscriptions = Subscriptions::new(outbox.clone());
+    let tell = tell::start(Tell {
+        desk: desk.clone(),
+        courier: Arc::new(Courier::new(settings.channels)?),
+        outbox,
+        clock: clock.clone(),
+        telemetry: telemetry.clone(),
+        external_url: settings.external_url,
+        notifiers: subscriptions.subscribe(),
+    });
     let (stop, stopped) = watch::channel(false);
     let motion = settings.limits.in_motion.clone();
     let drive = Drive {
@@ -177,12 +200,13 @@ pub async fn start(
         home: settings.place,
     };
     let drive = tokio::spawn(drive.run(stopped.clone()));
-    tokio::spawn(follow(source, interval, motion, world, clock, report));
+    let told = move |notifiers| subscriptions.declared(notifiers);
+    tokio::spawn(follow(source, interval, motion, world, clock, report, told));
     let tokens = Arc::new(tokens);
     let router = api::router(api::Parts { desk, tokens, telemetry: telemetry.clone(), secure });
     let door = Door { tls, connections: settings.api.connections.get() as usize };
     let serve = tokio::spawn(door.serve(listener, router, stopped));
-    Ok(Running { address, tls: secure, data: settings.data, stop, telemetry, drive, serve })
+    Ok(Running { address, tls: secure, data: settings.data, stop, telemetry, drive, serve, tell })
 }
 
 fn source(

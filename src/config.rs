@@ -46,6 +46,10 @@ pub struct Settings {
     pub place: Home,
     /// By the start of a metric source's URL: how it is trusted, and what it is shown so that it answers.
     pub metrics: BTreeMap<String, MetricsAuth>,
+    /// Where people reach this server, for links in messages; there are none without it.
+    pub external_url: Option<String>,
+    /// By the name that a `Notifier` gives: where messages go, and with what.
+    pub channels: BTreeMap<String, ChannelSettings>,
     /// What is limited over all plans. Recorded at every start, so that the journal says which were in
     /// force.
     pub limits: Limits,
@@ -91,6 +95,8 @@ impl Default for Settings {
             connections: BTreeMap::new(),
             place: Home::default(),
             metrics: BTreeMap::new(),
+            external_url: None,
+            channels: BTreeMap::new(),
             limits: Limits::default(),
             telemetry: TelemetrySettings::default(),
         }
@@ -182,6 +188,44 @@ pub struct MetricsAuth {
     pub header_files: BTreeMap<String, PathBuf>,
     /// A file of certificates in PEM, which are trusted in the place of the system's. Read at the start.
     pub ca_file: Option<PathBuf>,
+}
+
+/// A place that messages go to. Never from Git, never shown; secrets are read from their files at each
+/// message, so that they can be rotated.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChannelSettings {
+    /// What listens there.
+    #[serde(rename = "type")]
+    pub kind: ChannelKind,
+    /// Where it is, for a webhook or CDEvents; for PagerDuty where its API is, if not in the usual place.
+    pub url: Option<String>,
+    /// The file that holds the URL, where that is the secret: Slack's and Teams' are.
+    pub url_file: Option<PathBuf>,
+    /// The file that holds the secret that a webhook's messages are signed with: `whsec_` and base64.
+    pub secret_file: Option<PathBuf>,
+    /// The file that holds a bearer token, for CDEvents.
+    pub bearer_token_file: Option<PathBuf>,
+    /// The file that holds PagerDuty's routing key.
+    pub routing_key_file: Option<PathBuf>,
+    /// A file of certificates in PEM, which are trusted in the place of the system's. Read at the start.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What listens to a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelKind {
+    /// Whoever takes JSON that is signed by the rules of Standard Webhooks.
+    Webhook,
+    /// A Slack incoming webhook.
+    Slack,
+    /// A Teams workflow that posts an Adaptive Card.
+    Teams,
+    /// PagerDuty's Events API, version 2.
+    Pagerduty,
+    /// Whoever takes CDEvents as CloudEvents.
+    Cdevents,
 }
 
 /// A user and the file that holds the password.

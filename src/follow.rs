@@ -4,7 +4,7 @@
 //! leaves everything as it is; what is wrong with a document is told to the core plan by plan.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -24,6 +24,7 @@ use crate::{
     model::{
         blocs::{self, Blocs},
         limits::{MotionLimits, PerPlace},
+        notify::Notifier,
         time::Span,
     },
 };
@@ -31,7 +32,7 @@ use crate::{
 /// The pause after the source could not be had.
 const RETRY: Span = Span::seconds(5);
 
-/// Polls `source` every `interval` until nobody takes its events any more.
+/// Polls `source` every `interval` until nobody takes its events any more; who is told what is handed to `told`.
 pub async fn follow(
     mut source: Source,
     interval: Span,
@@ -39,6 +40,7 @@ pub async fn follow(
     world: Arc<RwLock<World>>,
     clock: Arc<dyn Clock>,
     events: mpsc::Sender<Event>,
+    told: impl Fn(BTreeMap<String, Option<Notifier>>) + Send,
 ) {
     loop {
         let (told, pause) = match source.poll().await {
@@ -46,7 +48,8 @@ pub async fn follow(
             Polled::New(snapshot) => {
                 let commit = snapshot.commit.clone();
                 match tokio::task::spawn_blocking(move || compile(&snapshot)).await {
-                    Ok(compiled) => {
+                    Ok(mut compiled) => {
+                        told(std::mem::take(&mut compiled.notifiers));
                         for name in limits_nothing(&limits, &compiled) {
                             tracing::error!(
                                 name,

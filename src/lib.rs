@@ -31,3 +31,4 @@ pub mod model;
 pub mod record;
 pub mod show;
 pub mod sim;
+pub mod tell;

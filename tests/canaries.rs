@@ -15,7 +15,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Json, Router, extract::Query, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::Query,
+    http::StatusCode,
+    routing::{get, post},
+};
 use common::{Client, phase};
 use reqwest::Method;
 use ringward::{
@@ -119,6 +124,20 @@ async fn collector() -> (String, Told) {
     (url, told)
 }
 
+/// Somebody outside who is told of everything, and all that they were told.
+async fn listener() -> (String, Arc<Mutex<Vec<u8>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let hear = move |body: String| async move {
+        heard.lock().expect("nobody panicked").extend_from_slice(body.as_bytes());
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let routes = Router::new().route("/", post(hear));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    (url, told)
+}
+
 /// One ring in the EU, judged by its own latest figures and by those from before; and, where figures may
 /// be kept, by all of them.
 fn declarations(url: &str, disclose: &str) -> String {
@@ -136,6 +155,13 @@ metadata: {{name: law}}
 spec:
   rules:
     - {{id: L-1, enforcement: hard, evidenceWithin: {{jurisdiction: EU, disclose: {disclose}}}}}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: Notifier
+metadata: {{name: everything}}
+spec:
+  channel: outside
+  on: [submitted, started, deployed, passed, succeeded, failed, rollingBack, restored, rolledBack, stuck, held, approvalNeeded]
 ---
 apiVersion: ringward.dev/v1alpha1
 kind: GateTemplate
@@ -189,7 +215,7 @@ impl Drop for Served {
 }
 
 impl Served {
-    fn start(fleet: &Fleet, folder: &Path, collector: &str) -> Self {
+    fn start(fleet: &Fleet, folder: &Path, collector: &str, outside: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let server = port.expect("a port").to_string();
         let kubeconfig = fleet.kubeconfig();
@@ -198,7 +224,12 @@ impl Served {
             "data": folder.join("data"),
             "source": {"path": folder.join("source")},
             "connections": {"eu": {"kubeconfig": kubeconfig, "context": "eu"}},
+            "channels": {
+                "outside": {"type": "webhook", "url": outside, "secretFile": folder.join("secret")},
+            },
         });
+        let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+        fs::write(folder.join("secret"), secret).expect("a secret");
         fs::write(folder.join("ringward.yaml"), settings.to_string()).expect("settings");
         let log = fs::File::create(folder.join("log")).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_ringward"))
@@ -285,7 +316,8 @@ async fn everything(disclose: &str) -> Found {
         fs::write(path, document).expect("a declaration");
     }
     let (collector, told) = collector().await;
-    let mut served = Served::start(&fleet, folder.path(), &collector);
+    let (outside, messages) = listener().await;
+    let mut served = Served::start(&fleet, folder.path(), &collector, &outside);
     let client = served.client().await;
     let ready = |clusters: &Value| clusters["items"][0]["targets"][0]["status"] == "ready";
     client.until_at("/v1/clusters", "the target to be seen", ready).await;
@@ -347,6 +379,9 @@ async fn everything(disclose: &str) -> Found {
     for (path, body) in told.lock().expect("nobody panicked").iter() {
         found.push((format!("the collector's {path}"), body.clone()));
     }
+    let messages = messages.lock().expect("nobody panicked").clone();
+    assert!(contains(&messages, b"ringward.rolledBack"), "they were told of the failure");
+    found.push(("what listeners are told".into(), messages));
     found.push(("the events".into(), heard.lock().expect("nobody panicked").clone()));
     for file in ["log", "backup.jsonl"] {
         found.push((file.into(), fs::read(folder.path().join(file)).expect("a file")));

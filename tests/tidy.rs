@@ -32,7 +32,12 @@ const ROOMS: &[(&str, &str)] = &[
     // A metric source of the real world, which the settings have credentials for.
     ("sim/replay", "config"),
     ("config", "ids model"),
-    ("app", "ids clock model declare decide record act show sim config drive follow"),
+    // From journal to messages; their words are the views'.
+    (
+        "tell",
+        "ids clock model decide record act show::change show::desk show::story show::telemetry show::words",
+    ),
+    ("app", "tell ids clock model declare decide record act show sim config drive follow"),
     // The loop serves the desk: it takes what is asked there and says what changed.
     ("drive", "ids clock model decide record act show::change show::desk show::telemetry"),
     ("follow", "ids clock model declare decide"),

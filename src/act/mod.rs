@@ -9,6 +9,7 @@
 pub mod cluster;
 pub mod dispatch;
 pub mod metrics;
+pub mod notify;
 pub mod sources;
 
 use std::sync::Arc;

@@ -20,7 +20,7 @@ use std::{
 pub use self::{decode::document, diagnostic::Diagnostic, lower::compile};
 use crate::{
     ids::{ClusterName, Commit, Jurisdiction, PlanName},
-    model::{plan::Plan, residency::Place, ring::Cluster},
+    model::{notify::Notifier, plan::Plan, residency::Place, ring::Cluster},
 };
 
 /// The declarations' text at one commit. Knows no YAML.
@@ -44,6 +44,8 @@ pub struct Compiled {
     /// The members of every bloc that is declared, and nothing of one that is in error; nothing at all
     /// where a document could not be read that may declare any of them.
     pub blocs: Option<BTreeMap<Jurisdiction, Option<BTreeSet<Jurisdiction>>>>,
+    /// Who is told what, by the name of its document; nothing for one that is in error.
+    pub notifiers: BTreeMap<String, Option<Notifier>>,
     /// Every plan whose name could be told: valid, or the errors that keep it out of service, its own
     /// and those of what it rests on.
     pub plans: BTreeMap<PlanName, Result<Arc<Plan>, Vec<Diagnostic>>>,

@@ -9,6 +9,7 @@ pub mod judge;
 pub mod lane;
 pub mod language;
 pub mod limits;
+pub mod notify;
 pub mod nrql;
 pub mod plan;
 pub mod policy;

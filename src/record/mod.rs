@@ -35,6 +35,7 @@ pub mod export;
 pub mod format;
 mod high_water;
 pub mod memory;
+pub mod outbox;
 pub mod recovery;
 pub mod restore;
 mod safekeeping;

@@ -19,7 +19,7 @@ use std::{
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram, MeterProvider as _},
+    metrics::{Counter, Gauge, Histogram, MeterProvider as _},
 };
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
@@ -76,6 +76,8 @@ pub struct Telemetry {
     ring_duration: Histogram<f64>,
     decide: Histogram<f64>,
     append: Histogram<f64>,
+    notifications: Counter<u64>,
+    notification_lag: Gauge<f64>,
 }
 
 /// A release on a ring.
@@ -138,6 +140,14 @@ impl Telemetry {
                 &LONG,
             ),
             decide: histogram("ringward_decide_seconds", "One decision of the core", &MOMENTS),
+            notifications: counter(
+                "ringward_notifications_total",
+                "Attempts to tell a channel, by how they ended",
+            ),
+            notification_lag: meter
+                .f64_gauge("ringward_notification_lag_seconds")
+                .with_description("How old what a channel could not be told yet is")
+                .build(),
             append: histogram(
                 "ringward_append_seconds",
                 "One append to the journal, until it was durable",
@@ -181,6 +191,18 @@ impl Telemetry {
         let (appended, took) = timed(append);
         self.append.record(took.as_secs_f64(), &[]);
         appended
+    }
+
+    /// Counts an attempt to tell a channel: `sent`, `failed`, `refused`, `gone`, or `skipped` for entries that were
+    /// left out.
+    pub fn notified(&self, channel: &str, outcome: &'static str) {
+        let channel = KeyValue::new("channel", channel.to_owned());
+        self.notifications.add(1, &[channel, KeyValue::new("outcome", outcome)]);
+    }
+
+    /// Notes how old what a channel could not be told yet is, in seconds.
+    pub fn notification_lag(&self, channel: &str, seconds: f64) {
+        self.notification_lag.record(seconds, &[KeyValue::new("channel", channel.to_owned())]);
     }
 
     /// Counts what a recorded decision says. It looks at the world, so its writer must have let go.

@@ -158,7 +158,7 @@ pub(super) async fn sign(
 }
 
 /// Whether a URL is one that a source may have: HTTP, and nothing secret in it.
-pub(super) fn is_plain(url: &Url) -> bool {
+pub(in crate::act) fn is_plain(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
         && url.username().is_empty()
         && url.password().is_none()
@@ -177,7 +177,7 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), AuthErro
     Ok((parsed, value))
 }
 
-async fn secret(path: &PathBuf) -> Result<String, AuthError> {
+pub(in crate::act) async fn secret(path: &PathBuf) -> Result<String, AuthError> {
     let unreadable =
         |e: std::io::Error| AuthError::Unreadable { path: path.clone(), kind: e.kind() };
     let mut text = Vec::new();

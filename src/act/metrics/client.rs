@@ -30,16 +30,16 @@ const KEPT: usize = 8;
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+pub(in crate::act) struct Answered {
+    pub(in crate::act) status: u16,
+    pub(in crate::act) body: Vec<u8>,
     /// For how long the source asks to be left alone.
-    pub(super) retry_after: Option<Span>,
+    pub(in crate::act) retry_after: Option<Span>,
 }
 
 /// A client for every source; it keeps connections open per host.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::act) struct Client {
     /// By the file of certificates that is trusted; none is the system's.
     by_trust: BTreeMap<Option<PathBuf>, reqwest::Client>,
     credentials: Credentials,
@@ -61,7 +61,7 @@ pub enum NoClient {
 }
 
 impl Client {
-    pub(super) fn new(credentials: Credentials) -> Result<Self, NoClient> {
+    pub(in crate::act) fn new(credentials: Credentials) -> Result<Self, NoClient> {
         let mut by_trust = BTreeMap::from([(None, client(|b| b)?)]);
         for path in credentials.trusted() {
             let pem = std::fs::read(path)
@@ -75,7 +75,7 @@ impl Client {
     }
 
     /// Sends the request with what belongs to the source, and reads the status and the capped body.
-    pub(super) async fn exchange(
+    pub(in crate::act) async fn exchange(
         &self,
         base: &Url,
         outgoing: Outgoing,
@@ -146,11 +146,16 @@ pub(super) fn base(text: &str) -> Result<Url, String> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err("its URL must end with its path: no ? and no #".into());
     }
-    // A name's addresses are checked when it is resolved; an address in the URL never is.
+    permitted(&url).map(|()| url)
+}
+
+/// Whether a URL's address may be asked. A name's addresses are checked when it is resolved; an address in the
+/// URL never is.
+pub(in crate::act) fn permitted(url: &Url) -> Result<(), String> {
     let address = url.host_str().map(|h| h.trim_start_matches('[').trim_end_matches(']'));
     match address.and_then(|a| a.parse().ok()).map(permit) {
         Some(Err(forbidden)) => Err(forbidden.to_string()),
-        Some(Ok(())) | None => Ok(url),
+        Some(Ok(())) | None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ mod address;
 pub mod alerts;
 mod asker;
 pub mod auth;
-mod client;
+pub(in crate::act) mod client;
 pub mod cloudwatch;
 pub mod datadog;
 pub mod graphite;

@@ -13,6 +13,7 @@ mod gate;
 mod head;
 mod judge;
 mod lane;
+mod notifier;
 mod plan;
 mod policy;
 mod query;
@@ -66,10 +67,12 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
     world.residency = residency::lower(&world);
     world.policies = policy::lower(&world);
     let plans = plan::lower(&world, &snapshot.commit);
+    let (notifiers, ill_told) = notifier::lower(&world);
 
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     diagnostics.extend(documents.iter().flat_map(|d| d.head.problems.iter().cloned()));
     diagnostics.extend(world.problems());
+    diagnostics.extend(ill_told);
     diagnostics.extend(plans.values().flat_map(|p| p.problems.iter().cloned()));
     diagnostics.sort_by(|a, b| a.key().cmp(&b.key()));
     diagnostics.dedup();
@@ -92,6 +95,7 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
             })
             .collect(),
         blocs: territory::declared(&world),
+        notifiers,
         counts: Counts {
             files: files.len(),
             documents: documents.len(),
@@ -323,18 +327,11 @@ impl<'a> World<'a> {
 }
 
 /// Kinds that are recognised, and that nothing is done about.
-const NOT_DONE: [(Kind, &str, &str); 2] = [
-    (
-        Kind::Notifier,
-        "this version sends no notifications: the document has no effect",
-        "watch /v1/events, or alert on /metrics",
-    ),
-    (
-        Kind::Release,
-        "this version takes no releases from Git: the document has no effect",
-        "submit it by `ringward release create`",
-    ),
-];
+const NOT_DONE: [(Kind, &str, &str); 1] = [(
+    Kind::Release,
+    "this version takes no releases from Git: the document has no effect",
+    "submit it by `ringward release create`",
+)];
 
 /// Names that occur more than once in a list, each with the place of its repeat.
 fn repeats<'n>(names: impl Iterator<Item = &'n str>) -> Vec<(usize, &'n str)> {

@@ -152,12 +152,18 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, Text>,
 }
 
-/// Who is told what; not done by this version.
+/// Who is told what.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(transparent)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Notifier {
-    #[schemars(with = "serde_json::Value")]
-    _unread: Value,
+    /// A channel of the server's settings.
+    #[schemars(required)]
+    pub channel: Option<Text>,
+    /// The plans that it is about; all of them where none is named.
+    #[serde(default)]
+    pub plans: Vec<Text>,
+    /// What is told; what somebody may have to do something about, where it is left out.
+    pub on: Option<Vec<Topic>>,
 }
 
 /// A release declared in Git; not done by this version.

@@ -101,6 +101,15 @@ words! {
     InFlight "camelCase" => model::calendar::InFlight { FinishCluster, FinishRing, Halt, }
 }
 
+words! {
+    /// What somebody is told of.
+    Topic "camelCase" => model::notify::Topic {
+        Submitted, Started, Deployed, Passed, Succeeded, Failed, RollingBack, Restored, RolledBack, Stuck, Held,
+        ApprovalNeeded, Approved, Rejected, Retried, Aborted, Superseded, Paused, Resumed, Frozen, Lifted,
+        PlanInError, SourceRefused,
+    }
+}
+
 /// A wire enum's value as it is written.
 pub fn word<T: Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {

@@ -1,0 +1,309 @@
+//! Messages to people and programs outside: how each kind of listener is spoken to.
+//!
+//! What a listener is sent is a pure function of what is told, one file a kind. [`Courier`] makes one attempt
+//! and says how it ended; patience is for whoever keeps the outbox.
+//!
+//! Architecture invariant: where messages go and what they are signed with is the server's settings' to say,
+//! never a declaration's: whoever writes a policy cannot make the server send signed messages anywhere. No
+//! answer of a listener becomes part of an error.
+
+mod cdevents;
+mod pagerduty;
+mod slack;
+mod teams;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use jiff::Timestamp;
+use reqwest::Url;
+
+use super::metrics::{
+    NoClient,
+    auth::{AuthError, Credentials, is_plain, secret},
+    client::{Client, permitted},
+    question::Outgoing,
+};
+use crate::{
+    config::{ChannelKind, ChannelSettings, MetricsAuth},
+    ids::{ClusterName, PlanName, Principal, ReleaseId, RingName},
+    model::{notify::Topic, ring::Artifact, time::Span},
+};
+
+/// How long a listener may take over a message.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest text of a message, in characters: listeners refuse longer ones.
+const LONGEST: usize = 2_000;
+
+/// Where PagerDuty's API is.
+const PAGERDUTY: &str = "https://events.pagerduty.com";
+
+/// Something that is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Stable: the same however often it is sent. Letters, digits, `_` and `-` only.
+    pub id: String,
+    /// What kind of thing happened.
+    pub topic: Topic,
+    /// When.
+    pub at: Timestamp,
+    /// The journal's entry that it is told of.
+    pub seq: u64,
+    /// The plan.
+    pub plan: Option<PlanName>,
+    /// The release.
+    pub release: Option<ReleaseId>,
+    /// What it deploys.
+    pub artifact: Option<Artifact>,
+    /// The ring.
+    pub ring: Option<RingName>,
+    /// The attempt on the ring; 0 where it is about none.
+    pub attempt: u32,
+    /// The cluster.
+    pub cluster: Option<ClusterName>,
+    /// Whether something else ran there before.
+    pub replaced: bool,
+    /// Who asked for it.
+    pub by: Option<Principal>,
+    /// One sentence, without a figure of a measurement.
+    pub said: String,
+    /// Where people can look.
+    pub link: Option<String>,
+}
+
+impl Told {
+    /// A line to begin with: `checkout@2.14.0 eu-west: failed`.
+    fn title(&self) -> String {
+        let release = self.release.as_ref().map(ToString::to_string);
+        let plan = self.plan.as_ref().map(ToString::to_string);
+        let ring = self.ring.as_ref().map(ToString::to_string);
+        let about: Vec<_> = release.or(plan).into_iter().chain(ring).collect();
+        match about.as_slice() {
+            [] => format!("ringward: {}", in_words(self.topic)),
+            about => format!("{}: {}", about.join(" "), in_words(self.topic)),
+        }
+    }
+
+    /// The sentence, no longer than a listener takes.
+    fn sentence(&self) -> String {
+        short(&self.said, LONGEST)
+    }
+
+    /// Name and value of what it is about, for listeners that show such pairs.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let text = |name, value: Option<String>| value.map(|value| (name, value));
+        let some = [
+            text("Release", self.release.as_ref().map(ToString::to_string)),
+            text("Ring", self.ring.as_ref().map(ToString::to_string)),
+            text("Cluster", self.cluster.as_ref().map(ToString::to_string)),
+            text("By", self.by.as_ref().map(ToString::to_string)),
+            text("Entry", (self.seq > 0).then(|| self.seq.to_string())),
+        ];
+        some.into_iter().flatten().collect()
+    }
+}
+
+/// The topic as people say it: `rolled back`.
+fn in_words(topic: Topic) -> String {
+    let name = topic.name();
+    let spaced = name.chars().flat_map(|c| {
+        c.is_ascii_uppercase().then_some(' ').into_iter().chain([c.to_ascii_lowercase()])
+    });
+    spaced.collect()
+}
+
+/// The first so many characters.
+fn short(text: &str, most: usize) -> String {
+    match text.chars().count() > most {
+        true => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        false => text.to_owned(),
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// The listener has it, or has no use for what is told.
+    Done,
+    /// It may take it later; after so long, if it said so.
+    Later(Option<Span>, String),
+    /// It will never take this one.
+    Refused(String),
+    /// It wants nothing more (410).
+    Gone,
+}
+
+/// Takes messages to channels.
+#[derive(Debug)]
+pub struct Courier(BTreeMap<String, Channel>);
+
+#[derive(Debug)]
+struct Channel {
+    settings: ChannelSettings,
+    /// Its URL, where that is no secret.
+    url: Option<Url>,
+    client: Client,
+}
+
+/// Why a channel of the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "a variant's fields are its sentence's words")]
+pub enum NoChannel {
+    #[error("channel `{channel}` of the settings: {kind} takes {needs}")]
+    Lacks { channel: String, kind: &'static str, needs: &'static str },
+    #[error(
+        "channel `{0}` of the settings: its url is no http or https URL without credentials in it"
+    )]
+    NotAUrl(String),
+    #[error("channel `{channel}` of the settings cannot be used")]
+    Credentials { channel: String, source: AuthError },
+    #[error("channel `{channel}` of the settings cannot be used")]
+    Client { channel: String, source: NoClient },
+}
+
+impl Courier {
+    /// Over the channels of the settings.
+    ///
+    /// # Errors
+    /// Names the channel and what it lacks.
+    pub fn new(channels: BTreeMap<String, ChannelSettings>) -> Result<Self, NoChannel> {
+        let open = |(name, settings): (String, ChannelSettings)| {
+            Channel::open(&name, settings).map(|channel| (name, channel))
+        };
+        channels.into_iter().map(open).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The names of the channels.
+    pub fn channels(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
+    /// What makes a channel the one that it is: with other settings it is another.
+    pub fn fingerprint(&self, channel: &str) -> Option<String> {
+        let Channel { settings, url, .. } = self.0.get(channel)?;
+        Some(format!("{:?} {url:?} {:?}", settings.kind, settings.url_file))
+    }
+
+    /// Makes one attempt to tell a channel.
+    pub async fn send(&self, channel: &str, told: &Told, now: Timestamp) -> Sent {
+        let Some(channel) = self.0.get(channel) else {
+            return Sent::Refused("the settings have no such channel".into());
+        };
+        match tokio::time::timeout(PATIENCE, channel.send(told, now)).await {
+            Ok(sent) => sent,
+            Err(_) => Sent::Later(None, "there was no answer in time".into()),
+        }
+    }
+}
+
+impl Channel {
+    fn open(name: &str, settings: ChannelSettings) -> Result<Self, NoChannel> {
+        let lacks = |kind, needs| NoChannel::Lacks { channel: name.into(), kind, needs };
+        match settings.kind {
+            ChannelKind::Webhook if settings.url.is_none() || settings.secret_file.is_none() => {
+                return Err(lacks("webhook", "url and secretFile"));
+            }
+            ChannelKind::Cdevents if settings.url.is_none() => {
+                return Err(lacks("cdevents", "url"));
+            }
+            ChannelKind::Slack if settings.url_file.is_none() => {
+                return Err(lacks("slack", "urlFile: the URL of an incoming webhook is a secret"));
+            }
+            ChannelKind::Teams if settings.url_file.is_none() => {
+                return Err(lacks("teams", "urlFile: the URL of a workflow is a secret"));
+            }
+            ChannelKind::Pagerduty if settings.routing_key_file.is_none() => {
+                return Err(lacks("pagerduty", "routingKeyFile"));
+            }
+            ChannelKind::Webhook
+            | ChannelKind::Cdevents
+            | ChannelKind::Slack
+            | ChannelKind::Teams
+            | ChannelKind::Pagerduty => {}
+        }
+        let url = match (settings.kind, &settings.url) {
+            (ChannelKind::Pagerduty, None) => Some(PAGERDUTY),
+            (_, url) => url.as_deref(),
+        };
+        let parsed = |url: &str| {
+            let url = Url::parse(url).ok().filter(is_plain);
+            url.ok_or_else(|| NoChannel::NotAUrl(name.into()))
+        };
+        let url = url.map(parsed).transpose()?;
+        let auth = MetricsAuth {
+            bearer_token_file: settings.bearer_token_file.clone(),
+            webhook_secret_file: settings.secret_file.clone(),
+            ca_file: settings.ca_file.clone(),
+            ..MetricsAuth::default()
+        };
+        // Credentials are for that URL and what lies beneath it, and for nothing else.
+        let known = url.iter().map(|url| (url.to_string(), auth.clone())).collect();
+        let credentials = Credentials::new(known)
+            .map_err(|source| NoChannel::Credentials { channel: name.into(), source })?;
+        let client = Client::new(credentials)
+            .map_err(|source| NoChannel::Client { channel: name.into(), source })?;
+        Ok(Self { settings, url, client })
+    }
+
+    async fn send(&self, told: &Told, now: Timestamp) -> Sent {
+        let requests = match self.requests(told).await {
+            Ok(requests) => requests,
+            Err(why) => return Sent::Later(None, why),
+        };
+        for request in requests {
+            let base = request.url.clone();
+            if let Err(why) = permitted(&base) {
+                return Sent::Later(None, why);
+            }
+            let answered = match self.client.exchange(&base, request, now).await {
+                Ok(answered) => answered,
+                Err(why) => return Sent::Later(None, why),
+            };
+            match judged(answered.status, answered.retry_after) {
+                Sent::Done => {}
+                other => return other,
+            }
+        }
+        Sent::Done
+    }
+
+    async fn requests(&self, told: &Told) -> Result<Vec<Outgoing>, String> {
+        let text = async |file: &Option<PathBuf>| match file {
+            Some(file) => secret(file).await.map_err(|error| error.to_string()),
+            None => Err("its settings lack a file".into()),
+        };
+        let url = async || match &self.url {
+            Some(url) => Ok(url.clone()),
+            None => {
+                let url = Url::parse(text(&self.settings.url_file).await?.trim()).ok();
+                let http = |url: &Url| ["http", "https"].contains(&url.scheme());
+                url.filter(http).ok_or_else(|| "its urlFile holds no http or https URL".to_owned())
+            }
+        };
+        Ok(match self.settings.kind {
+            ChannelKind::Webhook => vec![webhook::request(told, url().await?)],
+            ChannelKind::Slack => vec![slack::request(told, url().await?)],
+            ChannelKind::Teams => vec![teams::request(told, url().await?)],
+            ChannelKind::Cdevents => cdevents::requests(told, &url().await?),
+            ChannelKind::Pagerduty => {
+                let key = text(&self.settings.routing_key_file).await?;
+                pagerduty::request(told, key.trim(), &url().await?).into_iter().collect()
+            }
+        })
+    }
+}
+
+/// What a status says about a message.
+fn judged(status: u16, retry_after: Option<Span>) -> Sent {
+    match status {
+        200..=299 => Sent::Done,
+        410 => Sent::Gone,
+        // It cannot be made of other bytes than these.
+        400 | 413 | 415 | 422 => Sent::Refused(format!("HTTP {status}")),
+        // A wrong secret or address may be put right.
+        _ => Sent::Later(retry_after, format!("HTTP {status}")),
+    }
+}

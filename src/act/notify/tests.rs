@@ -1,0 +1,304 @@
+//! What each kind of listener is sent, word for word.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn url() -> Url {
+    Url::parse("https://listener.example/hook?x=1").unwrap()
+}
+
+fn told(topic: Topic) -> Told {
+    Told {
+        id: "msg_42_1_9f2c4e00".into(),
+        topic,
+        at: "2026-10-30T08:00:00Z".parse().unwrap(),
+        seq: 42,
+        plan: Some("checkout".into()),
+        release: Some(ReleaseId::new("checkout", "2.14.0")),
+        artifact: Some(Artifact(format!(
+            "registry.example/shop/checkout@sha256:{}",
+            "9".repeat(64)
+        ))),
+        ring: Some("eu-west".into()),
+        attempt: 1,
+        cluster: None,
+        replaced: false,
+        by: None,
+        said: "checkout@2.14.0 failed on eu-west: <!here> see [this](http://evil) & *that*".into(),
+        link: Some("https://ringward.example/releases/checkout/2.14.0".into()),
+    }
+}
+
+fn body(outgoing: &Outgoing) -> Value {
+    serde_json::from_str(outgoing.body.as_deref().unwrap()).unwrap()
+}
+
+#[test]
+fn a_webhook_gets_json_under_a_stable_id() {
+    let sent = webhook::request(&told(Topic::Failed), url());
+    assert_eq!(sent.message.as_deref(), Some("msg_42_1_9f2c4e00"));
+    assert_eq!(sent.url, url());
+    let wanted = json!({
+        "type": "ringward.failed",
+        "timestamp": "2026-10-30T08:00:00Z",
+        "data": {
+            "entry": 42,
+            "plan": "checkout",
+            "release": "checkout@2.14.0",
+            "artifact": format!("registry.example/shop/checkout@sha256:{}", "9".repeat(64)),
+            "ring": "eu-west",
+            "attempt": 1,
+            "cluster": null,
+            "by": null,
+            "message": "checkout@2.14.0 failed on eu-west: <!here> see [this](http://evil) & *that*",
+            "link": "https://ringward.example/releases/checkout/2.14.0",
+        },
+    });
+    assert_eq!(body(&sent), wanted);
+}
+
+#[test]
+fn slack_gets_blocks_and_a_text_that_mentions_nobody() {
+    let sent = body(&slack::request(&told(Topic::Failed), url()));
+    let plain = |text: &str| json!({"type": "plain_text", "text": text, "emoji": false});
+    let said = "checkout@2.14.0 failed on eu-west: <!here> see [this](http://evil) & *that*";
+    let wanted = json!({
+        "text": "checkout@2.14.0 eu-west: failed\ncheckout@2.14.0 failed on eu-west: &lt;!here&gt; see \
+                 [this](http://evil) &amp; *that*",
+        "blocks": [
+            {"type": "header", "text": plain("checkout@2.14.0 eu-west: failed")},
+            {"type": "section", "text": plain(said)},
+            {"type": "context", "elements": [
+                plain("Release: checkout@2.14.0  Ring: eu-west  Entry: 42")]},
+            {"type": "actions", "elements": [{"type": "button", "text": plain("Look"),
+                "url": "https://ringward.example/releases/checkout/2.14.0"}]},
+        ],
+    });
+    assert_eq!(sent, wanted);
+    let long = Told { said: "x".repeat(5_000), ..told(Topic::Failed) };
+    let text = body(&slack::request(&long, url()))["blocks"][1]["text"]["text"].clone();
+    assert_eq!(text.as_str().unwrap().chars().count(), LONGEST);
+}
+
+#[test]
+fn teams_gets_a_card_whose_text_links_nowhere() {
+    let sent = body(&teams::request(&told(Topic::Failed), url()));
+    let card = &sent["attachments"][0];
+    assert_eq!((&sent["type"], &card["contentUrl"]), (&json!("message"), &Value::Null));
+    assert_eq!(card["contentType"], "application/vnd.microsoft.card.adaptive");
+    let wanted = json!({
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {"type": "TextBlock", "size": "Medium", "weight": "Bolder", "wrap": true,
+                "text": "checkout@2.14.0 eu-west: failed"},
+            {"type": "TextBlock", "wrap": true,
+                "text": "checkout@2.14.0 failed on eu-west: \\<!here\\> see \\[this\\](http://evil) & \\*that\\*"},
+            {"type": "FactSet", "facts": [
+                {"title": "Release", "value": "checkout@2.14.0"},
+                {"title": "Ring", "value": "eu-west"},
+                {"title": "Entry", "value": "42"},
+            ]},
+        ],
+        "actions": [{"type": "Action.OpenUrl", "title": "Look",
+            "url": "https://ringward.example/releases/checkout/2.14.0"}],
+    });
+    assert_eq!(card["content"], wanted);
+}
+
+#[test]
+fn pagerduty_gets_an_alert_on_failure_and_a_change_on_advance() {
+    let base = Url::parse(PAGERDUTY).unwrap();
+    let ask = |topic| pagerduty::request(&told(topic), "key", &base);
+    let failed = ask(Topic::Failed).unwrap();
+    assert_eq!(failed.url.as_str(), "https://events.pagerduty.com/v2/enqueue");
+    let said = "checkout@2.14.0 eu-west: failed: checkout@2.14.0 failed on eu-west: <!here> see \
+                [this](http://evil) & *that*";
+    let details = json!({"release": "checkout@2.14.0", "ring": "eu-west", "entry": "42"});
+    let links =
+        json!([{"href": "https://ringward.example/releases/checkout/2.14.0", "text": "Look"}]);
+    let wanted = json!({
+        "routing_key": "key",
+        "event_action": "trigger",
+        "dedup_key": "ringward/checkout@2.14.0/eu-west",
+        "client": "ringward",
+        "links": links,
+        "payload": {
+            "summary": said,
+            "source": "ringward",
+            "timestamp": "2026-10-30T08:00:00Z",
+            "severity": "critical",
+            "component": "checkout",
+            "group": "eu-west",
+            "class": "failed",
+            "custom_details": details,
+        },
+    });
+    assert_eq!(body(&failed), wanted);
+    let resolved = json!({
+        "routing_key": "key",
+        "event_action": "resolve",
+        "dedup_key": "ringward/checkout@2.14.0/eu-west",
+    });
+    assert_eq!(body(&ask(Topic::RolledBack).unwrap()), resolved);
+    let change = ask(Topic::Passed).unwrap();
+    assert_eq!(change.url.as_str(), "https://events.pagerduty.com/v2/change/enqueue");
+    assert_eq!(body(&change)["payload"]["custom_details"], details);
+    assert!(body(&change).get("event_action").is_none());
+    for quiet in [Topic::Held, Topic::ApprovalNeeded, Topic::Paused, Topic::Submitted] {
+        assert!(ask(quiet).is_none(), "{quiet}");
+    }
+}
+
+/// What a listener is sent, without the envelope's parts that are the same in all of them.
+fn cdevent(told: &Told) -> Vec<(String, Value)> {
+    let sent = cdevents::requests(told, &url());
+    let one = |outgoing: &Outgoing| {
+        assert!(
+            outgoing.headers.contains(&("content-type", "application/cloudevents+json".into()))
+        );
+        let event = body(outgoing);
+        let context = &event["data"]["context"];
+        assert_eq!(
+            (&event["specversion"], &context["specversion"]),
+            (&json!("1.0"), &json!("0.5.1"))
+        );
+        for same in ["id", "source", "type"] {
+            assert_eq!(event[same], context[same]);
+        }
+        assert_eq!(event["time"], context["timestamp"]);
+        assert_eq!(event["subject"], event["data"]["subject"]["id"]);
+        (event["type"].as_str().unwrap().to_owned(), event["data"]["subject"].clone())
+    };
+    sent.iter().map(one).collect()
+}
+
+#[test]
+fn a_release_is_a_pipeline_run_and_a_ring_a_task_run_of_it() {
+    let uri = "https://ringward.example/releases/checkout/2.14.0";
+    let run = json!({"id": "checkout@2.14.0", "source": "/ringward"});
+    let subject =
+        |id: &str, content: Value| json!({"id": id, "source": "/ringward", "content": content});
+    let release = "checkout@2.14.0";
+    let task = "checkout@2.14.0/eu-west/1";
+    let said = told(Topic::Failed).said;
+    let purl = format!(
+        "pkg:oci/checkout@sha256%3A{}?repository_url=registry.example/shop/checkout",
+        "9".repeat(64)
+    );
+    let place = json!({"id": "eu-west", "source": "/ringward"});
+    let cases = [
+        (
+            Topic::Submitted,
+            vec![(
+                "dev.cdevents.pipelinerun.started.0.3.0",
+                subject(release, json!({"pipelineName": "checkout", "uri": uri})),
+            )],
+        ),
+        (
+            Topic::Succeeded,
+            vec![(
+                "dev.cdevents.pipelinerun.finished.0.3.0",
+                subject(
+                    release,
+                    json!({"pipelineName": "checkout", "uri": uri, "outcome": "success"}),
+                ),
+            )],
+        ),
+        (
+            Topic::Started,
+            vec![(
+                "dev.cdevents.taskrun.started.0.3.0",
+                subject(task, json!({"taskName": "eu-west", "uri": uri, "pipelineRun": run})),
+            )],
+        ),
+        (
+            Topic::Failed,
+            vec![
+                (
+                    "dev.cdevents.taskrun.finished.0.3.0",
+                    subject(
+                        task,
+                        json!({"taskName": "eu-west", "uri": uri, "pipelineRun": run,
+                    "outcome": "failure", "errors": said}),
+                    ),
+                ),
+                (
+                    "dev.cdevents.incident.detected.0.3.0",
+                    subject(
+                        "checkout@2.14.0/eu-west/1/failed",
+                        json!({"description": said,
+                    "environment": place, "service": {"id": "checkout", "source": "/ringward"},
+                    "artifactId": purl}),
+                    ),
+                ),
+            ],
+        ),
+        (Topic::Held, vec![]),
+    ];
+    for (topic, wanted) in cases {
+        let wanted: Vec<_> = wanted.into_iter().map(|(kind, s)| (kind.to_owned(), s)).collect();
+        assert_eq!(cdevent(&told(topic)), wanted, "{topic}");
+    }
+    let ids: Vec<_> = cdevents::requests(&told(Topic::Failed), &url())
+        .iter()
+        .map(|o| body(o)["id"].clone())
+        .collect();
+    assert_eq!(ids, ["msg_42_1_9f2c4e00-1", "msg_42_1_9f2c4e00-2"]);
+
+    let on = |topic, replaced| Told { cluster: Some("eu-1".into()), replaced, ..told(topic) };
+    let service = subject(
+        "checkout",
+        json!({"environment": {"id": "eu-1", "source": "/ringward"}, "artifactId": purl}),
+    );
+    for (told, kind) in [
+        (on(Topic::Deployed, false), "dev.cdevents.service.deployed.0.3.0"),
+        (on(Topic::Deployed, true), "dev.cdevents.service.upgraded.0.3.0"),
+        (on(Topic::Restored, true), "dev.cdevents.service.rolledback.0.3.0"),
+    ] {
+        assert_eq!(cdevent(&told), [(kind.to_owned(), service.clone())]);
+    }
+    // Without an address of the server there is a URI all the same.
+    let nowhere = Told { link: None, ..told(Topic::Submitted) };
+    assert_eq!(cdevent(&nowhere)[0].1["content"]["uri"], "urn:ringward:checkout@2.14.0");
+}
+
+#[test]
+fn what_an_answer_says_about_a_message() {
+    let later = |status| matches!(judged(status, None), Sent::Later(..));
+    assert!([200, 202, 204].iter().all(|status| judged(*status, None) == Sent::Done));
+    assert!([301, 401, 403, 404, 408, 429, 500, 503].iter().all(|status| later(*status)));
+    assert!([400, 413, 415, 422].iter().all(|s| matches!(judged(*s, None), Sent::Refused(_))));
+    assert_eq!(judged(410, None), Sent::Gone);
+    let after = Some(Span::seconds(7));
+    assert_eq!(judged(429, after), Sent::Later(after, "HTTP 429".into()));
+}
+
+#[test]
+fn a_channel_without_what_it_takes_is_refused_at_the_start() {
+    let settings = |kind| ChannelSettings {
+        kind,
+        url: None,
+        url_file: None,
+        secret_file: None,
+        bearer_token_file: None,
+        routing_key_file: None,
+        ca_file: None,
+    };
+    for (kind, lacks) in [
+        (ChannelKind::Webhook, "url and secretFile"),
+        (ChannelKind::Slack, "urlFile"),
+        (ChannelKind::Teams, "urlFile"),
+        (ChannelKind::Pagerduty, "routingKeyFile"),
+        (ChannelKind::Cdevents, "url"),
+    ] {
+        let error = Courier::new([("ops".into(), settings(kind))].into()).unwrap_err().to_string();
+        assert!(error.contains("`ops`") && error.contains(lacks), "{error}");
+    }
+    let with =
+        ChannelSettings { url: Some("http://u:p@x".into()), ..settings(ChannelKind::Cdevents) };
+    let error = Courier::new([("ops".into(), with)].into()).unwrap_err().to_string();
+    assert!(error.contains("without credentials"), "{error}");
+}

@@ -1,0 +1,172 @@
+//! What an entry of the journal is worth telling of.
+
+use jiff::Timestamp;
+
+use crate::{
+    act::notify::Told,
+    decide::{
+        fact::Fact,
+        world::{Phase, Release, World},
+    },
+    ids::{ClusterName, ReleaseId},
+    model::{notify::Topic, time::Now},
+    record::{Entry, Record},
+    show::{change::About, story},
+};
+
+/// Facts that somebody can be told of, each under its topic.
+const TOPICS: [(&str, Topic); 20] = [
+    ("submitted", Topic::Submitted),
+    ("ringStarted", Topic::Started),
+    ("clusterReady", Topic::Deployed),
+    ("ringPassed", Topic::Passed),
+    ("ringFailed", Topic::Failed),
+    ("rollbackStarted", Topic::RollingBack),
+    ("clusterRestored", Topic::Restored),
+    ("ringRolledBack", Topic::RolledBack),
+    ("clusterStuck", Topic::Stuck),
+    ("approved", Topic::Approved),
+    ("rejected", Topic::Rejected),
+    ("retried", Topic::Retried),
+    ("aborted", Topic::Aborted),
+    ("ringSuperseded", Topic::Superseded),
+    ("paused", Topic::Paused),
+    ("resumed", Topic::Resumed),
+    ("frozen", Topic::Frozen),
+    ("lifted", Topic::Lifted),
+    ("planInError", Topic::PlanInError),
+    ("sourceRefused", Topic::SourceRefused),
+];
+
+/// Whether a record may be worth telling of, by its bytes alone: most are not, and are not opened.
+pub(super) fn may_tell(record: &Record) -> bool {
+    let Ok(text) = std::str::from_utf8(&record.payload) else { return true };
+    TOPICS.iter().any(|(name, _)| text.contains(&format!("{{\"{name}\"")))
+}
+
+/// A message about nothing yet.
+pub(super) fn nothing(id: String, topic: Topic, at: Timestamp) -> Told {
+    Told {
+        id,
+        topic,
+        at,
+        seq: 0,
+        plan: None,
+        release: None,
+        artifact: None,
+        ring: None,
+        attempt: 0,
+        cluster: None,
+        replaced: false,
+        by: None,
+        said: String::new(),
+        link: None,
+    }
+}
+
+/// Everything that an entry is worth telling of, in order. The same entry gives the same ids.
+pub fn about(entry: &Entry, world: &World, external_url: Option<&str>) -> Vec<Told> {
+    let hash = entry.hash.as_str().get(..8).unwrap_or_default();
+    let mut all: Vec<Told> = Vec::new();
+    for fact in &entry.facts {
+        let about = About::of(fact);
+        let Some((_, topic)) = TOPICS.iter().find(|(name, _)| *name == about.name) else {
+            continue;
+        };
+        let release = about.release.and_then(|id| world.release(id));
+        let cluster = cluster(fact);
+        let run = release.zip(about.ring).and_then(|(release, ring)| release.ring(ring));
+        let told = Told {
+            seq: entry.seq,
+            plan: about.plan.cloned(),
+            release: about.release.cloned(),
+            artifact: release.map(|release| release.artifact.clone()),
+            ring: about.ring.cloned(),
+            attempt: run.map_or(0, |run| run.attempt),
+            cluster: cluster.cloned(),
+            replaced: release.zip(cluster).is_some_and(|(r, c)| replaced(world, r, c)),
+            by: about.by.map(|by| by.name.clone()),
+            said: story::of(fact),
+            link: link(external_url, about.release),
+            ..nothing(String::new(), *topic, entry.at.wall)
+        };
+        let whole = release.filter(|release| {
+            *topic == Topic::Passed
+                && is_whole(release, entry.at)
+                && !all.iter().any(|told| {
+                    told.topic == Topic::Succeeded && told.release.as_ref() == Some(&release.id)
+                })
+        });
+        let succeeded = whole.map(|release| Told {
+            topic: Topic::Succeeded,
+            ring: None,
+            attempt: 0,
+            said: format!("{} passed every ring", release.id),
+            ..told.clone()
+        });
+        all.push(told);
+        all.extend(succeeded);
+    }
+    for (told, n) in all.iter_mut().zip(1..) {
+        told.id = format!("msg_{}_{n}_{hash}", entry.seq);
+    }
+    all
+}
+
+/// Whether a release has passed every ring, the last of them at that instant.
+fn is_whole(release: &Release, at: Now) -> bool {
+    let runs = || release.rings.values();
+    runs().all(|run| run.phase == Phase::Passed)
+        && runs().map(|run| run.entered.mono).max() == Some(at.mono)
+}
+
+/// Whether something else is known to have run there.
+fn replaced(world: &World, release: &Release, cluster: &ClusterName) -> bool {
+    let target = world.plans.get(&release.id.plan).and_then(|plan| plan.targets.get(cluster));
+    target.is_some_and(|target| target.back_from(&release.artifact).is_some())
+}
+
+fn cluster(fact: &Fact) -> Option<&ClusterName> {
+    if let Fact::ClusterReady { cluster, .. }
+    | Fact::ClusterRestored { cluster, .. }
+    | Fact::ClusterStuck { cluster, .. } = fact
+    {
+        Some(cluster)
+    } else {
+        None
+    }
+}
+
+/// Where people look at a release.
+pub(super) fn link(external_url: Option<&str>, release: Option<&ReleaseId>) -> Option<String> {
+    let base = external_url?.trim_end_matches('/');
+    Some(match release {
+        Some(id) => format!("{base}/releases/{}/{}", id.plan, id.version),
+        None => format!("{base}/"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::time::Mono,
+        record::{Digest, Draft},
+    };
+
+    #[test]
+    fn a_record_that_tells_nothing_is_not_opened() {
+        let at = Now { wall: Timestamp::UNIX_EPOCH, mono: Mono(0) };
+        let record = |fact: Fact| {
+            let draft = Draft { at, facts: vec![fact], commands: Vec::new() };
+            Record::seal(Digest::GENESIS, 1, 1, &draft).unwrap()
+        };
+        let release = || ReleaseId::new("checkout", "1.0");
+        let running = Fact::SoakStarted { release: release(), ring: "beta".into() };
+        assert!(!may_tell(&record(running)));
+        let passed = Fact::RingPassed { release: release(), ring: "beta".into() };
+        assert!(may_tell(&record(passed.clone())));
+        let names: Vec<_> = TOPICS.iter().map(|(name, _)| *name).collect();
+        assert!(names.contains(&About::of(&passed).name));
+    }
+}

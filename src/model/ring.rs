@@ -220,7 +220,15 @@ impl fmt::Display for Target {
             TargetKind::Deployment { container }
             | TargetKind::StatefulSet { container }
             | TargetKind::DaemonSet { container }
-            | TargetKind::ArgoRollout { container } => write!(f, " container {container}"),
+            | TargetKind::ArgoRollout { container }
+            | TargetKind::FlaggerCanary { container } => write!(f, " container {container}"),
+            TargetKind::FluxKustomization { image } => write!(f, " image {image}"),
+            TargetKind::FluxHelmRelease { values: HelmValues::Image { image } } => {
+                write!(f, " value {image}")
+            }
+            TargetKind::FluxHelmRelease { values: HelmValues::Parts { repository, digest } } => {
+                write!(f, " values {repository} and {digest}")
+            }
         }
     }
 }
@@ -249,6 +257,39 @@ pub enum TargetKind {
         /// The container whose image is the release's artifact.
         container: String,
     },
+    /// `flagger.app/v1beta1` Canary over a Deployment.
+    FlaggerCanary {
+        /// The Deployment's container whose image is the release's artifact.
+        container: String,
+    },
+    /// `kustomize.toolkit.fluxcd.io/v1` Kustomization.
+    FluxKustomization {
+        /// What the image is called in its manifests.
+        image: String,
+    },
+    /// `helm.toolkit.fluxcd.io/v2` HelmRelease.
+    FluxHelmRelease {
+        /// Where its values name the image.
+        values: HelmValues,
+    },
+}
+
+/// Where a chart's values name an image: paths such as `image.digest`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HelmValues {
+    /// All of it in one.
+    Image {
+        /// The value that is the whole reference.
+        image: String,
+    },
+    /// In two.
+    Parts {
+        /// The value that is the repository.
+        repository: String,
+        /// The value that is the digest.
+        digest: String,
+    },
 }
 
 impl TargetKind {
@@ -259,6 +300,9 @@ impl TargetKind {
             TargetKind::StatefulSet { .. } => "StatefulSet",
             TargetKind::DaemonSet { .. } => "DaemonSet",
             TargetKind::ArgoRollout { .. } => "ArgoRollout",
+            TargetKind::FlaggerCanary { .. } => "FlaggerCanary",
+            TargetKind::FluxKustomization { .. } => "FluxKustomization",
+            TargetKind::FluxHelmRelease { .. } => "FluxHelmRelease",
         }
     }
 }

@@ -24,7 +24,7 @@ const SPEED: f64 = 20.0;
 
 /// One of each kind; a Rollout that refers is driven as a Deployment is.
 fn subjects() -> Vec<Subject> {
-    subject::all().into_iter().filter(|subject| !subject.refers).collect()
+    subject::all().into_iter().filter(|subject| subject.name != "referring").collect()
 }
 
 fn sites() -> Vec<Site> {
@@ -53,8 +53,16 @@ fn plan(subject: &Subject) -> String {
         TargetKind::Deployment { container }
         | TargetKind::StatefulSet { container }
         | TargetKind::DaemonSet { container }
-        | TargetKind::ArgoRollout { container } => {
+        | TargetKind::ArgoRollout { container }
+        | TargetKind::FlaggerCanary { container } => {
             let _ = write!(target, ", container: {container}");
+        }
+        TargetKind::FluxKustomization { image } => {
+            let _ = write!(target, ", image: {image}");
+        }
+        TargetKind::FluxHelmRelease { values } => {
+            let values = serde_json::to_string(values).expect("JSON is YAML");
+            let _ = write!(target, ", values: {values}");
         }
     }
     format!(

@@ -1,7 +1,7 @@
 //! The kinds of target, each with what the suites have to know of it.
 
 use kube::core::{ApiResource, GroupVersionKind};
-use ringward::model::ring::{Target, TargetKind};
+use ringward::model::ring::{Artifact, HelmValues, Target, TargetKind};
 use serde_json::{Value, json};
 
 /// A kind of target, in one of the shapes that it comes in.
@@ -13,8 +13,10 @@ pub struct Subject {
     pub kind: TargetKind,
     /// The resource of the object that is written to, and the object's name.
     pub written: (&'static str, &'static str, &'static str, &'static str),
-    /// Whether the template is another object's.
-    pub refers: bool,
+    /// The resource of the object that a plan names, where the image is another's.
+    pub refers: Option<(&'static str, &'static str, &'static str)>,
+    /// How many of its pods are asked for, where it has any.
+    pub pods: Option<u32>,
     /// A change of its owner's that stops a rollout, what undoes it, and whether that is known as a pause.
     pub stop: (Value, Value, Stopped),
     /// How a version ends that does not get ready, or that an analysis finds fault with.
@@ -54,10 +56,33 @@ impl Subject {
     /// The resource of what the plan names.
     pub fn named(&self) -> ApiResource {
         match self.refers {
-            true => {
-                ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"))
+            Some((group, version, kind)) => {
+                ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
             }
-            false => self.resource(),
+            None => self.resource(),
+        }
+    }
+
+    /// What somebody else would write to make `live` name an image, in one piece.
+    pub fn theirs(&self, live: &Value, image: &Artifact) -> Value {
+        let (repository, digest) = image.0.split_once('@').expect("it is pinned");
+        match &self.kind {
+            TargetKind::FluxKustomization { image: name } => {
+                let entry = json!({"name": name, "newName": repository, "digest": digest});
+                json!({"spec": {"images": [entry]}})
+            }
+            TargetKind::FluxHelmRelease { .. } => {
+                json!({"spec": {"values": {"image": {"digest": digest}}}})
+            }
+            TargetKind::Deployment { .. }
+            | TargetKind::StatefulSet { .. }
+            | TargetKind::DaemonSet { .. }
+            | TargetKind::ArgoRollout { .. }
+            | TargetKind::FlaggerCanary { .. } => {
+                let mut containers = live["spec"]["template"]["spec"]["containers"].clone();
+                containers[0]["image"] = json!(image);
+                json!({"spec": {"template": {"spec": {"containers": containers}}}})
+            }
         }
     }
 
@@ -72,6 +97,10 @@ pub fn all() -> Vec<Subject> {
     let container = || "app".to_owned();
     let paused =
         || (json!({"spec": {"paused": true}}), json!({"spec": {"paused": null}}), Stopped::Paused);
+    let suspended = || {
+        let suspend = |yes: bool| json!({"spec": {"suspend": yes}});
+        (suspend(true), suspend(false), Stopped::Paused)
+    };
     let by_hand = |name| {
         let strategy = |kind: &str| json!({"spec": {"updateStrategy": {"type": kind}}});
         (strategy("OnDelete"), strategy("RollingUpdate"), Stopped::Unknown(name))
@@ -81,7 +110,8 @@ pub fn all() -> Vec<Subject> {
             name: "deployment",
             kind: TargetKind::Deployment { container: container() },
             written: ("apps", "v1", "Deployment", "deployment"),
-            refers: false,
+            refers: None,
+            pods: Some(3),
             stop: paused(),
             broken: Broken::Fails("CrashLoopBackOff"),
         },
@@ -89,7 +119,8 @@ pub fn all() -> Vec<Subject> {
             name: "statefulset",
             kind: TargetKind::StatefulSet { container: container() },
             written: ("apps", "v1", "StatefulSet", "statefulset"),
-            refers: false,
+            refers: None,
+            pods: Some(3),
             stop: by_hand("OnDelete: 3 of 3 pods"),
             broken: Broken::Lingers("CrashLoopBackOff"),
         },
@@ -97,7 +128,8 @@ pub fn all() -> Vec<Subject> {
             name: "daemonset",
             kind: TargetKind::DaemonSet { container: container() },
             written: ("apps", "v1", "DaemonSet", "daemonset"),
-            refers: false,
+            refers: None,
+            pods: Some(3),
             stop: by_hand("OnDelete: 3 of 3 pods"),
             broken: Broken::Lingers("CrashLoopBackOff"),
         },
@@ -105,7 +137,8 @@ pub fn all() -> Vec<Subject> {
             name: "rollout",
             kind: TargetKind::ArgoRollout { container: container() },
             written: ("argoproj.io", "v1alpha1", "Rollout", "rollout"),
-            refers: false,
+            refers: None,
+            pods: Some(3),
             stop: paused(),
             broken: Broken::Fails("timed out progressing"),
         },
@@ -113,9 +146,42 @@ pub fn all() -> Vec<Subject> {
             name: "referring",
             kind: TargetKind::ArgoRollout { container: container() },
             written: ("apps", "v1", "Deployment", "referred"),
-            refers: true,
+            refers: Some(("argoproj.io", "v1alpha1", "Rollout")),
+            pods: Some(3),
             stop: paused(),
             broken: Broken::Fails("timed out progressing"),
+        },
+        Subject {
+            name: "canary",
+            kind: TargetKind::FlaggerCanary { container: container() },
+            written: ("apps", "v1", "Deployment", "canary"),
+            refers: Some(("flagger.app", "v1beta1", "Canary")),
+            pods: Some(1),
+            stop: suspended(),
+            broken: Broken::Fails("no replica got ready"),
+        },
+        Subject {
+            name: "kustomization",
+            kind: TargetKind::FluxKustomization { image: "registry.example/shop/app".into() },
+            written: ("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomization"),
+            refers: None,
+            pods: None,
+            stop: suspended(),
+            broken: Broken::Lingers("timeout waiting"),
+        },
+        Subject {
+            name: "helmrelease",
+            kind: TargetKind::FluxHelmRelease {
+                values: HelmValues::Parts {
+                    repository: "image.repository".into(),
+                    digest: "image.digest".into(),
+                },
+            },
+            written: ("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmrelease"),
+            refers: None,
+            pods: None,
+            stop: suspended(),
+            broken: Broken::Fails("remediated"),
         },
     ]
 }

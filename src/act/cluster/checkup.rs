@@ -32,13 +32,33 @@ fn needed(targets: &[Target]) -> Vec<Needed> {
     for target in targets {
         let place = || Some(target.namespace.clone());
         let of = kind::of(&target.kind).resource();
-        for verb in ["get", "list", "watch", "patch"] {
-            need((verb, of.group.clone(), of.plural.clone(), place()));
+        let mut on = |verbs: &[&'static str], group: &str, resource: String| {
+            verbs.iter().for_each(|verb| need((verb, group.into(), resource.clone(), place())));
+        };
+        let (look, pods) = (["get", "list", "watch"], "pods".to_owned());
+        on(&look, &of.group, of.plural.clone());
+        match target.kind {
+            TargetKind::Deployment { .. }
+            | TargetKind::StatefulSet { .. }
+            | TargetKind::DaemonSet { .. } => {
+                on(&["patch"], &of.group, of.plural);
+                on(&["list"], "", pods);
+            }
+            TargetKind::ArgoRollout { .. } => {
+                on(&["patch"], &of.group, of.plural.clone());
+                on(&["patch"], &of.group, format!("{}/status", of.plural));
+                on(&["list"], "", pods);
+            }
+            TargetKind::FlaggerCanary { .. } => {
+                // What is written is the Deployment that it is over.
+                on(&look, "apps", "deployments".into());
+                on(&["patch"], "apps", "deployments".into());
+                on(&["list"], "", pods);
+            }
+            TargetKind::FluxKustomization { .. } | TargetKind::FluxHelmRelease { .. } => {
+                on(&["patch"], &of.group, of.plural);
+            }
         }
-        if let TargetKind::ArgoRollout { .. } = target.kind {
-            need(("patch", of.group, format!("{}/status", of.plural), place()));
-        }
-        need(("list", String::new(), "pods".into(), place()));
     }
     need(("list", String::new(), "nodes".into(), None));
     needed

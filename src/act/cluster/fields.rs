@@ -50,6 +50,11 @@ impl<'a> Condition<'a> {
         message.unwrap_or(self.reason()).to_owned()
     }
 
+    /// The generation that it is true of, where it says so.
+    pub(super) fn observed_generation(self) -> Option<i64> {
+        self.0["observedGeneration"].as_i64()
+    }
+
     pub(super) fn last_update(self) -> Option<Timestamp> {
         self.0["lastUpdateTime"].as_str()?.parse().ok()
     }

@@ -3,6 +3,11 @@
 mod argo_rollout;
 mod daemon_set;
 mod deployment;
+mod flagger_canary;
+mod flux;
+mod flux_helm_release;
+mod flux_kustomization;
+mod kustomize;
 #[cfg(test)]
 mod sample;
 mod stateful_set;
@@ -16,7 +21,8 @@ use serde_json::Value;
 
 use self::{
     argo_rollout::ArgoRollout, daemon_set::DaemonSet, deployment::Deployment,
-    stateful_set::StatefulSet,
+    flagger_canary::FlaggerCanary, flux_helm_release::FluxHelmRelease,
+    flux_kustomization::FluxKustomization, stateful_set::StatefulSet,
 };
 use super::{annotation, fields, pods};
 use crate::{
@@ -39,8 +45,8 @@ pub(super) trait Kind: Send + Sync {
     }
 
     /// Why nothing may be written, in words that begin with a verb and say what to do.
-    fn refuses(&self, seen: &Seen) -> Option<String> {
-        let _ = seen;
+    fn refuses(&self, seen: &Seen, artifact: &Artifact) -> Option<String> {
+        let _ = (seen, artifact);
         None
     }
 
@@ -50,8 +56,15 @@ pub(super) trait Kind: Send + Sync {
     /// It names none in the place that was declared; in words that begin with a verb.
     fn image(&self, carrier: &DynamicObject) -> Result<Artifact, String>;
 
-    /// What makes the carrier name another image.
-    fn edit(&self, seen: &Seen, artifact: &Artifact) -> Edit;
+    /// What makes the carrier name another image; `token` is of this write alone.
+    fn edit(&self, seen: &Seen, artifact: &Artifact, token: &str) -> Edit;
+
+    /// What of a status without a generation tells what was there before the write from what comes of it; it
+    /// is noted with the write.
+    fn fence(&self, seen: &Seen, artifact: &Artifact) -> Option<String> {
+        let _ = (seen, artifact);
+        None
+    }
 
     /// What its status subresource needs beside, as a merge patch, for the write to be taken up.
     fn nudge(&self, seen: &Seen, artifact: &Artifact) -> Option<Value> {
@@ -87,6 +100,15 @@ pub(super) fn of(kind: &TargetKind) -> Arc<dyn Kind> {
         TargetKind::DaemonSet { container } => Arc::new(DaemonSet { container: container.clone() }),
         TargetKind::ArgoRollout { container } => {
             Arc::new(ArgoRollout { container: container.clone() })
+        }
+        TargetKind::FlaggerCanary { container } => {
+            Arc::new(FlaggerCanary { container: container.clone() })
+        }
+        TargetKind::FluxKustomization { image } => {
+            Arc::new(FluxKustomization { image: image.clone() })
+        }
+        TargetKind::FluxHelmRelease { values } => {
+            Arc::new(FluxHelmRelease { values: values.clone() })
         }
     }
 }

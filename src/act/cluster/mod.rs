@@ -50,6 +50,8 @@ mod annotation {
     /// The image that ran before the first write; with the write itself, so that a crash between the
     /// write and its record does not lose what there is to go back to. The next write drops it.
     pub(super) const BEFORE: &str = "ringward.dev/before";
+    /// What a status without a generation said before the write.
+    pub(super) const FENCE: &str = "ringward.dev/fence";
     /// The digest, where the artifact is pinned by one.
     pub(super) const DIGEST: &str = "ringward.dev/digest";
 }

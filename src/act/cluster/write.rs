@@ -221,7 +221,7 @@ impl Request<'_> {
             }
         }
         let image = self.kind.image(carrier).map_err(|why| self.refuse(why))?;
-        if let Some(why) = self.kind.refuses(seen) {
+        if let Some(why) = self.kind.refuses(seen, artifact) {
             return Err(self.refuse(why));
         }
         let written = fields::annotation(carrier, annotation::INTENT) == Some(key.as_str());
@@ -236,12 +236,12 @@ impl Request<'_> {
         found: Option<&TargetState>,
     ) -> Result<(), Failed> {
         let (name, carrier) = (&self.carrier.name, seen.carrier());
-        match self.kind.edit(seen, &self.write.artifact) {
+        match self.kind.edit(seen, &self.write.artifact, self.write.key.as_str()) {
             Edit::Apply { fields, image } => {
-                let patch = Patch::Apply(self.fields(carrier, found, false, fields.clone()));
+                let patch = Patch::Apply(self.fields(seen, found, false, fields.clone()));
                 match api.patch(name, &PatchParams::apply(MANAGER), &patch).await {
                     Err(Error::Api(answer)) if lets_take_over(carrier) && only(image, &answer) => {
-                        let patch = Patch::Apply(self.fields(carrier, found, true, fields));
+                        let patch = Patch::Apply(self.fields(seen, found, true, fields));
                         api.patch(name, &PatchParams::apply(MANAGER).force(), &patch).await?;
                     }
                     answer => drop(answer?),
@@ -253,9 +253,9 @@ impl Request<'_> {
                 if take_over && !lets_take_over(carrier) {
                     return Err(Failed::Refused(self.owned_by_others(&owners)));
                 }
-                let mut patch = self.fields(carrier, found, take_over, fields);
+                let mut patch = self.fields(seen, found, take_over, fields);
                 // What is applied no longer goes by itself; what is merged has to be taken out.
-                for name in [annotation::BEFORE, annotation::DIGEST] {
+                for name in [annotation::BEFORE, annotation::DIGEST, annotation::FENCE] {
                     let annotations = &mut patch["metadata"]["annotations"];
                     if annotations[name].is_null() && fields::annotation(carrier, name).is_some() {
                         annotations[name] = Value::Null;
@@ -287,12 +287,13 @@ impl Request<'_> {
     /// and what was deleted since then is not created anew.
     fn fields(
         &self,
-        before: &DynamicObject,
+        seen: &Seen,
         found: Option<&TargetState>,
         take_over: bool,
         fields: Value,
     ) -> Value {
         let Write { key, release, target, artifact, .. } = self.write;
+        let before = seen.carrier();
         let mut annotations = BTreeMap::from([
             (annotation::RELEASE, release.to_string()),
             (annotation::INTENT, key.to_string()),
@@ -300,6 +301,9 @@ impl Request<'_> {
         ]);
         if let Some(digest) = artifact.digest() {
             annotations.insert(annotation::DIGEST, digest.into());
+        }
+        if let Some(fence) = self.kind.fence(seen, artifact) {
+            annotations.insert(annotation::FENCE, fence);
         }
         let earlier = before.annotations().get(annotation::INTENT);
         if let Some(image) = found.and_then(|found| found.image.as_ref())

@@ -9,7 +9,7 @@ use crate::{
     model::{
         check::{self, Subject},
         plan::Plan,
-        ring::Target,
+        ring::{HelmValues, Target, TargetKind as Driven},
     },
 };
 
@@ -204,29 +204,35 @@ fn one(
 
 fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Target> {
     let kind = at.require(spec.kind, "kind", problems)?;
-    let mut text = |value: &Option<String>, field: &str| {
-        let text = at.require(value.clone(), field, problems)?;
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-        if text.is_empty() || text.len() > 253 || !text.chars().all(fits) {
-            let message = format!("`{text}` is no name that Kubernetes takes");
-            let help = "use lower-case letters, digits, hyphens and dots";
-            problems.push(at.field(field).problem(Rule::Sch006, message).help(help));
+    let namespace = name_of(&spec.namespace, "namespace", at, problems);
+    let name = name_of(&spec.name, "name", at, problems);
+    let mut container = || name_of(&spec.container, "container", at, problems);
+    let (own, driven) = match kind {
+        TargetKind::Deployment => {
+            (CONTAINER, container().map(|container| Driven::Deployment { container }))
         }
-        Some(text)
-    };
-    let namespace = text(&spec.namespace, "namespace");
-    let name = text(&spec.name, "name");
-    let mut container = || text(&spec.container, "container");
-    use crate::model::ring::TargetKind as Driven;
-    let kind = match kind {
-        TargetKind::Deployment => Driven::Deployment { container: container()? },
-        TargetKind::StatefulSet => Driven::StatefulSet { container: container()? },
-        TargetKind::DaemonSet => Driven::DaemonSet { container: container()? },
-        TargetKind::ArgoRollout => Driven::ArgoRollout { container: container()? },
-        TargetKind::FlaggerCanary
-        | TargetKind::ArgoApplication
-        | TargetKind::FluxKustomization
-        | TargetKind::FluxHelmRelease
+        TargetKind::StatefulSet => {
+            (CONTAINER, container().map(|container| Driven::StatefulSet { container }))
+        }
+        TargetKind::DaemonSet => {
+            (CONTAINER, container().map(|container| Driven::DaemonSet { container }))
+        }
+        TargetKind::ArgoRollout => {
+            (CONTAINER, container().map(|container| Driven::ArgoRollout { container }))
+        }
+        TargetKind::FlaggerCanary => {
+            (CONTAINER, container().map(|container| Driven::FlaggerCanary { container }))
+        }
+        TargetKind::FluxKustomization => {
+            let image = at.require(spec.image.clone(), IMAGE, problems);
+            (IMAGE, image.map(|image| Driven::FluxKustomization { image }))
+        }
+        TargetKind::FluxHelmRelease => {
+            let values = at.require(spec.values.as_ref(), VALUES, problems);
+            let values = values.and_then(|values| helm_values(values, at.field(VALUES), problems));
+            (VALUES, values.map(|values| Driven::FluxHelmRelease { values }))
+        }
+        TargetKind::ArgoApplication
         | TargetKind::HttpRoute
         | TargetKind::Service
         | TargetKind::Ingress
@@ -240,10 +246,69 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         | TargetKind::Harness
         | TargetKind::Webhook => {
             let message = format!("this version cannot drive a target of kind {}", word(&kind));
-            let help = "use Deployment, StatefulSet, DaemonSet or ArgoRollout";
+            let help = "use Deployment, StatefulSet, DaemonSet, ArgoRollout, FlaggerCanary, \
+                        FluxKustomization or FluxHelmRelease";
             problems.push(at.field("kind").problem(Rule::Sch008, message).help(help));
             return None;
         }
     };
-    Some(Target { kind, namespace: namespace?, name: name? })
+    let given = [
+        (CONTAINER, spec.container.is_some()),
+        (IMAGE, spec.image.is_some()),
+        (VALUES, spec.values.is_some()),
+    ];
+    for (field, _) in given.into_iter().filter(|(field, given)| *given && *field != own) {
+        let message = format!("a target of kind {} has no `{field}`", word(&kind));
+        let help = format!("say by `{own}` what of it a release changes");
+        problems.push(at.field(field).key().problem(Rule::Sch001, message).help(help));
+    }
+    Some(Target { kind: driven?, namespace: namespace?, name: name? })
+}
+
+/// The fields that say what of an object a release changes; each kind has one of them.
+const CONTAINER: &str = "container";
+const IMAGE: &str = "image";
+const VALUES: &str = "values";
+
+fn name_of(
+    value: &Option<String>,
+    field: &str,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<String> {
+    let text = at.require(value.clone(), field, problems)?;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    if text.is_empty() || text.len() > 253 || !text.chars().all(fits) {
+        let message = format!("`{text}` is no name that Kubernetes takes");
+        let help = "use lower-case letters, digits, hyphens and dots";
+        problems.push(at.field(field).problem(Rule::Sch006, message).help(help));
+    }
+    Some(text)
+}
+
+fn helm_values(
+    values: &schema::HelmValues,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<HelmValues> {
+    let schema::HelmValues { image, repository, digest } = values;
+    for (field, path) in [("image", image), ("repository", repository), ("digest", digest)] {
+        let bad = |path: &String| path.split('.').any(str::is_empty);
+        if path.as_ref().is_some_and(bad) {
+            let message = "no path of a value";
+            let help = "give the names on the way to it, with dots between them: `image.digest`";
+            problems.push(at.field(field).problem(Rule::Sch006, message).help(help));
+        }
+    }
+    if let Some(image) = image {
+        if repository.is_some() || digest.is_some() {
+            let message = "an image in one value, and in two";
+            let help = "keep `image`, or `repository` and `digest`";
+            problems.push(at.field("image").key().problem(Rule::Sch007, message).help(help));
+        }
+        return Some(HelmValues::Image { image: image.clone() });
+    }
+    let repository = at.require(repository.clone(), "repository", problems);
+    let digest = at.require(digest.clone(), "digest", problems);
+    Some(HelmValues::Parts { repository: repository?, digest: digest? })
 }

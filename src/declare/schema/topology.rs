@@ -168,6 +168,22 @@ pub struct Target {
     pub name: Option<Text>,
     /// The container whose image is the release's artifact; of every kind that has a pod's template.
     pub container: Option<Text>,
+    /// What the image is called in the manifests; of FluxKustomization.
+    pub image: Option<Text>,
+    /// Where the values name the image; of FluxHelmRelease.
+    pub values: Option<HelmValues>,
+}
+
+/// Where a chart's values name an image: all of it in one value, or in two.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HelmValues {
+    /// The path of the value that is the whole reference, such as image.ref.
+    pub image: Option<Text>,
+    /// The path of the value that is the repository, such as image.repository.
+    pub repository: Option<Text>,
+    /// The path of the value that is the digest, such as image.digest.
+    pub digest: Option<Text>,
 }
 
 /// A set of clusters that take a release together.

@@ -42,7 +42,7 @@ impl Kind for ArgoRollout {
         template::image(carrier, &self.container)
     }
 
-    fn edit(&self, seen: &Seen, artifact: &Artifact) -> Edit {
+    fn edit(&self, seen: &Seen, artifact: &Artifact, _: &str) -> Edit {
         match seen.other {
             None => template::merge(&seen.subject, &self.container, artifact),
             Some(_) => template::apply(&self.container, artifact),

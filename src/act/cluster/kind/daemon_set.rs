@@ -22,7 +22,7 @@ impl Kind for DaemonSet {
         template::image(carrier, &self.container)
     }
 
-    fn edit(&self, _: &Seen, artifact: &Artifact) -> Edit {
+    fn edit(&self, _: &Seen, artifact: &Artifact, _: &str) -> Edit {
         template::apply(&self.container, artifact)
     }
 

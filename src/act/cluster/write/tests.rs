@@ -48,10 +48,10 @@ fn request<'a>(write: &'a Write, kind: &'a dyn Kind, epoch: u64) -> Request<'a> 
 /// The fields that are applied.
 fn applied(write: &Write, before: &Seen, found: Option<&TargetState>) -> Value {
     let kind = kind();
-    let Edit::Apply { fields, .. } = kind.edit(before, &write.artifact) else {
+    let Edit::Apply { fields, .. } = kind.edit(before, &write.artifact, "t") else {
         panic!("a Deployment is applied")
     };
-    request(write, &*kind, 3).fields(&before.subject, found, false, fields)
+    request(write, &*kind, 3).fields(before, found, false, fields)
 }
 
 fn judged(annotations: Value, epoch: u64) -> Result<bool, String> {
@@ -167,7 +167,7 @@ fn leave_to_take_the_image_covers_the_image_alone() {
     };
     let image = ".spec.template.spec.containers[name=\"app\"].image";
     let write = a_write();
-    let Edit::Apply { image: ends, .. } = kind().edit(&deployment(json!({})), &write.artifact)
+    let Edit::Apply { image: ends, .. } = kind().edit(&deployment(json!({})), &write.artifact, "t")
     else {
         panic!("a Deployment is applied")
     };
@@ -199,7 +199,7 @@ fn a_list_that_is_owned_whole_is_merged_as_it_is_but_for_the_image() {
         }));
         Seen { subject: subject.unwrap(), other: None }
     };
-    let Edit::Merge { fields, paths } = kind.edit(&rollout("helm"), &write.artifact) else {
+    let Edit::Merge { fields, paths } = kind.edit(&rollout("helm"), &write.artifact, "t") else {
         panic!("a Rollout's own template is merged")
     };
     assert_eq!(

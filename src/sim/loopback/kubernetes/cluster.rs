@@ -133,13 +133,7 @@ impl Cluster {
 
     /// Adds a Deployment that nothing runs: one that something else takes its template from.
     pub(in crate::sim::loopback) fn add_template(&self, workload: &Workload) {
-        self.locked(|state, now| {
-            let id = id_of(&workload.target);
-            let (mut object, managers) = object(workload, &mut state.mint, now.wall);
-            object["spec"]["replicas"] = json!(0);
-            object["metadata"]["managedFields"] = managers.iter().map(Manager::to_json).collect();
-            state.store.put(id, object, managers);
-        });
+        self.locked(|state, now| state.add_template(workload, now));
     }
 
     /// Gives what an image holds so many restarts once it is ready; it serves all the same.
@@ -280,6 +274,12 @@ impl State {
     fn seed(&mut self, workload: &Workload, now: Now) {
         let target = &workload.target;
         let id = id_of(target);
+        if let TargetKind::FlaggerCanary { container } = &target.kind {
+            // The Deployment that it is over, which Flagger has scaled to nothing.
+            let kind = TargetKind::Deployment { container: container.clone() };
+            let target = Target { kind, ..target.clone() };
+            self.add_template(&Workload { target, ..workload.clone() }, now);
+        }
         let (mut object, managers) = object(workload, &mut self.mint, now.wall);
         object["metadata"]["managedFields"] = managers.iter().map(Manager::to_json).collect();
         self.store.put(id.clone(), object, managers);
@@ -292,6 +292,14 @@ impl State {
         );
         self.history.insert(id, vec![(now.wall, controller.serving())]);
         self.controllers.push(controller);
+    }
+
+    fn add_template(&mut self, workload: &Workload, now: Now) {
+        let id = id_of(&workload.target);
+        let (mut object, managers) = object(workload, &mut self.mint, now.wall);
+        object["spec"]["replicas"] = json!(0);
+        object["metadata"]["managedFields"] = managers.iter().map(Manager::to_json).collect();
+        self.store.put(id, object, managers);
     }
 
     fn next(&self) -> Option<Mono> {
@@ -343,6 +351,9 @@ fn id_of(target: &Target) -> Id {
         TargetKind::StatefulSet { .. } => Kind::StatefulSet,
         TargetKind::DaemonSet { .. } => Kind::DaemonSet,
         TargetKind::ArgoRollout { .. } => Kind::Rollout,
+        TargetKind::FlaggerCanary { .. } => Kind::Canary,
+        TargetKind::FluxKustomization { .. } => Kind::Kustomization,
+        TargetKind::FluxHelmRelease { .. } => Kind::HelmRelease,
     };
     Id { kind, namespace, name }
 }
@@ -352,7 +363,9 @@ fn container(target: &Target) -> &str {
         TargetKind::Deployment { container }
         | TargetKind::StatefulSet { container }
         | TargetKind::DaemonSet { container }
-        | TargetKind::ArgoRollout { container } => container,
+        | TargetKind::ArgoRollout { container }
+        | TargetKind::FlaggerCanary { container } => container,
+        TargetKind::FluxKustomization { .. } | TargetKind::FluxHelmRelease { .. } => "app",
     }
 }
 
@@ -404,15 +417,46 @@ fn object(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, Vec<
             // One for each node that takes it.
             applied["metadata"]["labels"]["ringward.dev/nodes"] = json!(replicas.to_string());
         }
+        Kind::Canary | Kind::Kustomization | Kind::HelmRelease => {
+            // What it brings about has so many replicas, which it does not say itself.
+            applied["metadata"]["labels"]["ringward.dev/nodes"] = json!(replicas.to_string());
+        }
         Kind::Rollout => {
             spec["strategy"] = json!({"canary": {"steps": [{"setWeight": 50}]}});
             spec["progressDeadlineSeconds"] = json!(600);
             spec["replicas"] = json!(replicas);
         }
     }
-    let image_only = json!({"spec": {"template": {"spec": {
+    let mut image_only = json!({"spec": {"template": {"spec": {
         "containers": [{"name": container(target), "image": image}],
     }}}});
+    let spec = &mut applied["spec"];
+    let (repository, digest) = image.0.split_once('@').unwrap_or((&image.0, ""));
+    match (kind, &target.kind) {
+        (Kind::Canary, _) => {
+            let reference =
+                json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": target.name});
+            let analysis =
+                json!({"interval": "1m", "threshold": 5, "maxWeight": 50, "stepWeight": 10});
+            *spec = json!({"targetRef": reference, "service": {"port": 80}, "analysis": analysis});
+            image_only = json!({});
+        }
+        (_, TargetKind::FluxKustomization { image }) => {
+            let source = json!({"kind": "GitRepository", "name": "fleet"});
+            *spec = json!({"interval": "10m", "path": "./shop", "prune": true, "wait": true});
+            spec["sourceRef"] = source;
+            let own = json!({"name": image, "newName": repository, "digest": digest});
+            image_only = json!({"spec": {"images": [own]}});
+        }
+        (Kind::HelmRelease, _) => {
+            let chart =
+                json!({"chart": "shop", "sourceRef": {"kind": "HelmRepository", "name": "c"}});
+            *spec = json!({"interval": "10m", "chart": {"spec": chart}});
+            let own = json!({"repository": repository, "digest": digest});
+            image_only = json!({"spec": {"values": {"image": own}}});
+        }
+        _ => {}
+    }
     let manager = |name: &str, fields: &Value| Manager {
         name: name.into(),
         applied: true,
@@ -427,6 +471,13 @@ fn object(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, Vec<
     applied["metadata"]["uid"] = json!(uid(mint));
     applied["metadata"]["generation"] = json!(1);
     applied["metadata"]["creationTimestamp"] = json!(rfc3339(wall));
-    applied["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+    match kind {
+        Kind::Kustomization => applied["spec"]["images"] = image_only["spec"]["images"].clone(),
+        Kind::HelmRelease => applied["spec"]["values"] = image_only["spec"]["values"].clone(),
+        Kind::Canary => {}
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Rollout | Kind::Pod => {
+            applied["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image)
+        }
+    }
     (applied, managers)
 }

@@ -66,6 +66,14 @@ pub(super) struct Controller {
     retrying: bool,
     /// It has gone past its pause step.
     promoted: bool,
+    /// Of a Canary: when its analysis ends.
+    analysis_ends: Option<Mono>,
+    /// Of a Canary: the hash of the template that it last took up.
+    last_applied: String,
+    /// The token of the last reconciliation that somebody asked Flux for.
+    observed_token: Option<String>,
+    /// How many templates it has taken up.
+    releases: u32,
 }
 
 /// The specification that the controller works from: the one it has observed.
@@ -133,9 +141,14 @@ impl Controller {
             resuming: false,
             retrying: false,
             promoted: false,
+            analysis_ends: None,
+            last_applied: String::new(),
+            observed_token: None,
+            releases: 0,
         };
-        controller.observe(store, now.mono);
+        controller.observe(store, now.mono, Span::ZERO);
         controller.stable = controller.wanted.clone();
+        controller.analysis_ends = None;
         for _ in 0..controller.wanted.replicas {
             controller.create(store, mint, now, Span::ZERO);
         }
@@ -150,7 +163,8 @@ impl Controller {
     pub(super) fn next(&self) -> Option<Mono> {
         let starting = self.replicas.iter().filter(|r| r.state == State::Starting);
         let gives_up = self.could_be_late().then(|| self.progressed + self.wanted.deadline);
-        starting.map(|r| r.starts).chain(self.notices).chain(gives_up).min()
+        let analysis = self.analysis_ends.filter(|_| !self.wanted.paused);
+        starting.map(|r| r.starts).chain(self.notices).chain(gives_up).chain(analysis).min()
     }
 
     /// Looks whether the object was changed, or somebody has touched a status that is not theirs.
@@ -162,6 +176,7 @@ impl Controller {
         }
         let news = self.resuming || self.retrying;
         let stale = self.observed != self.generation(store)
+            || self.observed_token != self.token(store)
             || self.observed_workload != self.workload(store).map(|(_, generation)| generation);
         if self.notices.is_none() && (news || stale) {
             self.notices = Some(now + NOTICE);
@@ -178,7 +193,7 @@ impl Controller {
     ) {
         if self.notices.is_some_and(|at| at <= now.mono) {
             self.notices = None;
-            self.observe(store, now.mono);
+            self.observe(store, now.mono, world.deploy_time);
             if std::mem::take(&mut self.resuming) {
                 (self.pausing, self.promoted) = (false, true);
             }
@@ -199,10 +214,16 @@ impl Controller {
             replica.restarts = (world.restarts)(&replica.image);
         }
         self.judge(world);
+        self.analyse(world, now.mono);
         self.reconcile(store, mint, world, now);
         let late = now.mono.since(self.progressed) >= self.wanted.deadline;
         self.gave_up |= late && self.could_be_late();
-        if self.complete() {
+        if self.gave_up && self.id.kind == Kind::HelmRelease && self.aborted.is_none() {
+            // Helm goes back by itself.
+            (self.aborted, self.gave_up) = (Some("timed out".into()), false);
+            self.reconcile(store, mint, world, now);
+        }
+        if self.complete() && self.aborted.is_none() && self.analysis_ends.is_none() {
             self.stable = self.wanted.clone();
         }
         self.write_all(store, now.wall);
@@ -222,9 +243,26 @@ impl Controller {
         self.pausing |= self.wanted.pauses && !self.promoted && self.aborted.is_none();
     }
 
+    /// The end of a Canary's analysis.
+    fn analyse(&mut self, world: &Conditions<'_>, now: Mono) {
+        if self.wanted.paused || self.analysis_ends.is_none_or(|ends| ends > now) {
+            return;
+        }
+        self.analysis_ends = None;
+        let containers = self.wanted.template["spec"]["containers"].as_array();
+        let images = containers.into_iter().flatten().map(pod::container);
+        let own = images.into_iter().find(|(name, _)| *name == self.container);
+        let Some((_, image)) = own else { return };
+        let crashes = (world.crashes)(&image).then(|| "no replica got ready".to_owned());
+        self.aborted = crashes.or_else(|| (world.faults)(&image));
+    }
+
     /// Whether it counts against its deadline: StatefulSets and DaemonSets have none.
     fn could_be_late(&self) -> bool {
-        let has = matches!(self.id.kind, Kind::Deployment | Kind::Rollout);
+        let has = matches!(
+            self.id.kind,
+            Kind::Deployment | Kind::Rollout | Kind::Kustomization | Kind::HelmRelease
+        );
         let stands = self.wanted.paused || self.pausing || self.aborted.is_some();
         has && !stands && !self.gave_up && !self.complete()
     }
@@ -255,30 +293,38 @@ impl Controller {
         stored.and_then(|s| s.object["metadata"]["generation"].as_i64()).unwrap_or(0)
     }
 
-    /// The Deployment that a Rollout takes its template from, with its generation.
+    /// What somebody asked Flux by for a reconciliation.
+    fn token(&self, store: &Store) -> Option<String> {
+        let annotations = &store.get(&self.id)?.object["metadata"]["annotations"];
+        annotations["reconcile.fluxcd.io/requestedAt"].as_str().map(str::to_owned)
+    }
+
+    /// The Deployment that a Rollout or a Canary takes its template from, with its generation.
     fn workload<'a>(&self, store: &'a Store) -> Option<(&'a Value, i64)> {
-        let reference = &store.get(&self.id)?.object["spec"]["workloadRef"];
+        let spec = &store.get(&self.id)?.object["spec"];
+        let canary = self.id.kind == Kind::Canary;
+        let reference = &spec[if canary { "targetRef" } else { "workloadRef" }];
         let (kind, namespace) = (Kind::Deployment, self.id.namespace.clone());
         let id = Id { kind, namespace, name: reference["name"].as_str()?.to_owned() };
         let object = &store.get(&id)?.object;
         Some((object, object["metadata"]["generation"].as_i64()?))
     }
 
-    fn observe(&mut self, store: &mut Store, at: Mono) {
+    fn observe(&mut self, store: &mut Store, at: Mono, analysis: Span) {
         let Some(stored) = store.get(&self.id) else { return };
         let (spec, workload) = (&stored.object["spec"], self.workload(store));
-        let template = workload.map_or(&spec["template"], |(w, _)| &w["spec"]["template"]).clone();
+        let template = self.template(&stored.object, workload.map(|(w, _)| w));
         let seconds = spec["progressDeadlineSeconds"].as_u64().unwrap_or(PROGRESS_DEADLINE);
         let count = |value: &Value| value.as_u64().and_then(|n| n.try_into().ok());
         let steps = spec["strategy"]["canary"]["steps"].as_array();
-        // As many nodes as it had replicas in mind when the cluster was made.
+        // Of what does not say itself how many replicas it brings about.
         let nodes = &stored.object["metadata"]["labels"]["ringward.dev/nodes"];
         let nodes = nodes.as_str().and_then(|text| text.parse().ok());
         let wanted = Wanted {
             hash: pod::hash(&template),
             template,
             replicas: nodes.or_else(|| count(&spec["replicas"])).unwrap_or(1),
-            paused: spec["paused"].as_bool().unwrap_or(false),
+            paused: spec["paused"] == true || spec["suspend"] == true,
             deadline: Span::seconds(seconds),
             pauses: steps.into_iter().flatten().any(|step| !step["pause"].is_null()),
             on_delete: spec["updateStrategy"]["type"] == "OnDelete",
@@ -289,10 +335,17 @@ impl Controller {
             self.progressed = at;
             self.gave_up = false;
         }
-        if wanted.hash != self.wanted.hash {
+        // To Flagger the promoted template again is a rollback by hand, and no news; nor is what failed.
+        let known = [&self.stable.hash, &self.last_applied].contains(&&wanted.hash);
+        let by_hand = self.id.kind == Kind::Canary && known;
+        if wanted.hash != self.wanted.hash && !by_hand {
             self.aborted = None;
             (self.pausing, self.promoted) = (false, false);
+            self.releases += 1;
+            self.last_applied = wanted.hash.clone();
+            self.analysis_ends = (self.id.kind == Kind::Canary).then(|| at + analysis);
         }
+        self.observed_token = self.token(store);
         self.wanted = wanted;
         self.observed = self.generation(store);
         self.observed_workload = generation;
@@ -302,9 +355,40 @@ impl Controller {
         }
     }
 
-    /// What is to run now: what was there before, where an analysis has aborted.
+    /// What an object makes its pods of.
+    fn template(&self, object: &Value, workload: Option<&Value>) -> Value {
+        let spec = &object["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let image = match self.id.kind {
+            Kind::Kustomization => {
+                let image = &spec["images"][0];
+                format!("{}@{}", text(&image["newName"]), text(&image["digest"]))
+            }
+            Kind::HelmRelease => {
+                let image = &spec["values"]["image"];
+                format!("{}@{}", text(&image["repository"]), text(&image["digest"]))
+            }
+            Kind::Deployment
+            | Kind::StatefulSet
+            | Kind::DaemonSet
+            | Kind::Rollout
+            | Kind::Canary
+            | Kind::Pod => {
+                return workload.map_or(&spec["template"], |w| &w["spec"]["template"]).clone();
+            }
+        };
+        let labels = json!({"app": self.id.name});
+        let containers = json!([{"name": self.container, "image": image}]);
+        json!({"metadata": {"labels": labels}, "spec": {"containers": containers}})
+    }
+
+    /// What is to run now: what was there before, where an analysis has aborted or is under way.
     fn target(&self) -> &Wanted {
-        if self.aborted.is_some() { &self.stable } else { &self.wanted }
+        if self.aborted.is_some() || self.analysis_ends.is_some() {
+            &self.stable
+        } else {
+            &self.wanted
+        }
     }
 
     fn reconcile(&mut self, store: &mut Store, mint: &mut Mint, world: &Conditions<'_>, now: Now) {
@@ -313,7 +397,12 @@ impl Controller {
         }
         let each = Span(world.deploy_time.0 / (self.wanted.replicas as u64).max(1));
         match self.id.kind {
-            Kind::Deployment | Kind::Rollout | Kind::Pod => {
+            Kind::Deployment
+            | Kind::Rollout
+            | Kind::Canary
+            | Kind::Kustomization
+            | Kind::HelmRelease
+            | Kind::Pod => {
                 let most = if self.pausing { 1 } else { usize::MAX };
                 self.surge(store, mint, now, each, most);
             }
@@ -383,8 +472,13 @@ impl Controller {
         let mut chance = || format!("{:05x}", mint.next_u64() & 0xf_ffff);
         let own = &self.id.name;
         let (label, label_value, owner, name) = match self.id.kind {
-            Kind::Deployment | Kind::Pod => {
+            Kind::Deployment | Kind::Kustomization | Kind::HelmRelease | Kind::Pod => {
                 let set = format!("{own}-{hash}");
+                let name = format!("{set}-{}", chance());
+                ("pod-template-hash", hash.clone(), ("ReplicaSet", set), name)
+            }
+            Kind::Canary => {
+                let set = format!("{own}-primary-{hash}");
                 let name = format!("{set}-{}", chance());
                 ("pod-template-hash", hash.clone(), ("ReplicaSet", set), name)
             }
@@ -410,6 +504,9 @@ impl Controller {
         let image = own.map_or_else(|| Artifact(String::new()), |(_, image)| image.clone());
         let mut metadata = template["metadata"].clone();
         metadata["labels"][label] = json!(label_value);
+        if self.id.kind == Kind::Canary {
+            metadata["labels"]["app"] = json!(format!("{}-primary", self.id.name));
+        }
         metadata["name"] = json!(id.name);
         metadata["namespace"] = json!(id.namespace);
         metadata["uid"] = json!(uid(mint));

@@ -23,12 +23,23 @@ pub(super) enum Kind {
     StatefulSet,
     DaemonSet,
     Rollout,
+    Canary,
+    Kustomization,
+    HelmRelease,
     Pod,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 5] =
-        [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Rollout, Kind::Pod];
+    pub(super) const ALL: [Kind; 8] = [
+        Kind::Deployment,
+        Kind::StatefulSet,
+        Kind::DaemonSet,
+        Kind::Rollout,
+        Kind::Canary,
+        Kind::Kustomization,
+        Kind::HelmRelease,
+        Kind::Pod,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -36,6 +47,9 @@ impl Kind {
             Kind::StatefulSet => "StatefulSet",
             Kind::DaemonSet => "DaemonSet",
             Kind::Rollout => "Rollout",
+            Kind::Canary => "Canary",
+            Kind::Kustomization => "Kustomization",
+            Kind::HelmRelease => "HelmRelease",
             Kind::Pod => "Pod",
         }
     }
@@ -46,6 +60,9 @@ impl Kind {
             Kind::StatefulSet => "statefulsets",
             Kind::DaemonSet => "daemonsets",
             Kind::Rollout => "rollouts",
+            Kind::Canary => "canaries",
+            Kind::Kustomization => "kustomizations",
+            Kind::HelmRelease => "helmreleases",
             Kind::Pod => "pods",
         }
     }
@@ -57,6 +74,9 @@ impl Kind {
             Kind::StatefulSet => "sts",
             Kind::DaemonSet => "ds",
             Kind::Rollout => "ro",
+            Kind::Canary => "canary",
+            Kind::Kustomization => "ks",
+            Kind::HelmRelease => "hr",
             Kind::Pod => "po",
         }
     }
@@ -65,6 +85,9 @@ impl Kind {
         match self {
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps",
             Kind::Rollout => "argoproj.io",
+            Kind::Canary => "flagger.app",
+            Kind::Kustomization => "kustomize.toolkit.fluxcd.io",
+            Kind::HelmRelease => "helm.toolkit.fluxcd.io",
             Kind::Pod => "",
         }
     }
@@ -73,6 +96,9 @@ impl Kind {
         match self {
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps/v1",
             Kind::Rollout => "argoproj.io/v1alpha1",
+            Kind::Canary => "flagger.app/v1beta1",
+            Kind::Kustomization => "kustomize.toolkit.fluxcd.io/v1",
+            Kind::HelmRelease => "helm.toolkit.fluxcd.io/v2",
             Kind::Pod => "v1",
         }
     }

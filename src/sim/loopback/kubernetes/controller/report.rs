@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Controller, rfc3339};
+use super::{Controller, pod, rfc3339};
 use crate::sim::loopback::kubernetes::store::Kind;
 
 impl Controller {
@@ -14,6 +14,9 @@ impl Controller {
             Kind::StatefulSet => self.stateful_set(),
             Kind::DaemonSet => self.daemon_set(),
             Kind::Rollout => self.rollout(before, wall),
+            Kind::Canary => self.canary(before, wall),
+            Kind::Kustomization => self.kustomization(before, wall),
+            Kind::HelmRelease => self.helm_release(before, wall),
         }
     }
 
@@ -99,6 +102,82 @@ impl Controller {
             ],
         );
         status
+    }
+
+    /// Flagger's status, which names no generation.
+    fn canary(&self, before: &Value, wall: Timestamp) -> Value {
+        let (phase, status, why) = match (&self.aborted, self.analysis_ends) {
+            (Some(why), _) => ("Failed", "False", format!("Canary analysis failed: {why}")),
+            (None, Some(_)) => ("Progressing", "Unknown", "New revision detected".to_owned()),
+            (None, None) if !self.complete() => ("Promoting", "Unknown", "Promoting".to_owned()),
+            (None, None) if self.releases > 1 => ("Succeeded", "True", "Finished".to_owned()),
+            (None, None) => ("Initialized", "True", "Initialized".to_owned()),
+        };
+        json!({
+            "phase": phase,
+            "canaryWeight": if self.analysis_ends.is_some() { 10 } else { 0 },
+            "failedChecks": 0,
+            "iterations": 0,
+            "lastAppliedSpec": self.last_applied,
+            "lastPromotedSpec": self.stable.hash,
+            "conditions": [condition(before, wall, "Promoted", status, phase, &why)],
+        })
+    }
+
+    /// Flux's condition Ready, of the generation that was observed.
+    fn ready(&self, before: &Value, wall: Timestamp, late: &str) -> Value {
+        let name = &self.id.name;
+        let (status, reason, message) = if self.complete() && self.aborted.is_none() {
+            ("True", "ReconciliationSucceeded", "Applied revision: main@sha1:5d9".to_owned())
+        } else if self.gave_up || self.aborted.is_some() {
+            let message =
+                format!("timeout waiting for: [Deployment/shop/{name} status: 'InProgress']");
+            ("False", late, message)
+        } else {
+            ("Unknown", "Progressing", "Reconciliation in progress".to_owned())
+        };
+        let mut ready = condition(before, wall, "Ready", status, reason, &message);
+        ready["observedGeneration"] = json!(self.observed);
+        ready
+    }
+
+    fn kustomization(&self, before: &Value, wall: Timestamp) -> Value {
+        json!({
+            "observedGeneration": self.observed,
+            "lastAppliedRevision": "main@sha1:5d9",
+            "lastAttemptedRevision": "main@sha1:5d9",
+            "lastHandledReconcileAt": self.observed_token,
+            "conditions": [self.ready(before, wall, "HealthCheckFailed")],
+        })
+    }
+
+    fn helm_release(&self, before: &Value, wall: Timestamp) -> Value {
+        let digest = |hash: &str| format!("sha256:{:016x}", pod::short(hash));
+        let mut conditions = vec![self.ready(before, wall, "UpgradeFailed")];
+        if self.aborted.is_some() {
+            let words = ["Helm rollback to previous release succeeded", "retries exceeded"];
+            for (kind, reason, message) in [
+                ("Remediated", "RollbackSucceeded", words[0]),
+                ("Stalled", "RetriesExceeded", words[1]),
+            ] {
+                let mut set = condition(before, wall, kind, "True", reason, message);
+                set["observedGeneration"] = json!(self.observed);
+                conditions.push(set);
+            }
+        }
+        let done = self.complete() && self.aborted.is_none();
+        let newest = if done { &self.wanted.hash } else { &self.stable.hash };
+        json!({
+            "observedGeneration": self.observed,
+            "lastAttemptedGeneration": self.observed,
+            "lastAttemptedConfigDigest": digest(&self.wanted.hash),
+            "lastHandledReconcileAt": self.observed_token,
+            "history": [{
+                "name": self.id.name, "namespace": self.id.namespace, "version": self.releases,
+                "status": "deployed", "configDigest": digest(newest),
+            }],
+            "conditions": conditions,
+        })
     }
 
     fn rollout(&self, before: &Value, wall: Timestamp) -> Value {

@@ -1,0 +1,108 @@
+//! `helm.toolkit.fluxcd.io/v2` HelmRelease: the image among its values.
+
+use kube::core::{ApiResource, DynamicObject};
+use serde_json::{Value, json};
+
+use super::{
+    Edit, Kind, Progress, Seen, Workers, fields,
+    flux::{self, current},
+    kustomize, resource,
+};
+use crate::model::ring::{Artifact, HelmValues};
+
+/// Lets it begin anew with what it has given up; it counts only beside a request of the same token.
+const RESET: &str = "reconcile.fluxcd.io/resetAt";
+
+/// The image among a HelmRelease's values.
+pub(super) struct FluxHelmRelease {
+    pub(super) values: HelmValues,
+}
+
+impl Kind for FluxHelmRelease {
+    fn resource(&self) -> ApiResource {
+        resource("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases")
+    }
+
+    fn image(&self, carrier: &DynamicObject) -> Result<Artifact, String> {
+        let value = |path: &str| {
+            let text = fields::text(carrier, &format!("/spec/values/{}", path.replace('.', "/")));
+            text.filter(|text| !text.is_empty())
+                .ok_or_else(|| format!("has no `{path}` in `spec.values`: add what runs there now"))
+        };
+        Ok(Artifact(match &self.values {
+            HelmValues::Image { image } => value(image)?.to_owned(),
+            HelmValues::Parts { repository, digest } => {
+                format!("{}@{}", value(repository)?, value(digest)?)
+            }
+        }))
+    }
+
+    fn refuses(&self, _: &Seen, artifact: &Artifact) -> Option<String> {
+        let parts = matches!(self.values, HelmValues::Parts { .. });
+        (parts && artifact.digest().is_none()).then(|| {
+            format!("takes a digest, and {artifact} has none: pin the release by its digest")
+        })
+    }
+
+    fn edit(&self, _: &Seen, artifact: &Artifact, token: &str) -> Edit {
+        let mut fields = flux::request(token);
+        // Without it nothing comes of the same values again once it has given them up.
+        fields["metadata"]["annotations"][RESET] = json!(token);
+        let mut paths = Vec::new();
+        let mut set = |path: &str, text: &str| {
+            let steps: Vec<&str> = ["spec", "values"].into_iter().chain(path.split('.')).collect();
+            put(&mut fields, &steps, text);
+            // Whoever owns the value, or what it is in as one.
+            let above = (2..=steps.len()).filter_map(|n| steps.get(..n));
+            paths.extend(above.map(|steps| steps.iter().map(|s| (*s).to_owned()).collect()));
+        };
+        match &self.values {
+            HelmValues::Image { image } => set(image, &artifact.0),
+            HelmValues::Parts { repository, digest } => {
+                set(repository, kustomize::repository(artifact));
+                set(digest, artifact.digest().unwrap_or_default());
+            }
+        }
+        paths.sort();
+        paths.dedup();
+        Edit::Merge { fields, paths }
+    }
+
+    fn progress(&self, seen: &Seen) -> Progress {
+        let object = &seen.subject;
+        // Between two tries it is remediated too.
+        let tries = current(object, "Reconciling").is_some_and(|condition| condition.is("True"));
+        let remediated = current(object, "Remediated").filter(|_| !tries);
+        let gave_up = remediated.map(|condition| format!("remediated: {}", condition.words()));
+        flux::progress(object, "HelmRelease", gave_up, || {
+            let text = |pointer: &str| fields::text(object, pointer);
+            let newest = text("/status/history/0/configDigest");
+            let attempted = text("/status/lastAttemptedConfigDigest");
+            let deployed = text("/status/history/0/status") == Some("deployed");
+            match deployed && (attempted.is_none() || newest == attempted) {
+                true => Progress::AllReady,
+                false => Progress::progressing("its newest release is not what was asked for"),
+            }
+        })
+    }
+
+    /// The number of Helm's release: another one with the same values is another deploy.
+    fn revision(&self, seen: &Seen) -> Option<String> {
+        fields::number(&seen.subject, "/status/history/0/version")
+            .map(|version| version.to_string())
+    }
+
+    fn workers(&self, _: &Seen) -> Option<Workers> {
+        None
+    }
+}
+
+fn put(object: &mut Value, path: &[&str], text: &str) {
+    match path.split_first() {
+        None => *object = json!(text),
+        Some((step, rest)) => put(&mut object[*step], rest, text),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
 };
 
@@ -30,13 +30,13 @@ use crate::{
     decide::world::World,
     declare::source::{BadSource, DirSource, GitSettings, GitSource, Source},
     drive::Drive,
-    follow::follow,
+    follow::{Pace, follow},
     ids::{Commit, Mint},
     model::time::{Mono, Span},
     record::{Recovered, RecoveryError, SledStore, Store, StoreError, outbox::Outbox, recover},
     show::{
         api,
-        auth::{TokenError, Tokens},
+        auth::{BadAuth, Identities, TokenError, Tokens},
         desk::Desk,
         door::Door,
         telemetry::{
@@ -81,6 +81,8 @@ pub enum AppError {
     Otlp(#[from] OtlpError),
     #[error("the tokens in the data directory cannot be used")]
     Tokens(#[from] TokenError),
+    #[error("the identities that the settings name cannot be used")]
+    Auth(#[from] BadAuth),
     #[error("the certificate of the API cannot be used")]
     Tls(#[from] TlsError),
     #[error(
@@ -144,6 +146,7 @@ pub async fn start(
     if let Some(path) = tokens.first_start(&mut Mint::system(), clock.now().wall)? {
         tracing::info!(path = %path.display(), "made an admin token");
     }
+    let identities = Identities::new(Arc::new(tokens), settings.auth).await?;
     let tls = settings.tls.map(Tls::read).transpose()?;
     let secure = tls.is_some();
     if !secure && !settings.listen.ip().is_loopback() {
@@ -201,9 +204,18 @@ pub async fn start(
     };
     let drive = tokio::spawn(drive.run(stopped.clone()));
     let told = move |notifiers| subscriptions.declared(notifiers);
-    tokio::spawn(follow(source, interval, motion, world, clock, report, told));
-    let tokens = Arc::new(tokens);
-    let router = api::router(api::Parts { desk, tokens, telemetry: telemetry.clone(), secure });
+    let news = Arc::new(Notify::new());
+    let pace = Pace { interval, news: news.clone() };
+    tokio::spawn(follow(source, pace, motion, world, clock, report, told));
+    let hook = settings.source.hook_secret_file.map(|secret| api::Hook::new(secret, news));
+    let router = api::router(api::Parts {
+        desk,
+        identities,
+        telemetry: telemetry.clone(),
+        secure,
+        settings: settings.api,
+        hook,
+    });
     let door = Door { tls, connections: settings.api.connections.get() as usize };
     let serve = tokio::spawn(door.serve(listener, router, stopped));
     Ok(Running { address, tls: secure, data: settings.data, stop, telemetry, drive, serve, tell })

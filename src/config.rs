@@ -1,6 +1,12 @@
 //! The server's own settings: where it listens, keeps its journal, reads declarations, and how it
 //! reaches clusters and metric sources. Never from Git; secrets only as the names of files.
 
+mod auth;
+
+pub use auth::{
+    Algorithm, AuthSettings, Binding, KubernetesSettings, OidcSettings, is_trustworthy,
+};
+
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
@@ -34,6 +40,8 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     /// How much of it there may be at once.
     pub api: ApiSettings,
+    /// Who is let in beside those with a token of ringward's own.
+    pub auth: AuthSettings,
     /// The data directory.
     pub data: PathBuf,
     /// Where declarations come from.
@@ -90,6 +98,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 7474)),
             tls: None,
             api: ApiSettings::default(),
+            auth: AuthSettings::default(),
             data: default_data(),
             source: SourceSettings::default(),
             connections: BTreeMap::new(),
@@ -109,12 +118,16 @@ impl Default for Settings {
 pub struct ApiSettings {
     /// Connections; 4096 unless told otherwise.
     pub connections: NonZeroU32,
+    /// What one caller may ask in a second, in the long run; 50 unless told otherwise, and four times as
+    /// much at once.
+    pub requests_per_second: NonZeroU32,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
         const CONNECTIONS: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
-        Self { connections: CONNECTIONS }
+        const REQUESTS: NonZeroU32 = NonZeroU32::new(50).unwrap();
+        Self { connections: CONNECTIONS, requests_per_second: REQUESTS }
     }
 }
 
@@ -145,6 +158,9 @@ pub struct SourceSettings {
     pub subpath: Option<String>,
     /// The time between two looks at a repository.
     pub interval: Span,
+    /// The file with the secret that a Git host's webhooks are signed with: each of them is a look at
+    /// once. Without it there is no such webhook.
+    pub hook_secret_file: Option<PathBuf>,
 }
 
 impl Default for SourceSettings {
@@ -155,6 +171,7 @@ impl Default for SourceSettings {
             branch: "main".into(),
             subpath: None,
             interval: Span::seconds(30),
+            hook_secret_file: None,
         }
     }
 }
@@ -295,6 +312,14 @@ pub enum SettingsError {
     /// Both or neither of a directory and a URL.
     #[error("the settings give {0} for declarations; give either source.path or source.url")]
     Source(&'static str),
+    /// Identities that cannot be taken so.
+    #[error("the settings' auth.{name} {detail}")]
+    Auth {
+        /// Where.
+        name: String,
+        /// What is wrong there.
+        detail: String,
+    },
     /// A place that is no country.
     #[error(
         "the settings give `{0}` under place, which is no ISO 3166-1 alpha-2 country code; use two \
@@ -324,6 +349,7 @@ impl Settings {
             fs::read_to_string(path).map_err(|e| SettingsError::Unreadable(path.into(), e))?;
         let read: Self =
             serde_yaml::from_str(&text).map_err(|e| SettingsError::Malformed(path.into(), e))?;
+        read.auth.check()?;
         let Home { evaluator, data, backups } = &read.place;
         let wrong = [evaluator, data, backups]
             .into_iter()

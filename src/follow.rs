@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
     clock::Clock,
@@ -32,10 +32,22 @@ use crate::{
 /// The pause after the source could not be had.
 const RETRY: Span = Span::seconds(5);
 
-/// Polls `source` every `interval` until nobody takes its events any more; who is told what is handed to `told`.
+/// However often somebody says that there is news, there is this much time between two looks.
+const BREATH: Span = Span::seconds(1);
+
+/// When the source is looked at.
+#[derive(Debug)]
+pub struct Pace {
+    /// At least so often.
+    pub interval: Span,
+    /// And when this says so.
+    pub news: Arc<Notify>,
+}
+
+/// Polls `source` by its `pace` until nobody takes its events any more; who is told what is handed to `told`.
 pub async fn follow(
     mut source: Source,
-    interval: Span,
+    Pace { interval, news }: Pace,
     limits: MotionLimits,
     world: Arc<RwLock<World>>,
     clock: Arc<dyn Clock>,
@@ -57,7 +69,7 @@ pub async fn follow(
                                  known: it limits nothing"
                             );
                         }
-                        (news(compiled, &world), interval)
+                        (said(compiled, &world), interval)
                     }
                     Err(error) => {
                         tracing::error!(%commit, %error, "the declarations could not be compiled");
@@ -84,6 +96,7 @@ pub async fn follow(
         }
         tokio::select! {
             () = clock.sleep(pause) => {}
+            () = async { clock.sleep(BREATH).await; news.notified().await } => {}
             () = events.closed() => return,
         }
     }
@@ -109,7 +122,7 @@ pub fn limits_nothing(limits: &MotionLimits, compiled: &Compiled) -> Vec<String>
 }
 
 /// What an accepted commit says, the commit itself first.
-fn news(compiled: Compiled, world: &RwLock<World>) -> Vec<Event> {
+fn said(compiled: Compiled, world: &RwLock<World>) -> Vec<Event> {
     if !compiled.diagnostics.is_empty() {
         let text = report::text(&compiled.diagnostics, false);
         tracing::warn!(commit = %compiled.commit, "problems in the declarations:\n{text}");

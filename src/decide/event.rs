@@ -20,6 +20,7 @@ use crate::{
         policy::RollbackScope,
         residency::{Home, Place, Witness},
         ring::Artifact,
+        time::Span,
     },
 };
 
@@ -349,6 +350,26 @@ pub struct Actor {
     pub jurisdiction: Option<Jurisdiction>,
 }
 
+/// When something ends by itself: then, or so long from when it is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum End {
+    /// At that instant.
+    At(Timestamp),
+    /// After that time, by the clock of who decides.
+    In(Span),
+}
+
+impl End {
+    /// The instant, where it is decided now.
+    pub fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            End::At(at) => at,
+            End::In(span) => now.saturating_add(span.to_signed()).unwrap_or(Timestamp::MAX),
+        }
+    }
+}
+
 /// What an operator can ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -448,7 +469,7 @@ pub enum Action {
         /// What stops: everything, a jurisdiction or a plan.
         scope: Scope,
         /// When it ends by itself.
-        until: Option<Timestamp>,
+        until: Option<End>,
         /// Why.
         reason: String,
     },
@@ -456,6 +477,15 @@ pub enum Action {
     Lift {
         /// Which.
         id: FreezeId,
+    },
+    /// A token for emergencies is shown; what is asked with it is decided by itself.
+    BreakGlass {
+        /// The token's id.
+        token: String,
+        /// Why it was made.
+        reason: String,
+        /// What is asked with it: a method and a path.
+        asked: String,
     },
     /// Answers for what a hotfix left out: on a ring, or everywhere where none is named.
     WriteOff {
@@ -481,7 +511,7 @@ pub enum Action {
         /// On this ring only.
         ring: Option<RingName>,
         /// When it ends by itself.
-        until: Timestamp,
+        until: End,
         /// Why.
         reason: String,
     },
@@ -525,7 +555,7 @@ impl Action {
             Action::Waive { plan, .. }
             | Action::ApproveWaiver { plan, .. }
             | Action::RevokeWaiver { plan, .. } => Some(plan),
-            Action::Lift { .. } => None,
+            Action::Lift { .. } | Action::BreakGlass { .. } => None,
         }
     }
 }

@@ -66,6 +66,8 @@ pub enum Fact {
     SnapshotTightened { release: ReleaseId, snapshot: Arc<Plan>, changes: Vec<String> },
     /// A request was refused.
     Refused { by: Actor, asked: String, kind: Refusal, detail: String },
+    /// A token for emergencies was shown.
+    GlassBroken { by: Actor, token: String, reason: String, asked: String },
     /// A request with an idempotency key was answered.
     Answered { key: IdempotencyKey, fingerprint: Hash, answer: Reply },
     /// Nothing goes forward in the scope.

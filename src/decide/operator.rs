@@ -93,6 +93,7 @@ impl Draft {
             | Action::Advance { .. }
             | Action::Freeze { .. }
             | Action::Lift { .. }
+            | Action::BreakGlass { .. }
             | Action::WriteOff { .. }
             | Action::Waive { .. }
             | Action::ApproveWaiver { .. }
@@ -187,12 +188,18 @@ impl Asked<'_> {
                 Ok(vec![Fact::Frozen {
                     id: id.clone(),
                     scope: scope.clone(),
-                    until: *until,
+                    until: until.map(|end| end.at(self.now.wall)),
                     by: self.by.clone(),
                     reason: reason.clone(),
                     members: self.members(scope),
                 }])
             }
+            Action::BreakGlass { token, reason, asked } => Ok(vec![Fact::GlassBroken {
+                by: self.by.clone(),
+                token: token.clone(),
+                reason: reason.clone(),
+                asked: asked.clone(),
+            }]),
             Action::Lift { id } => {
                 if !self.world.shared.freezes.contains_key(id) {
                     return Err((Refusal::NothingToDo, format!("there is no freeze {id}")));

@@ -117,7 +117,8 @@ impl Asked<'_> {
         if self.plan.waivers.contains_key(id) {
             return Err((Refusal::NothingToDo, format!("waiver {id} exists already")));
         }
-        self.in_time(*until)?;
+        let until = until.at(self.now.wall);
+        self.in_time(until)?;
         let rule = self.rule(rule, policy.as_ref(), release.as_ref())?;
         self.scope(release.as_ref(), ring.as_ref())?;
         let waiver = Waiver {
@@ -126,7 +127,7 @@ impl Asked<'_> {
             content: rule.content(),
             release: release.clone(),
             ring: ring.clone(),
-            until: *until,
+            until,
             reason: reason.clone(),
         };
         let (plan, id, by) = (self.name.clone(), id.clone(), self.by.clone());

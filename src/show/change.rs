@@ -175,6 +175,7 @@ impl<'a> About<'a> {
             Fact::Submitted { release, by, .. } => Self::release("submitted", release).by(by),
             Fact::SnapshotTightened { release, .. } => Self::release("snapshotTightened", release),
             Fact::Refused { by, .. } => Self::new("refused", ChangeKind::Refusal).by(by),
+            Fact::GlassBroken { by, .. } => Self::new("glassBroken", ChangeKind::Refusal).by(by),
             Fact::Answered { .. } => Self::new("answered", ChangeKind::Release).quiet(),
             Fact::Paused { scope, by, .. } => Self::line("paused", scope).by(by),
             Fact::Resumed { scope, by, .. } => Self::line("resumed", scope).by(by),

@@ -354,7 +354,7 @@ impl Gatherer {
             Action::Waive { plan, .. }
             | Action::ApproveWaiver { plan, .. }
             | Action::RevokeWaiver { plan, .. } => *plan == self.id.plan,
-            Action::Lift { .. } => false,
+            Action::Lift { .. } | Action::BreakGlass { .. } => false,
         }
     }
 

@@ -40,6 +40,9 @@ pub fn of(fact: &Fact) -> String {
         Fact::Refused { by, kind, detail, .. } => {
             format!("a request of {} was refused ({}): {detail}", by.name, kind.name())
         }
+        Fact::GlassBroken { by, token, reason, asked } => {
+            format!("{} showed the token for emergencies {token} ({reason}): {asked}", by.name)
+        }
         Fact::Answered { .. } => "a request with a key was answered".into(),
         Fact::Paused { scope, by, reason, .. } => {
             because(format!("{} was paused by {}", covered(scope), by.name), reason.as_deref())

@@ -71,6 +71,7 @@ pub struct Telemetry {
     /// The way to the collector, where there is one.
     spans: Option<Spans>,
     evaluations: Counter<u64>,
+    emergencies: Counter<u64>,
     transitions: Counter<u64>,
     effects: Counter<u64>,
     ring_duration: Histogram<f64>,
@@ -128,6 +129,10 @@ impl Telemetry {
             evaluations: counter(
                 "ringward_gate_evaluations_total",
                 "Measurements judged, by verdict",
+            ),
+            emergencies: counter(
+                "ringward_break_glass_total",
+                "Uses of tokens that are for emergencies",
             ),
             transitions: counter(
                 "ringward_transitions_total",
@@ -290,6 +295,9 @@ impl Telemetry {
                 Verdict::Pass | Verdict::Fail | Verdict::Insufficient | Verdict::Absent => "done",
             };
             self.effect(key, outcome);
+        }
+        if let Fact::GlassBroken { .. } = fact {
+            self.emergencies.add(1, &[]);
         }
         if let Fact::EffectSettled { key, outcome, .. } = fact {
             let outcome = match outcome {

@@ -7,6 +7,7 @@
 mod common;
 #[path = "../common/git.rs"]
 mod git;
+mod identity;
 mod judges;
 mod kube;
 mod prometheus;

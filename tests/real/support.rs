@@ -51,14 +51,15 @@ fn digest(text: &str) -> String {
 
 /// A program that ends when this value is dropped, and also when the test process is killed: a shell
 /// holds the other end of a pipe and kills it once that end is closed.
-struct Program {
+pub struct Program {
     keeper: Child,
     /// Where the keeper notes the program's process id.
     pid: PathBuf,
 }
 
 impl Program {
-    fn start(dir: &Path, program: &Path, arguments: &[String]) -> Self {
+    /// Starts it; its output goes to a log in `dir`.
+    pub fn start(dir: &Path, program: &Path, arguments: &[String]) -> Self {
         let name = program.file_name().expect("a program has a name").to_string_lossy();
         let log = File::options().create(true).append(true).open(dir.join(format!("{name}.log")));
         let log = log.expect("the log can be written");
@@ -421,7 +422,7 @@ fn kubeconfig(name: &str, dir: &Path, port: u16) -> String {
 }
 
 /// Ports that were free a moment ago; all are held until the last is known, so that they differ.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     let held: [TcpListener; N] =
         std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     held.map(|listener| listener.local_addr().expect("a bound address").port())

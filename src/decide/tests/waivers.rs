@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    decide::event::News,
+    decide::event::{End, News},
     model::residency::{Demand, Enforcement, Rule, Territory, Witness},
 };
 
@@ -31,7 +31,7 @@ fn waive(id: &str, minutes: i64) -> Action {
         policy: None,
         release: Some("2".into()),
         ring: Some("a".into()),
-        until: until + jiff::SignedDuration::from_mins(minutes),
+        until: End::At(until + jiff::SignedDuration::from_mins(minutes)),
         reason: "the labels are wrong".into(),
     }
 }

@@ -46,7 +46,7 @@ pub async fn since(visit: Visit, Asked(query): Asked<AuditQuery>) -> Result<Resp
     if !(1..=1000).contains(&limit) {
         return Err(Problem::bad_request("limit is 1 to 1000"));
     }
-    let since = query.since.unwrap_or(0);
+    let since = behind(query.since)?;
     let store = visit.api.desk.store().clone();
     let read = blocking(move || store.read(since.saturating_add(1), limit)).await;
     let entries = read.map_err(|error| Problem::journal(&error))?;
@@ -85,6 +85,15 @@ pub async fn head(visit: Visit) -> Result<Json<SignedHeadView>, Problem> {
     Ok(Json(signed.into()))
 }
 
+/// The entry that is begun behind; numbers end where the document says, at the most of 64 bits with a sign.
+fn behind(since: Option<u64>) -> Result<u64, Problem> {
+    let since = since.unwrap_or(0);
+    match i64::try_from(since) {
+        Ok(_) => Ok(since),
+        Err(_) => Err(Problem::bad_request("since is the number of an entry")),
+    }
+}
+
 /// From where on.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -105,7 +114,7 @@ pub async fn backup(
 ) -> Result<Response, Problem> {
     visit.may(Verb::Backup, &Reach::Everything)?;
     let (store, at) = (visit.api.desk.store().clone(), visit.look(|_, now| now.wall));
-    let from = since.unwrap_or(0).saturating_add(1);
+    let from = behind(since)?.saturating_add(1);
     let (to, mut lines) = mpsc::channel(4);
     tokio::task::spawn_blocking(move || {
         let mut pipe = io::BufWriter::with_capacity(CHUNK, Pipe(to.clone()));

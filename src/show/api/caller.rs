@@ -21,7 +21,7 @@ use crate::{
     },
     ids::{IdempotencyKey, Jurisdiction, PlanName, Principal, RingName, Version},
     model::{plan::Plan, time::Now},
-    show::auth::{self, Caller, Reach, Verb},
+    show::auth::{self, Caller, Emergency, Reach, Unknown, Verb},
 };
 
 /// Lets nobody in whom no token makes known, and nobody who asks too much.
@@ -37,13 +37,41 @@ pub async fn identify(
     let Some(token) = bearer(request.headers()) else {
         return Err(Problem::unauthenticated("send `Authorization: Bearer` and a token"));
     };
-    let Some(caller) = api.tokens.caller(token, now.wall) else {
-        let detail = "the token is unknown, was revoked or has expired";
-        return Err(Problem::unauthenticated(detail));
-    };
+    let caller = api.identities.caller(token, now).await.map_err(|unknown| match unknown {
+        Unknown::Nobody(why) => Problem::unauthenticated(why),
+        Unknown::Unavailable(why) => Problem::identity_unavailable(why),
+    })?;
     api.limit.take(&caller.name, now.mono).map_err(Problem::too_many)?;
+    if let Some(emergency) = &caller.emergency {
+        let asked = format!("{} {}", request.method(), request.uri().path());
+        record(&api, &caller, emergency, asked).await?;
+    }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// Logs that a token for emergencies is used, twice: in the journal, and for whoever watches the log.
+///
+/// # Errors
+/// It cannot be recorded, and then it opens nothing.
+async fn record(
+    api: &Api,
+    caller: &Caller,
+    emergency: &Emergency,
+    asked: String,
+) -> Result<(), Problem> {
+    let Emergency { token, reason } = emergency;
+    tracing::warn!(
+        target: "ringward::break_glass",
+        who = %caller.name, token, reason, asked,
+        "a token for emergencies is used"
+    );
+    let action = Action::BreakGlass { token: token.clone(), reason: reason.clone(), asked };
+    let by = caller.actor(Verb::Read, &Reach::Common);
+    match api.desk.ask(Wanted { by, key: None, seen: None, action }).await? {
+        Reply::Done { .. } => Ok(()),
+        Reply::Refused { kind, detail } => Err(Problem::refused(kind, detail)),
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -86,9 +114,9 @@ impl Visit {
         &self.headers
     }
 
-    /// What the core is told of them.
-    pub fn actor(&self) -> Actor {
-        self.caller.actor()
+    /// What the core is told of them who do that.
+    pub fn actor(&self, verb: Verb, reach: &Reach) -> Actor {
+        self.caller.actor(verb, reach)
     }
 
     /// Whether they may do it.
@@ -160,7 +188,8 @@ impl Visit {
     ) -> Result<Vec<IdempotencyKey>, Problem> {
         self.may(verb, &reach)?;
         let Conditions { key, seen } = self.conditions()?;
-        let request = Wanted { by: self.caller.actor(), key, seen, action };
+        let by = self.caller.actor(verb, &reach);
+        let request = Wanted { by, key, seen, action };
         match self.api.desk.ask(request).await? {
             Reply::Done { in_flight } => Ok(in_flight),
             Reply::Refused { kind, detail } => Err(Problem::refused(kind, detail)),

@@ -11,7 +11,10 @@ use axum::{
 };
 use futures::{Stream, stream};
 use serde_json::json;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    broadcast::{self, error::RecvError},
+};
 
 use super::{audit::blocking, caller::Visit, problem::Problem};
 use crate::{
@@ -46,17 +49,25 @@ pub async fn listen(visit: Visit, headers: HeaderMap) -> Result<Response, Proble
             return Err(Problem::bad_request("Last-Event-ID is the id of an event: a number"));
         }
     };
+    let Ok(place) = visit.api.listeners.clone().try_acquire_owned() else {
+        return Err(Problem::too_many_listeners());
+    };
     // Live changes are collected before the journal's head is read, so that none falls in between.
     let live = visit.api.desk.changes();
     let head = visit.api.desk.store().head().seq;
     let seen = last.unwrap_or(head);
-    let feed = Feed { visit, live, seen, head, ready: VecDeque::new(), over: false };
+    let all = visit.may(Verb::Read, &Reach::Everything).is_ok();
+    let feed =
+        Feed { visit, all, _place: place, live, seen, head, ready: VecDeque::new(), over: false };
     let events = Sse::new(feed.into_stream()).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     Ok(events.into_response())
 }
 
 struct Feed {
     visit: Visit,
+    /// Whether they may read of every plan: the world is then not asked where each lies.
+    all: bool,
+    _place: OwnedSemaphorePermit,
     live: broadcast::Receiver<Change>,
     /// The last entry that was told or looked at.
     seen: u64,
@@ -117,7 +128,7 @@ impl Feed {
     }
 
     fn shows(&self, change: &Change) -> bool {
-        let Some(plan) = &change.plan else { return true };
+        let Some(plan) = change.plan.as_ref().filter(|_| !self.all) else { return true };
         self.visit.look(|world, _| self.visit.sees(world, plan))
     }
 

@@ -1,18 +1,24 @@
 //! What a request says: its path, its query, its body and its conditions, each checked before use.
 
+use std::time::Duration;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_path_to_error::Segment;
+use tokio::time::timeout;
 use utoipa::IntoParams;
 
 use super::problem::{Problem, Violation};
 use crate::ids::{
     FreezeId, IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version, WaiverId,
 };
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `{plan}`.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -197,15 +203,15 @@ pub struct Body<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let json = is_json(request.headers());
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes = whole(request).await?;
         if bytes.is_empty() {
             return parse(b"{}").map(Body);
         }
         if !json {
             return Err(Problem::new(
-                axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "the body must be JSON: send Content-Type: application/json",
             ));
@@ -214,11 +220,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// Reads a body to its end, which must come soon.
+///
+/// # Errors
+/// It is too long, or takes too long.
+pub async fn whole(request: Request) -> Result<Bytes, Problem> {
+    match timeout(PATIENCE, Bytes::from_request(request, &())).await {
+        Ok(read) => read.map_err(unread),
+        Err(_) => {
+            let detail = format!("the body took longer than {} s", PATIENCE.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", detail))
+        }
+    }
+}
+
 fn unread(rejected: BytesRejection) -> Problem {
     let status = axum::response::IntoResponse::into_response(rejected).status();
     match status {
-        axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(status, "payload-too-large", "a body may have 64 KiB")
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "payload-too-large", "a body may have 64 KiB, a webhook 1 MiB")
         }
         _ => Problem::bad_request("the body ended early"),
     }
@@ -246,6 +266,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         }
     })?;
     json.end().map_err(|error| Problem::bad_request(format!("the body is not JSON: {error}")))?;
+    // A list of a structure's fields is as good as an object to serde, and to nobody else.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let detail = "a body is an object".into();
+        return Err(Problem::invalid(vec![Violation { pointer: String::new(), detail }]));
+    }
     Ok(parsed)
 }
 

@@ -18,10 +18,11 @@ use super::{
 };
 use crate::{
     decide::{
-        event::{Action, Scope},
+        event::{Action, End, Scope},
         world::World,
     },
     ids::{FreezeId, IdempotencyKey, Jurisdiction},
+    model::time::Span,
     show::{
         auth::{Reach, Verb},
         view::{self, ApprovalView, FreezeView, Page, PauseView, ScopeView},
@@ -34,12 +35,32 @@ use crate::{
 pub struct FreezeBody {
     /// What stops: `{}` is everything, or a jurisdiction, or a plan.
     pub scope: ScopeView,
-    /// When it ends by itself.
+    /// When it ends by itself: then, or after `for`; when it is lifted where neither is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
+    /// How long it lasts by the server's clock, such as `2h`.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub lasting: Option<Span>,
     /// Why.
     pub reason: String,
+}
+
+/// When something ends that ends by itself.
+pub(super) fn end(
+    until: Option<Timestamp>,
+    lasting: Option<Span>,
+) -> Result<Option<End>, Violation> {
+    match (until, lasting) {
+        (Some(_), Some(_)) => Err(Violation {
+            pointer: "/for".into(),
+            detail: "it ends at one instant: give `until` or `for`, not both".into(),
+        }),
+        (Some(until), None) => Ok(Some(End::At(until))),
+        (None, Some(lasting)) => Ok(Some(End::In(lasting))),
+        (None, None) => Ok(None),
+    }
 }
 
 /// What is paused or resumed beyond one plan: everything, or one jurisdiction.
@@ -82,6 +103,10 @@ impl StopBody {
 pub struct Frozen {
     /// What the freeze is lifted by.
     pub id: FreezeId,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
     /// Forward effects of the scope that were on their way already and cannot be called back.
     pub in_flight: Vec<IdempotencyKey>,
 }
@@ -161,15 +186,17 @@ pub async fn freeze_line(visit: &Visit, body: FreezeBody) -> Result<Frozen, Prob
         let detail = "it is over before it begins: give an instant to come".into();
         wrong.push(Violation { pointer: "/until".into(), detail });
     }
+    let until = end(body.until, body.lasting).map_err(|violation| wrong.push(violation)).ok();
     let Some(scope) = scope.filter(|_| wrong.is_empty()) else {
         return Err(Problem::invalid(wrong));
     };
     let id: FreezeId = visit.new_id("f")?.into();
     let reach = reach(visit, &scope);
-    let (until, reason) = (body.until, body.reason);
+    let (until, reason) = (until.flatten(), body.reason);
     let action = Action::Freeze { id: id.clone(), scope, until, reason };
     let in_flight = visit.ask(Verb::Stop, reach, action).await?;
-    Ok(Frozen { id, in_flight })
+    let until = visit.look(|world, _| world.shared.freezes.get(&id)?.until);
+    Ok(Frozen { id, until, in_flight })
 }
 
 /// Ends a freeze.

@@ -8,10 +8,12 @@
 
 mod audit;
 mod caller;
+mod document;
 mod events;
 mod evidence;
 pub mod extract;
 mod fleet;
+mod hooks;
 mod limit;
 mod line;
 mod measurements;
@@ -25,6 +27,7 @@ mod service;
 mod tests;
 mod waivers;
 
+pub use hooks::Hook;
 pub use line::{FreezeBody, Frozen, StopBody};
 pub use releases::{AbortBody, ArtifactBody, Created, RollbackBody, SubmitBody, WriteOffBody};
 pub use waivers::{AskedFor, WaiverBody};
@@ -38,14 +41,18 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use utoipa::{
     Modify, OpenApi, ToSchema,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{auth::Tokens, desk::Desk, telemetry::Telemetry};
-use crate::ids::{IdempotencyKey, Mint};
+use super::{auth::Identities, desk::Desk, telemetry::Telemetry};
+use crate::{
+    config::ApiSettings,
+    ids::{IdempotencyKey, Mint},
+};
 use problem::{Problem, Violation};
 
 /// The longest body, in bytes.
@@ -59,21 +66,28 @@ pub struct Parts {
     /// The way to the world and to the core.
     pub desk: Arc<Desk>,
     /// Who is known.
-    pub tokens: Arc<Tokens>,
+    pub identities: Identities,
     /// The figures.
     pub telemetry: Arc<Telemetry>,
     /// Whether it is reached by TLS alone.
     pub secure: bool,
+    /// How much of it there may be.
+    pub settings: ApiSettings,
+    /// What webhooks of a Git host come to, where they are taken.
+    pub hook: Option<Hook>,
 }
 
 /// What every handler works with.
 pub struct Api {
     desk: Arc<Desk>,
-    tokens: Arc<Tokens>,
+    identities: Identities,
     telemetry: Arc<Telemetry>,
     /// Whether it is reached by TLS alone: cookies then are for TLS alone.
     secure: bool,
+    hook: Option<Hook>,
     limit: limit::Limit,
+    /// Places of those who listen to events: half of all, so that others always get in.
+    listeners: Arc<Semaphore>,
     sessions: pages::Sessions,
     mint: Mutex<Mint>,
     /// Generated from the routes, once they are all there.
@@ -157,6 +171,7 @@ enum Answers {
                        `application/problem+json` (RFC 9457) with a stable `type`."
     ),
     security(("token" = [])),
+    components(schemas(Done)),
     modifiers(&Bearer)
 )]
 struct Document;
@@ -167,7 +182,10 @@ impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("`rw_` and 64 hexadecimal digits; see `ringward token`"))
+            .description(Some(
+                "A token of ringward's own (`rw_` and 64 hexadecimal digits; see `ringward token`), or \
+                 a JWT of the OpenID provider or a token of the cluster that the settings name",
+            ))
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(bearer));
@@ -177,13 +195,15 @@ impl Modify for Bearer {
 /// All routes: the API, the probes, the metrics, the OpenAPI document that is generated from them, and
 /// the dashboard's pages.
 pub fn router(parts: Parts) -> Router {
-    let Parts { desk, tokens, telemetry, secure } = parts;
+    let Parts { desk, identities, telemetry, secure, settings, hook } = parts;
     let api = Arc::new(Api {
         desk,
-        tokens,
+        identities,
         telemetry,
         secure,
-        limit: limit::Limit::default(),
+        hook,
+        limit: limit::Limit::of(settings.requests_per_second),
+        listeners: Arc::new(Semaphore::new((settings.connections.get() as usize).div_ceil(2))),
         sessions: pages::Sessions::default(),
         mint: Mutex::new(Mint::system()),
         document: OnceLock::new(),
@@ -192,7 +212,8 @@ pub fn router(parts: Parts) -> Router {
         .merge(known().route_layer(middleware::from_fn_with_state(api.clone(), caller::identify)))
         .split_for_parts();
     // It is set here and nowhere else.
-    let _ = api.document.set(document.to_json().unwrap_or_default());
+    let document = serde_json::to_value(document).map(document::whole).unwrap_or_default();
+    let _ = api.document.set(document.to_string());
     routes
         .route("/", get(pages::look::fleet))
         .route("/releases/{plan}/{version}", get(pages::look::release))
@@ -214,12 +235,17 @@ pub fn router(parts: Parts) -> Router {
         .layer(middleware::from_fn(problem::finish))
 }
 
-/// What anybody may ask: whether it lives, and how to ask for more.
+/// What anybody may ask: whether it lives, and how to ask for more; and what is known by a signature.
 fn open() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(service::livez))
         .routes(routes!(service::readyz))
         .routes(routes!(service::openapi))
+        .merge(
+            OpenApiRouter::default()
+                .routes(routes!(hooks::git))
+                .layer(DefaultBodyLimit::max(hooks::BODY)),
+        )
 }
 
 /// What only somebody who is known may ask.

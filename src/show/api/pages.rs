@@ -106,7 +106,7 @@ impl FromRequestParts<Arc<Api>> for Guest {
         let found = cookie(&parts.headers).and_then(|cookie| {
             let now = api.desk.clock().now().wall;
             let token = api.sessions.token(cookie, now)?;
-            Some((cookie.to_owned(), api.tokens.caller_by_digest(&token, now)?))
+            Some((cookie.to_owned(), api.identities.tokens().caller_by_digest(&token, now)?))
         });
         let Some((cookie, caller)) = found else {
             let next = match parts.method == axum::http::Method::GET {
@@ -131,7 +131,7 @@ impl Guest {
     fn new(api: Arc<Api>, caller: Caller, cookie: String, live: bool) -> Self {
         let viewer = Viewer {
             name: caller.name.clone(),
-            roles: caller.roles.clone(),
+            roles: caller.roles(),
             // Whoever knows it has the cookie, or a page of its session.
             csrf: digest(&format!("{cookie} form")),
         };
@@ -209,7 +209,7 @@ pub async fn sign_in(
     let token = form.get("token").map(|token| token.trim()).unwrap_or_default();
     let next = form.get("next").filter(|next| is_own_path(next)).map_or("/", String::as_str);
     let now = api.desk.clock().now().wall;
-    if api.tokens.caller(token, now).is_none() {
+    if api.identities.tokens().caller(token, now).is_none_or(|caller| caller.emergency.is_some()) {
         let wrong = "The token is unknown, was revoked or has expired.";
         let form = dashboard::sign_in::page(Some(wrong), next);
         return Ok(html(StatusCode::UNAUTHORIZED, form));

@@ -91,6 +91,13 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
     }
 
+    /// Whoever would know who asks cannot be asked.
+    pub fn identity_unavailable(detail: &str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let problem = Self::new(status, "identity-unavailable", detail);
+        Self { retry_after: Some(5), ..problem }
+    }
+
     /// What was seen is no longer so.
     pub fn stale(detail: impl Into<String>) -> Self {
         Self::refused(Refusal::StaleState, detail)
@@ -101,6 +108,14 @@ impl Problem {
         let detail = format!("too many requests; try again in {retry_after} s");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail);
         Self { retry_after: Some(retry_after), ..problem }
+    }
+
+    /// As many listen to events as may.
+    pub fn too_many_listeners() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let detail =
+            "as many listen to events as may at once: half of api.connections of the settings";
+        Self { retry_after: Some(5), ..Self::new(status, "too-many-listeners", detail) }
     }
 
     /// The core said no.

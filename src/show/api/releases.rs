@@ -184,7 +184,7 @@ fn wrong(body: &SubmitBody) -> Vec<Violation> {
     }
     found.extend(wrong_text("/reason", body.reason.as_deref()));
     if body.author.as_deref().is_some_and(|name| !crate::show::auth::is_name(name)) {
-        found.push(violation("/author", "a name has 1 to 63 letters, digits and . _ @ + -"));
+        found.push(violation("/author", "a name has 1 to 100 letters, digits and . _ @ + -"));
     }
     found
 }

@@ -6,16 +6,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{
     super::{
-        auth::{NewToken, Tokens},
+        auth::{Identities, NewToken, Tokens},
         fixture::{Stage, artifact, plan},
         telemetry::Telemetry,
     },
-    Parts, router,
+    Hook, Parts, router,
 };
 use crate::{
+    config::ApiSettings,
     ids::{Mint, PlanName},
     model::{
         plan::Plan,
@@ -24,6 +26,8 @@ use crate::{
     },
     record::memory::Fault,
 };
+
+mod routes;
 
 /// A server on loopback, and a token for each role.
 struct Server {
@@ -41,6 +45,10 @@ impl Server {
     }
 
     async fn over(plan: Plan) -> Self {
+        Self::with(plan, None).await
+    }
+
+    async fn with(plan: Plan, hook: Option<Hook>) -> Self {
         let mut stage = Stage::with(plan);
         stage.serve();
         let data = tempfile::tempdir().unwrap();
@@ -48,9 +56,11 @@ impl Server {
         let telemetry = Arc::new(Telemetry::new(&stage.desk));
         let routes = router(Parts {
             desk: stage.desk.clone(),
-            tokens: tokens.clone(),
+            identities: Identities::own(tokens.clone()),
             telemetry,
             secure: false,
+            settings: ApiSettings::default(),
+            hook,
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -89,8 +99,12 @@ impl Server {
     }
 
     async fn submit(&self, version: &str) -> Response {
+        self.submit_by("operator", version).await
+    }
+
+    async fn submit_by(&self, who: &str, version: &str) -> Response {
         let body = json!({"version": version, "artifact": {"image": artifact(version)}});
-        self.post("operator", "/v1/plans/checkout/releases", &body).await
+        self.post(who, "/v1/plans/checkout/releases", &body).await
     }
 }
 
@@ -113,118 +127,6 @@ fn refused(status: u16, kind: &str) -> (u16, String) {
 async fn json(response: Response) -> Value {
     assert!(response.status().is_success(), "{}", response.text().await.unwrap());
     response.json().await.unwrap()
-}
-
-/// What each route asks of its caller. A route that is not here fails the test.
-const ROUTES: &[(&str, &str)] = &[
-    ("GET /livez", "open"),
-    ("GET /readyz", "open"),
-    ("GET /openapi.json", "open"),
-    ("GET /metrics", "read"),
-    ("GET /v1/plans", "read"),
-    ("GET /v1/plans/{plan}", "read"),
-    ("POST /v1/plans/{plan}/pause", "operate"),
-    ("POST /v1/plans/{plan}/resume", "operate"),
-    ("GET /v1/plans/{plan}/rings/{ring}", "read"),
-    ("POST /v1/plans/{plan}/rings/{ring}/pause", "operate"),
-    ("POST /v1/plans/{plan}/rings/{ring}/resume", "operate"),
-    ("POST /v1/plans/{plan}/releases", "operate"),
-    ("GET /v1/releases", "read"),
-    ("GET /v1/plans/{plan}/releases/{version}", "read"),
-    ("GET /v1/plans/{plan}/releases/{version}/explain", "read"),
-    ("GET /v1/plans/{plan}/releases/{version}/evidence", "read"),
-    ("POST /v1/plans/{plan}/releases/{version}/pause", "operate"),
-    ("POST /v1/plans/{plan}/releases/{version}/resume", "operate"),
-    ("POST /v1/plans/{plan}/releases/{version}/abort", "operate"),
-    ("POST /v1/plans/{plan}/releases/{version}/rollback", "operate"),
-    ("POST /v1/plans/{plan}/releases/{version}/retry", "operate"),
-    ("POST /v1/plans/{plan}/releases/{version}/write-off", "operate"),
-    ("GET /v1/debts", "read"),
-    ("GET /v1/plans/{plan}/releases/{version}/rings/{ring}/measurements", "read"),
-    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/pause", "operate"),
-    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/resume", "operate"),
-    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/approve", "agree"),
-    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/reject", "agree"),
-    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/advance", "operate"),
-    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/retry", "operate"),
-    ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/rollback", "operate"),
-    ("GET /v1/clusters", "read"),
-    ("GET /v1/gates", "read"),
-    ("GET /v1/source", "read"),
-    ("GET /v1/approvals", "read"),
-    ("GET /v1/pauses", "read"),
-    ("POST /v1/pause", "operate"),
-    ("POST /v1/resume", "operate"),
-    ("GET /v1/freezes", "read"),
-    ("POST /v1/freezes", "operate"),
-    ("DELETE /v1/freezes/{id}", "operate"),
-    ("GET /v1/waivers", "read"),
-    ("POST /v1/plans/{plan}/waivers", "operate"),
-    ("POST /v1/plans/{plan}/waivers/{id}/approve", "agree"),
-    ("POST /v1/plans/{plan}/waivers/{id}/revoke", "withdraw"),
-    ("GET /v1/audit", "read"),
-    ("GET /v1/audit/verify", "read"),
-    ("GET /v1/audit/head", "read"),
-    ("GET /v1/backup", "administer"),
-    ("GET /v1/events", "read"),
-];
-
-#[tokio::test]
-async fn every_route_asks_for_its_role() {
-    let server = Server::start().await;
-    let document = json(server.get("nobody", "/openapi.json").await).await;
-    assert_eq!(document["openapi"], "3.1.0");
-    let table: BTreeMap<_, _> = ROUTES.iter().copied().collect();
-    let mut seen = 0;
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for method in item.as_object().unwrap().keys().filter(|key| key.len() <= 6) {
-            let route = format!("{} {path}", method.to_uppercase());
-            let asks = *table.get(route.as_str()).unwrap_or_else(|| panic!("{route} is new"));
-            seen += 1;
-            for who in ["nobody", "viewer", "operator", "approver", "admin"] {
-                let allowed = match (asks, who) {
-                    ("open", _) => true,
-                    (_, "nobody") => false,
-                    ("read", _) | ("operate", "operator" | "admin") => true,
-                    ("agree", who) => who == "approver",
-                    ("withdraw", who) => who != "viewer",
-                    ("administer", who) => who == "admin",
-                    _ => false,
-                };
-                let status = knock(&server, who, method, path).await;
-                let turned_away = status == 401 || status == 403;
-                assert_eq!(turned_away, !allowed, "{route} by {who}: {status}");
-                assert_eq!(status == 401, who == "nobody" && asks != "open", "{route} by {who}");
-            }
-        }
-    }
-    assert_eq!(seen, table.len(), "a route of the table is gone");
-}
-
-/// Asks for things that are not there, so that nobody is refused for another reason.
-async fn knock(server: &Server, who: &str, method: &str, path: &str) -> u16 {
-    let path = path
-        .replace("{plan}", "nowhere")
-        .replace("{ring}", "none")
-        .replace("{version}", "0.0.0")
-        .replace("{id}", "f-0");
-    let body = match path.as_str() {
-        "/v1/pause" | "/v1/resume" => json!({"jurisdiction": "nowhere"}),
-        "/v1/freezes" => json!({"scope": {"plan": "nowhere"}, "reason": "a test"}),
-        "/v1/plans/nowhere/releases" => {
-            json!({"version": "0.0.0", "artifact": {"image": artifact("0.0.0")}})
-        }
-        path if path.ends_with("/waivers") => {
-            json!({"rule": "R-1", "until": "2026-10-30T09:00:00Z", "reason": "a test"})
-        }
-        path if path.ends_with("/write-off") => json!({"reason": "a test"}),
-        _ => json!({}),
-    };
-    let method: Method = method.to_uppercase().parse().unwrap();
-    let reads = method == Method::GET;
-    let call = server.call(who, method, &path);
-    let call = if reads { call } else { call.json(&body) };
-    call.send().await.unwrap().status().as_u16()
 }
 
 #[tokio::test]
@@ -310,6 +212,9 @@ async fn what_cannot_be_read_is_a_problem_that_says_where() {
     let call = server.call("operator", Method::POST, "/v1/plans/checkout/pause").body("reason=x");
     let untyped = call.send().await.unwrap();
     assert_eq!(problem(untyped).await, refused(415, "unsupported-media-type"));
+    let call = server.call("operator", Method::POST, "/v1/plans/checkout/pause");
+    let list = call.json(&json!([null])).send().await.unwrap();
+    assert_eq!(problem(list).await, refused(422, "invalid-body"), "no list of an object's fields");
     for path in [
         "/v1/plans/UP",
         "/v1/plans/a%2Fb",
@@ -319,6 +224,7 @@ async fn what_cannot_be_read_is_a_problem_that_says_where() {
         "/v1/releases?pageToken=%C3%A9%C3%A9",
         "/v1/releases?pageSize=0",
         "/v1/audit?since=x",
+        "/v1/audit?since=9223372036854775808",
     ] {
         assert_eq!(
             problem(server.get("viewer", path).await).await,
@@ -326,6 +232,8 @@ async fn what_cannot_be_read_is_a_problem_that_says_where() {
             "{path}"
         );
     }
+    let past = server.get("admin", "/v1/backup?since=9223372036854775808").await;
+    assert_eq!(problem(past).await, refused(400, "bad-request"));
     assert_eq!(problem(server.get("viewer", "/v2").await).await, refused(404, "not-found"));
     let wrong = server.call("viewer", Method::PUT, "/v1/plans").send().await.unwrap();
     assert_eq!(wrong.headers()[header::ALLOW], "GET,HEAD");
@@ -811,4 +719,113 @@ async fn a_hard_rule_is_waived_by_nobody() {
     let body = json!({"rule": "R-1", "until": "2026-10-30T12:00:00Z", "reason": "please"});
     let asked = server.post("admin", "/v1/plans/checkout/waivers", &body).await;
     assert_eq!(problem(asked).await, refused(422, "hard-rule"));
+}
+
+#[tokio::test]
+async fn each_use_of_a_token_for_emergencies_is_in_the_audit_before_anything_else() {
+    let mut server = Server::start().await;
+    let break_glass = Some("the OpenID provider is down".to_owned());
+    let new = || NewToken {
+        roles: vec!["operator".into()],
+        break_glass: break_glass.clone(),
+        ..NewToken::default()
+    };
+    server.token("ola", new());
+    let made = server.tokens.list().into_iter().find(|token| token.name == "ola".into()).unwrap();
+    let lasts = made.expires.unwrap().duration_since(made.created);
+    assert_eq!(lasts.as_secs(), 3_600, "an hour, unless told otherwise");
+    assert_eq!(server.get("ola", "/v1/plans").await.status(), 200);
+    assert_eq!(server.submit_by("ola", "2.14.0").await.status(), StatusCode::CREATED);
+    let refused_ = server.post("ola", "/v1/plans/nothing/pause", &json!({})).await;
+    assert_eq!(refused_.status(), StatusCode::NOT_FOUND);
+    let audit = json(server.get("viewer", "/v1/audit").await).await;
+    let facts: Vec<_> = audit["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|entry| entry["facts"].as_array().unwrap())
+        .collect();
+    let used: Vec<_> = facts
+        .iter()
+        .filter(|fact| fact["what"] == "glassBroken")
+        .map(|fact| &fact["with"])
+        .collect();
+    let asked: Vec<_> = used.iter().map(|with| with["asked"].as_str().unwrap()).collect();
+    assert_eq!(
+        asked,
+        ["GET /v1/plans", "POST /v1/plans/checkout/releases", "POST /v1/plans/nothing/pause"]
+    );
+    for with in used {
+        assert_eq!((&with["by"]["name"], &with["token"]), (&json!("ola"), &json!(made.id)));
+        assert_eq!(with["reason"], "the OpenID provider is down");
+    }
+    let at = |what: &str| facts.iter().position(|fact| fact["what"] == what).unwrap();
+    assert!(at("glassBroken") < at("submitted"));
+    // What cannot be recorded opens nothing, not even for a look.
+    server.stage.store.fail_next(Fault::Full);
+    assert_eq!(problem(server.get("ola", "/v1/plans").await).await, refused(503, "not-recorded"));
+    assert_eq!(server.get("viewer", "/v1/plans").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_signed_is_news_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, news) = (folder.path().join("secret"), Arc::new(Notify::new()));
+    std::fs::write(&secret, "It's a Secret to Everybody\n").unwrap();
+    let server = Server::with(plan(), Some(Hook::new(secret.clone(), news.clone()))).await;
+    let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    let send = async |signature: &str, body: &str| {
+        let call = server.call("nobody", Method::POST, "/v1/hooks/git");
+        let call = call.header("X-Hub-Signature-256", signature).body(body.to_owned());
+        call.send().await.unwrap()
+    };
+    assert_eq!(problem(send(signature, "Hello!").await).await, refused(401, "unauthenticated"));
+    assert!(futures::FutureExt::now_or_never(news.notified()).is_none());
+    for _ in 0..2 {
+        assert_eq!(send(signature, "Hello, World!").await.status(), StatusCode::ACCEPTED);
+        assert!(futures::FutureExt::now_or_never(news.notified()).is_some());
+    }
+    let long = "x".repeat(1024 * 1024 + 1);
+    assert_eq!(problem(send(signature, &long).await).await, refused(413, "payload-too-large"));
+    assert_eq!(send(signature, &long[1..]).await.status(), 401, "read to its end");
+    std::fs::write(&secret, " \n").unwrap();
+    let unusable = send(signature, "Hello, World!").await;
+    assert_eq!(problem(unusable).await, refused(503, "hook-unavailable"));
+    let none = Server::start().await.post("nobody", "/v1/hooks/git", &json!({})).await;
+    assert_eq!(problem(none).await, refused(404, "no-hook"));
+}
+
+#[tokio::test]
+async fn what_lasts_so_long_is_counted_by_the_servers_clock() {
+    let residency = vec![rule("R-1", Enforcement::Waivable)];
+    let server = Server::over(Plan { residency, ..plan() }).await;
+    let now = server.stage.now().wall;
+    let freeze = async |key: &str, body: Value| {
+        let call =
+            server.call("operator", Method::POST, "/v1/freezes").header("Idempotency-Key", key);
+        call.json(&body).send().await.unwrap()
+    };
+    let body = json!({"scope": {"plan": "checkout"}, "for": "2h", "reason": "lunch"});
+    let frozen = json(freeze("k1", body.clone()).await).await;
+    let until = now + jiff::SignedDuration::from_hours(2);
+    assert_eq!(frozen["until"], json!(until));
+    // A repeat a moment later is the same request, not another.
+    server.stage.clock.advance(Span::seconds(1));
+    assert_eq!(json(freeze("k1", body.clone()).await).await, frozen);
+    let mut both = body;
+    both["until"] = json!(until);
+    assert_eq!(problem(freeze("k2", both).await).await, refused(422, "invalid-body"));
+
+    let waive =
+        async |body: Value| server.post("operator", "/v1/plans/checkout/waivers", &body).await;
+    let body = json!({"rule": "R-1", "for": "4h", "reason": "INC-4711"});
+    let asked = json(waive(body).await).await;
+    assert_eq!(
+        asked["until"],
+        json!(server.stage.now().wall + jiff::SignedDuration::from_hours(4))
+    );
+    let never = waive(json!({"rule": "R-1", "reason": "INC-4711"})).await;
+    assert_eq!(problem(never).await, refused(422, "invalid-body"));
+    let long = waive(json!({"rule": "R-1", "for": "8d", "reason": "INC-4711"})).await;
+    assert_eq!(problem(long).await, refused(422, "expiry-out-of-range"));
 }

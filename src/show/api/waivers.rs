@@ -13,12 +13,14 @@ use super::{
     Answers, Done, Nothing, Reason,
     caller::{Visit, reach_of},
     extract::{self, ActionHeaders, At, Body, PlanPath, ReadHeaders, WaiverPath, is_version},
+    line::end,
     problem::{Problem, Violation},
     wrong_text,
 };
 use crate::{
     decide::{event::Action, world::World},
     ids::{PlanName, PolicyName, RingName, Version, WaiverId},
+    model::time::Span,
     show::{
         auth::{Reach, Verb},
         view::{self, Page, WaiverView},
@@ -40,9 +42,14 @@ pub struct WaiverBody {
     /// On this ring only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ring: Option<RingName>,
-    /// When it ends by itself: within seven days.
-    #[schema(value_type = String, format = DateTime)]
-    pub until: Timestamp,
+    /// When it ends by itself: within seven days. This or `for`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// How long it lasts by the server's clock, such as `4h`; seven days at the most.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub lasting: Option<Span>,
     /// Why.
     pub reason: String,
 }
@@ -53,6 +60,10 @@ pub struct WaiverBody {
 pub struct AskedFor {
     /// What it is approved and revoked by.
     pub id: WaiverId,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
 }
 
 /// The waivers that were asked for, those that have ended included.
@@ -79,7 +90,7 @@ pub async fn ask(
     At(PlanPath { plan }): At<PlanPath>,
     Body(body): Body<WaiverBody>,
 ) -> Result<Response, Problem> {
-    let WaiverBody { rule, policy, release, ring, until, reason } = body;
+    let WaiverBody { rule, policy, release, ring, until, lasting, reason } = body;
     let reach = visit.reach(&plan, release.as_ref(), ring.as_ref());
     visit.may(Verb::Go, &reach)?;
     let mut wrong: Vec<_> = wrong_text("/reason", Some(&reason)).into_iter().collect();
@@ -87,13 +98,20 @@ pub async fn ask(
     if release.as_ref().is_some_and(|version| !is_version(version.as_str())) {
         wrong.push(Violation { pointer: "/release".into(), detail: extract::VERSION.into() });
     }
-    if !wrong.is_empty() {
-        return Err(Problem::invalid(wrong));
+    let until = end(until, lasting).map_err(|violation| wrong.push(violation)).ok().flatten();
+    if until.is_none() && wrong.is_empty() {
+        let detail = "say when it ends: `until` or `for`";
+        wrong.push(Violation { pointer: "/until".into(), detail: detail.into() });
     }
+    let Some(until) = until.filter(|_| wrong.is_empty()) else {
+        return Err(Problem::invalid(wrong));
+    };
     let id: WaiverId = visit.new_id("w")?.into();
+    let of = plan.clone();
     let action = Action::Waive { id: id.clone(), plan, rule, policy, release, ring, until, reason };
     visit.ask(Verb::Go, reach, action).await?;
-    Ok((StatusCode::CREATED, Json(AskedFor { id })).into_response())
+    let until = visit.look(|world, _| Some(world.plans.get(&of)?.waivers.get(&id)?.waiver.until));
+    Ok((StatusCode::CREATED, Json(AskedFor { id, until })).into_response())
 }
 
 /// Agrees to a waiver. It is in force when two have, neither of whom asked for it or made a release that

@@ -6,7 +6,6 @@ use reqwest::Method;
 
 use super::{context::Context, failure::Failure, get};
 use crate::{
-    clock::Clock as _,
     ids::{FreezeId, Jurisdiction, PlanName},
     model::time::Span,
     show::{
@@ -77,19 +76,21 @@ pub async fn run(context: &Context, command: &Freezes) -> Result<Exit, Failure> 
     let client = context.client()?;
     match command {
         Freezes::Add(args) => {
-            let now = context.clock.now().wall;
-            let lasting = args.duration.map(|span| now.saturating_add(span.to_signed()));
-            let lasting = lasting.transpose().map_err(|error| Failure::usage(error.to_string()))?;
             let scope = ScopeView {
                 plan: args.plan.clone(),
                 jurisdiction: args.jurisdiction.clone(),
                 ..ScopeView::default()
             };
-            let until = args.until.or(lasting);
-            let body = FreezeBody { scope, until, reason: args.reason.clone() };
+            let body = FreezeBody {
+                scope,
+                until: args.until,
+                lasting: args.duration,
+                reason: args.reason.clone(),
+            };
             let body = serde_json::to_value(&body).map_err(|error| Failure::of(&error))?;
             let answer = client.ask(Method::POST, &["freezes"], Some(&body), None).await?;
-            let Frozen { id, in_flight } = answer.read()?;
+            let Frozen { id, until, in_flight } = answer.read()?;
+            let until = until.or(args.until);
             let until = until
                 .map_or("until it is lifted".into(), |at| format!("until {}", get::instant(at)));
             context.answer(

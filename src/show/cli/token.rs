@@ -34,7 +34,8 @@ pub enum TokenCommand {
     #[command(after_help = "EXAMPLES
   ringward token create kim --role approver --jurisdiction EU > kim.token
   ringward token create ci --role operator --plan checkout --ttl 90d > ci.token
-  ringward token create night-watch --role viewer --within DE --within IE")]
+  ringward token create night-watch --role viewer --within DE --within IE
+  ringward token create ola --role operator --break-glass --reason 'the OpenID provider is down' > ola.token")]
     Create(Create),
     /// List the tokens, without their texts, which are kept nowhere
     #[command(after_help = "EXAMPLES
@@ -74,9 +75,16 @@ pub struct Create {
     /// The jurisdictions of clusters that the roles reach [default: all].
     #[arg(long, value_name = "CODE")]
     within: Vec<Jurisdiction>,
-    /// How long it is good for, such as 90d [default: until it is revoked].
+    /// How long it is good for, such as 90d [default: until it is revoked; with --break-glass 1h, and 24h at
+    /// the most].
     #[arg(long, value_name = "DURATION")]
     ttl: Option<Span>,
+    /// For an emergency, when nobody else can vouch for you: each use of it is in the audit and in the log.
+    #[arg(long, requires = "reason")]
+    break_glass: bool,
+    /// Why it is needed, for the audit.
+    #[arg(long, value_name = "TEXT", requires = "break_glass")]
+    reason: Option<String>,
     #[command(flatten)]
     data: Data,
 }
@@ -124,6 +132,7 @@ fn create(context: &Context, args: &Create) -> Result<Exit, Failure> {
         plans: args.plans.clone(),
         within: args.within.clone(),
         ttl: args.ttl,
+        break_glass: args.reason.clone().filter(|_| args.break_glass),
     };
     let now = context.clock.now().wall;
     let made = open(&args.data)?.create(new, &mut Mint::system(), now);
@@ -149,6 +158,8 @@ fn list(context: &Context, tokens: &[Token]) -> Result<Exit, Failure> {
         for token in tokens {
             let from = token.jurisdiction.as_ref().map_or("-".into(), ToString::to_string);
             let expires = token.expires.map_or("-".into(), get::instant);
+            let kind = if token.break_glass.is_some() { " (break-glass)" } else { "" };
+            let expires = format!("{expires}{kind}");
             let cells = [
                 token.id.clone(),
                 token.name.to_string(),
@@ -178,5 +189,6 @@ fn shown(token: &Token) -> serde_json::Value {
         "within": token.within,
         "created": token.created,
         "expires": token.expires,
+        "breakGlass": token.break_glass,
     })
 }

@@ -13,7 +13,6 @@ use super::{
     get::{self, Listed as _},
 };
 use crate::{
-    clock::Clock as _,
     ids::{PolicyName, RingName, WaiverId},
     model::time::Span,
     show::{
@@ -141,28 +140,25 @@ async fn ask(context: &Context, client: &Client, args: &Waive) -> Result<Exit, F
     let (Some(which), Some(rule), Some(reason)) = (&args.which, &args.rule, &args.reason) else {
         return Err(Failure::usage("say PLAN[@VERSION], --rule, --for and --reason"));
     };
-    let now = context.clock.now().wall;
-    let lasting = args.duration.map(|span| now.saturating_add(span.to_signed()));
-    let lasting = lasting.transpose().map_err(|error| Failure::usage(error.to_string()))?;
-    let until = args.until.or(lasting);
-    let until = until.ok_or_else(|| Failure::usage("say --for or --until"))?;
     let body = WaiverBody {
         rule: rule.clone(),
         policy: args.policy.clone(),
         release: which.version.clone(),
         ring: args.ring.clone(),
-        until,
+        until: args.until,
+        lasting: args.duration,
         reason: reason.clone(),
     };
     let body = serde_json::to_value(&body).map_err(|error| Failure::of(&error))?;
     let path = ["plans", which.plan.as_str(), "waivers"];
     let answer = client.ask(Method::POST, &path, Some(&body), None).await?;
-    let AskedFor { id } = answer.read()?;
-    let until = get::instant(until);
+    let AskedFor { id, until } = answer.read()?;
+    let until =
+        until.or(args.until).map(|at| format!(", until {}", get::instant(at))).unwrap_or_default();
     context.answer(
         &answer,
         || vec![id.to_string()],
-        || format!("{id}: asked for, until {until}; two others agree by `ringward waive approve {id}`\n"),
+        || format!("{id}: asked for{until}; two others agree by `ringward waive approve {id}`\n"),
     )?;
     Ok(Exit::Done)
 }

@@ -50,6 +50,7 @@ impl<'a> Step<'a> {
             | Fact::SnapshotTightened { .. }
             | Fact::Refused { .. }
             | Fact::Answered { .. }
+            | Fact::GlassBroken { .. }
             | Fact::Paused { .. }
             | Fact::Resumed { .. }
             | Fact::Frozen { .. }

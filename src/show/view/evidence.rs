@@ -325,7 +325,7 @@ pub struct RuleEvidence {
     /// Whether it can be waived.
     pub enforcement: Enforcement,
     /// What it demands.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub demand: Value,
     /// Where it is declared.
     pub declared_at: String,

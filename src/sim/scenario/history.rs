@@ -144,6 +144,9 @@ impl History {
                 let text = format!("{} is refused: {}, {detail}", who(by), kind.name());
                 self.line(at, None, text);
             }
+            Fact::GlassBroken { by, asked, .. } => {
+                self.line(at, None, format!("{} breaks the glass: {asked}", who(by)));
+            }
             Fact::Paused { scope, by, .. } => {
                 self.line(at, None, format!("{} pauses {scope:?}", who(by)));
             }

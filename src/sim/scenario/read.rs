@@ -10,7 +10,7 @@ use super::{
     wire,
 };
 use crate::{
-    decide::event::{Action, Answer, Event, Outcome, Reading, Scope, Status, TargetState},
+    decide::event::{Action, Answer, End, Event, Outcome, Reading, Scope, Status, TargetState},
     declare::{
         self, Diagnostic,
         diagnostic::Rule,
@@ -205,7 +205,7 @@ impl Reader<'_> {
         let scope = self.scope(i, "freeze", (plan, None, None, jurisdiction, everything))?;
         let until = match until {
             None => None,
-            Some(text) => Some(self.instant(i, "freeze", &text, start)?),
+            Some(text) => Some(End::At(self.instant(i, "freeze", &text, start)?)),
         };
         let id = id.unwrap_or_else(|| format!("freeze-{}", i + 1).into());
         let reason = reason.unwrap_or_default();
@@ -261,6 +261,7 @@ impl Reader<'_> {
         };
         let id = id.unwrap_or_else(|| format!("waiver-{}", i + 1).into());
         let reason = reason.unwrap_or_default();
+        let until = End::At(until);
         let action = Action::Waive { id, plan, rule, policy, release, ring, until, reason };
         Some(ask(by, roles, action))
     }

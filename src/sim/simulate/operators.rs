@@ -14,7 +14,7 @@ use super::{
 use crate::{
     decide::{
         command::{Command, Lane},
-        event::{Action, Actor, Declared, Event, News, Problem, Request, Scope},
+        event::{Action, Actor, Declared, End, Event, News, Problem, Request, Scope},
         phase::is_settled,
         waiting::{WaitingOn, waiting_on},
         world::{Phase, PlanState, Release, World},
@@ -154,7 +154,7 @@ impl Operators {
             62..65 => {
                 let id: FreezeId = format!("f-{}", self.asked).into();
                 let until = now.wall.saturating_add(self.chance.seconds(30, 1_200).to_signed());
-                let until = until.ok().filter(|_| self.chance.percent(60));
+                let until = until.ok().filter(|_| self.chance.percent(60)).map(End::At);
                 let scope = self.scope(state);
                 Some(Action::Freeze { id, scope, until, reason: "an incident".into() })
             }
@@ -420,7 +420,9 @@ impl Operators {
             policy: None,
             release: release.filter(|_| self.chance.percent(20)),
             ring: ring.filter(|_| self.chance.percent(20)),
-            until: now.wall.saturating_add(self.chance.seconds(120, 5_400).to_signed()).ok()?,
+            until: End::At(
+                now.wall.saturating_add(self.chance.seconds(120, 5_400).to_signed()).ok()?,
+            ),
             reason: "there is no other way".into(),
         })
     }

@@ -160,6 +160,7 @@ fn ask(request: &Request) -> Option<Asking> {
         | Action::Advance { .. }
         | Action::Freeze { .. }
         | Action::Lift { .. }
+        | Action::BreakGlass { .. }
         | Action::WriteOff { .. }
         | Action::Waive { .. }
         | Action::RevokeWaiver { .. } => None,

@@ -145,6 +145,9 @@ fn ask(names: &mut Names, asking: &Asking, fields: &mut Map<String, Value>) {
             ("freeze", what)
         }
         Action::Lift { id } => ("lift", json!({ "id": id })),
+        Action::BreakGlass { token, reason, asked } => {
+            ("breakGlass", json!({"token": token, "reason": reason, "asked": asked}))
+        }
         Action::WriteOff { release, ring, reason } => {
             ("writeOff", with_reason(on(release, ring.as_ref()), &Some(reason.clone())))
         }

@@ -243,6 +243,7 @@ async fn perform(visit: &Visit, deed: &Deed, form: &Form) -> Result<Json<Done>, 
             let body = FreezeBody {
                 scope: ScopeView::of(scope),
                 until: until(form)?,
+                lasting: None,
                 reason: reason.unwrap_or_default(),
             };
             let frozen = line::freeze_line(&visit, body).await?;

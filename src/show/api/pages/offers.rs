@@ -17,7 +17,7 @@ use crate::{
     ids::{PlanName, RingName},
     model::{ring::Ring, time::Now},
     show::{
-        auth::Reach,
+        auth::{Reach, Verb},
         dashboard::deed::{Deed, Offer},
         view::{self, PauseView},
         words,
@@ -151,7 +151,10 @@ pub fn ring_offers(
         let given = approvals_that_count(release, declared, run, needed, now);
         let done = given.contains(visit.name());
         let full = given.len() >= needed.count as usize;
-        let not = may_approve(release, &visit.actor(), needed).err().map(|(_, why)| why);
+        let reach =
+            reach_of(world, &release.id.plan, Some(&release.id.version), Some(&declared.name));
+        let by = visit.actor(Verb::Agree, &reach);
+        let not = may_approve(release, &by, needed).err().map(|(_, why)| why);
         for offer in [&mut approve, &mut reject] {
             offer.denied = offer.denied.take().or_else(|| not.clone());
         }

@@ -1,0 +1,302 @@
+//! JWTs of an OpenID provider (RFC 7519, RFC 9068): signed by one of its keys in a way that was pinned,
+//! of this issuer, for this audience, now.
+//!
+//! The keys are the provider's to change: they are fetched again when they are old, and when a token
+//! names one that is not known, but not for every such token.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use jsonwebtoken::{
+    Algorithm as Signed, DecodingKey, Validation, decode,
+    jwk::{Jwk, KeyAlgorithm, PublicKeyUse},
+};
+use reqwest::{Certificate, Client, Url, redirect};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+
+use super::{
+    BadAuth, Caller,
+    known::{Unknown, bound},
+};
+use crate::{
+    config::{Algorithm, Binding, OidcSettings, is_trustworthy},
+    ids::Jurisdiction,
+    model::{
+        blocs,
+        time::{Mono, Now, Span},
+    },
+};
+
+/// The most that is read of an answer of the provider's, in bytes.
+const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// How long an answer of the provider's may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks for keys.
+const LOOK_AGAIN: Span = Span::seconds(60);
+
+/// Keys that are older are looked for again.
+const OLD: Span = Span::seconds(10 * 60);
+
+/// Keys that are older are trusted no more.
+const STALE: Span = Span::seconds(24 * 60 * 60);
+
+/// The most keys of one provider.
+const MOST_KEYS: usize = 100;
+
+/// The most groups of one user.
+const MOST_GROUPS: usize = 1_000;
+
+/// What a token says of itself under `typ`: an access token (RFC 9068), or a JWT of no special kind.
+const TYPES: [&str; 2] = ["at+jwt", "jwt"];
+
+const UNSIGNED: Unknown = Unknown::Nobody("the token is not signed as the settings ask");
+
+/// A provider, and its keys as they were last seen.
+#[derive(Debug)]
+pub(super) struct Oidc {
+    settings: OidcSettings,
+    http: Client,
+    keys: Mutex<Keys>,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    all: Vec<Jwk>,
+    /// Where they are, once the provider has said so.
+    uri: Option<Url>,
+    seen: Option<Mono>,
+    tried: Option<Mono>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Header {
+    alg: String,
+    typ: Option<String>,
+    kid: Option<String>,
+    crit: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Discovered {
+    issuer: String,
+    jwks_uri: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Published {
+    keys: Vec<Value>,
+}
+
+impl Oidc {
+    pub(super) fn new(settings: OidcSettings) -> Result<Self, BadAuth> {
+        let mut http = Client::builder()
+            .user_agent(concat!("ringward/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .timeout(PATIENCE);
+        if let Some(path) = &settings.ca_file {
+            let pem = std::fs::read(path)
+                .map_err(|source| BadAuth::Unreadable { path: path.clone(), source })?;
+            let trusted = Certificate::from_pem_bundle(&pem).ok().filter(|all| !all.is_empty());
+            http =
+                http.tls_certs_only(trusted.ok_or_else(|| BadAuth::NoCertificate(path.clone()))?);
+        }
+        let http = http.build().map_err(BadAuth::Client)?;
+        Ok(Self { settings, http, keys: Mutex::default() })
+    }
+
+    /// Whether a credential says that it is of this provider; nothing of it is proved.
+    pub(super) fn issued(&self, credential: &str) -> bool {
+        let mut parts = credential.split('.').skip(1);
+        let claims = parts.next().and_then(part::<Map<String, Value>>);
+        claims
+            .is_some_and(|claims| claims.get("iss").is_some_and(|iss| *iss == self.settings.issuer))
+    }
+
+    pub(super) async fn caller(&self, token: &str, now: Now) -> Result<Caller, Unknown> {
+        let header: Header = token.split('.').next().and_then(part).ok_or(UNSIGNED)?;
+        let signed = self.algorithm(&header).ok_or(UNSIGNED)?;
+        let kind = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
+        let kind = kind.strip_prefix("application/").unwrap_or(&kind);
+        // What is critical to understand, and is not understood, must be refused (RFC 7515, 4.1.11).
+        if !TYPES.contains(&kind) || header.crit.is_some() {
+            return Err(Unknown::Nobody("the token is of a kind that opens nothing here"));
+        }
+        let key = self.key(header.kid.as_deref(), signed, now.mono).await?;
+        let mut how = Validation::new(signed);
+        // The claims are held against our own clock, below.
+        how.required_spec_claims.clear();
+        how.validate_exp = false;
+        how.validate_aud = false;
+        let key = DecodingKey::from_jwk(&key).ok();
+        let key = key.filter(|key| key.family() == signed.family()).ok_or(UNSIGNED)?;
+        let claims = decode::<Map<String, Value>>(token, &key, &how).map_err(|_| UNSIGNED)?.claims;
+        self.hold(&claims, now.wall)?;
+        self.known(&claims)
+    }
+
+    /// How it is signed, where that is one of the ways that were pinned.
+    fn algorithm(&self, header: &Header) -> Option<Signed> {
+        let pinned = self.settings.algorithms.iter().map(|algorithm| match algorithm {
+            Algorithm::RS256 => ("RS256", Signed::RS256),
+            Algorithm::RS384 => ("RS384", Signed::RS384),
+            Algorithm::RS512 => ("RS512", Signed::RS512),
+            Algorithm::PS256 => ("PS256", Signed::PS256),
+            Algorithm::PS384 => ("PS384", Signed::PS384),
+            Algorithm::PS512 => ("PS512", Signed::PS512),
+            Algorithm::ES256 => ("ES256", Signed::ES256),
+            Algorithm::ES384 => ("ES384", Signed::ES384),
+            Algorithm::EdDSA => ("EdDSA", Signed::EdDSA),
+        });
+        pinned.into_iter().find(|(name, _)| *name == header.alg).map(|(_, signed)| signed)
+    }
+
+    /// Whether what the claims say is so, here and now.
+    fn hold(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<(), Unknown> {
+        let OidcSettings { issuer, audience, leeway, .. } = &self.settings;
+        if claims.get("iss").and_then(Value::as_str) != Some(issuer) {
+            return Err(Unknown::Nobody("the token is of another issuer"));
+        }
+        if !texts(claims.get("aud")).any(|aud| aud == audience) {
+            return Err(Unknown::Nobody("the token is for another audience"));
+        }
+        let leeway = leeway.as_seconds();
+        let now = now.as_second() as f64;
+        let seconds = |name: &str| claims.get(name).map(|at| at.as_f64().unwrap_or(f64::NAN));
+        // A comparison with NaN is never so.
+        if !seconds("exp").is_some_and(|exp| now < exp + leeway) {
+            return Err(Unknown::Nobody("the token has expired, or does not say when it will"));
+        }
+        if !["nbf", "iat"].iter().all(|name| seconds(name).is_none_or(|at| at <= now + leeway)) {
+            return Err(Unknown::Nobody("the token is not good yet"));
+        }
+        Ok(())
+    }
+
+    /// Who it is.
+    fn known(&self, claims: &Map<String, Value>) -> Result<Caller, Unknown> {
+        let OidcSettings { name_claim, groups_claim, jurisdiction_claim, bindings, .. } =
+            &self.settings;
+        let name = claims.get(name_claim).and_then(Value::as_str);
+        let name = name.ok_or(Unknown::Nobody("the token does not name who shows it"))?;
+        let groups: BTreeSet<&str> = texts(claims.get(groups_claim)).take(MOST_GROUPS).collect();
+        let place = jurisdiction_claim.as_ref().and_then(|claim| claims.get(claim)?.as_str());
+        let place = place.filter(|place| blocs::is_country(place)).map(Jurisdiction::from);
+        let theirs = |binding: &Binding| {
+            binding.user.as_deref() == Some(name)
+                || binding.group.as_deref().is_some_and(|group| groups.contains(group))
+        };
+        bound(name, place, bindings, theirs)
+            .ok_or(Unknown::Nobody("the token names somebody in a way that no name is given here"))
+    }
+
+    /// The key that a token names; looked for at the provider where it is not known, or old.
+    async fn key(&self, kid: Option<&str>, signed: Signed, now: Mono) -> Result<Jwk, Unknown> {
+        // Who waits here waits for one look at the provider, whoever began it.
+        let mut keys = self.keys.lock().await;
+        let age = keys.seen.map(|seen| now.since(seen));
+        let found = |keys: &Keys| keys.find(kid, signed);
+        let may_look = keys.tried.is_none_or(|tried| now.since(tried) >= LOOK_AGAIN);
+        if may_look && (found(&keys).is_none() || age.is_none_or(|age| age >= OLD)) {
+            keys.tried = Some(now);
+            match self.fetch(keys.uri.clone()).await {
+                Ok((uri, all)) => (keys.all, keys.uri, keys.seen) = (all, Some(uri), Some(now)),
+                Err(error) => {
+                    let issuer = &self.settings.issuer;
+                    tracing::warn!(issuer, error, "the keys of the OpenID provider cannot be had");
+                    // It may have moved them.
+                    keys.uri = None;
+                }
+            }
+        }
+        match keys.seen.map(|seen| now.since(seen)) {
+            Some(age) if age < STALE => found(&keys).ok_or(Unknown::Nobody(
+                "the token is signed by a key that its issuer does not publish",
+            )),
+            Some(_) | None => Err(Unknown::Unavailable("the OpenID provider does not answer")),
+        }
+    }
+
+    async fn fetch(&self, known: Option<Url>) -> Result<(Url, Vec<Jwk>), String> {
+        let OidcSettings { issuer, jwks_uri, .. } = &self.settings;
+        let uri = match (jwks_uri, known) {
+            (Some(uri), _) => Url::parse(uri).map_err(|e| e.to_string())?,
+            (None, Some(uri)) => uri,
+            (None, None) => {
+                let url =
+                    format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+                let url = Url::parse(&url).map_err(|e| e.to_string())?;
+                let found: Discovered = self.get(url).await?;
+                if found.issuer != *issuer {
+                    return Err("it says that it is another issuer".into());
+                }
+                if !is_trustworthy(&found.jwks_uri) {
+                    return Err("its jwks_uri is no https URL".into());
+                }
+                Url::parse(&found.jwks_uri).map_err(|e| e.to_string())?
+            }
+        };
+        let published: Published = self.get(uri.clone()).await?;
+        // A key of a kind that we do not know is no reason to know none.
+        let keys = published.keys.into_iter().take(MOST_KEYS);
+        let keys: Vec<Jwk> = keys
+            .filter_map(|key| serde_json::from_value(key).ok())
+            .filter(|key| DecodingKey::from_jwk(key).is_ok())
+            .collect();
+        if keys.is_empty() { Err("it publishes no key".into()) } else { Ok((uri, keys)) }
+    }
+
+    async fn get<T: for<'de> Deserialize<'de>>(&self, url: Url) -> Result<T, String> {
+        let broken = |error: reqwest::Error| error.without_url().to_string();
+        let mut answer = self.http.get(url).send().await.map_err(broken)?;
+        if !answer.status().is_success() {
+            return Err(format!("it answers {}", answer.status()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > LONGEST_ANSWER {
+                return Err(format!("its answer is longer than {} KiB", LONGEST_ANSWER / 1_024));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        serde_json::from_slice(&body)
+            .map_err(|_| "its answer is not what OpenID Connect says".into())
+    }
+}
+
+impl Keys {
+    /// The key of that name that may sign so; without a name, the only one that may.
+    fn find(&self, kid: Option<&str>, signed: Signed) -> Option<Jwk> {
+        let fits = |key: &&Jwk| {
+            let common = &key.common;
+            let signs =
+                common.public_key_use.as_ref().is_none_or(|to| *to == PublicKeyUse::Signature);
+            let alg = common.key_algorithm.is_none_or(|alg| alg == KeyAlgorithm::from(signed));
+            // The key's own kind is held against the algorithm when the signature is.
+            signs && alg && kid.is_none_or(|kid| common.key_id.as_deref() == Some(kid))
+        };
+        let mut fitting = self.all.iter().filter(fits);
+        let first = fitting.next()?;
+        fitting.next().is_none().then(|| first.clone())
+    }
+}
+
+/// One part of a token, as the JSON that it encodes.
+fn part<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+/// A claim that is a text or a list of texts.
+fn texts(claim: Option<&Value>) -> impl Iterator<Item = &str> {
+    let one = claim.and_then(Value::as_str);
+    let many = claim.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    one.into_iter().chain(many)
+}
+
+#[cfg(test)]
+mod tests;

@@ -204,6 +204,8 @@ pub enum Fact {
     LimitsSet { limits: Limits },
     /// A cluster is back at its known good.
     ClusterRestored { release: ReleaseId, ring: RingName, cluster: ClusterName },
+    /// A rule that nobody can waive stands against taking a cluster back; without a `why`, no more.
+    RestoreDenied { release: ReleaseId, ring: RingName, cluster: ClusterName, why: Option<String> },
     /// A cluster cannot be taken back by ringward; somebody must.
     ClusterStuck { release: ReleaseId, ring: RingName, cluster: ClusterName, cause: String },
     /// The ring is back; the version may not come again by itself.

@@ -13,11 +13,12 @@ use super::{
     world::{Illegal, Phase, PlanState, Release, Step},
 };
 use crate::{
-    ids::{Principal, ReleaseId, RingName},
+    ids::{ClusterName, Principal, ReleaseId, RingName},
     model::{
         policy::RollbackScope,
+        residency::Breach,
         ring::Ring,
-        time::{Mono, Now},
+        time::{Mono, Now, Span},
     },
 };
 
@@ -138,12 +139,23 @@ impl Draft {
                 (Step::Planned | Step::Deploying | Step::Ready | Step::Failed(_), Some(good)) => {
                     let good = &good.artifact;
                     let (world, now) = (&self.world, self.now);
-                    let image = residency::way_back(world, &release, declared, cluster, good, now);
-                    if let (false, true, Ok(image)) = (held, free > 0, image) {
-                        free -= 1;
-                        self.overtake(|write| write.cluster == cluster.name)?;
-                        let write = write(&release, ring, run, cluster, image, "restore");
-                        self.command(Command::Restore(write))?;
+                    match residency::way_back(world, &release, declared, cluster, good, now) {
+                        Err(breach) => {
+                            let deadline = declared.policy.deadline;
+                            self.deny_way_back((id, name, at), here.denied, &breach, deadline)?;
+                        }
+                        Ok(image) if !held && free > 0 => {
+                            free -= 1;
+                            self.overtake(|write| write.cluster == cluster.name)?;
+                            let write = write(&release, ring, run, cluster, image, "restore");
+                            self.command(Command::Restore(write))?;
+                        }
+                        Ok(_) if here.denied.is_some() => {
+                            let (release, ring, cluster) = (id, name, at);
+                            let why = None;
+                            self.fact(Fact::RestoreDenied { release, ring, cluster, why })?;
+                        }
+                        Ok(_) => {}
                     }
                 }
                 (
@@ -177,6 +189,29 @@ impl Draft {
             }
         }
         self.finish_rollback(id, ring)
+    }
+
+    /// A rule stands against taking a cluster back. It may end: a fact that had expired is stated anew, a
+    /// cluster moves back. Nobody is left to wait for that longer than for a restore that does not arrive.
+    fn deny_way_back(
+        &mut self,
+        (release, ring, cluster): (ReleaseId, RingName, ClusterName),
+        since: Option<Mono>,
+        breach: &Breach,
+        deadline: Span,
+    ) -> Result<(), Illegal> {
+        let why = format!("rule {}: {}", breach.rule, breach.fact);
+        match since {
+            None => {
+                let why = Some(why);
+                self.fact(Fact::RestoreDenied { release, ring, cluster, why })
+            }
+            Some(since) if self.now.mono.since(since) >= deadline => {
+                let cause = format!("not allowed back within {deadline}: {why}");
+                self.fact(Fact::ClusterStuck { release, ring, cluster, cause })
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// Whether the ring may write nothing yet. It waits in line where nothing but the limits on all

@@ -144,11 +144,12 @@ pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
                     // A ring that goes back and has to wait for that judges its deploys no more.
                     let goes_back = run.phase == Phase::RollingBack;
                     let out = if goes_back { Step::Restoring } else { Step::Deploying };
-                    for here in run.clusters.values().filter(|c| c.step == out) {
-                        here.reachable
-                            .reaches(ring.policy.deadline)
-                            .into_iter()
-                            .for_each(|at| wake.at(at));
+                    for here in run.clusters.values() {
+                        let arrives = here.reachable.reaches(ring.policy.deadline);
+                        let arrives = arrives.filter(|_| here.step == out);
+                        let allowed = here.denied.map(|since| since + ring.policy.deadline);
+                        let allowed = allowed.filter(|_| goes_back && here.is_to_go_back());
+                        arrives.into_iter().chain(allowed).for_each(|at| wake.at(at));
                     }
                 }
                 Phase::Soaking => {

@@ -316,6 +316,7 @@ impl World {
         cluster.step = step;
         cluster.intent = Some(write.key.clone());
         cluster.reachable = Stopwatch::default();
+        cluster.denied = None;
         if visible {
             cluster.reachable.run(at.mono);
         }
@@ -571,6 +572,7 @@ impl World {
                 // the keys of this one would do nothing about them.
                 let mut stuck = false;
                 for here in run.clusters.values_mut() {
+                    here.denied = None;
                     if let Step::Stuck(cause) = &here.step {
                         here.step = Step::Failed(cause.clone());
                         stuck = true;
@@ -671,6 +673,10 @@ impl World {
                 here.recalls += 1;
                 here.reachable.stop(at.mono);
             }
+            Fact::RestoreDenied { release, ring, cluster, why } => {
+                let denied = why.as_ref().map(|_| at.mono);
+                self.cluster_mut(release, ring, cluster)?.denied = denied;
+            }
             Fact::WaiverAsked { plan, id, waiver, by } => {
                 self.ask_waiver((plan, id), waiver, by, at)?;
             }
@@ -725,6 +731,7 @@ impl World {
                     for cluster in run.clusters.values_mut() {
                         cluster.reachable.stop(at.mono);
                         cluster.unready.stop(at.mono);
+                        cluster.denied = None;
                     }
                     for gate in run.gates.values_mut() {
                         let gate = Arc::make_mut(gate);

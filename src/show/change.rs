@@ -168,6 +168,7 @@ impl<'a> About<'a> {
             Fact::DeployRecalled { release, ring, .. } => {
                 Self::ring("deployRecalled", release, ring)
             }
+            Fact::RestoreDenied { release, ring, .. } => Self::ring("restoreDenied", release, ring),
             Fact::SourceRefused { .. } => Self::new("sourceRefused", ChangeKind::Source),
             Fact::PlanDeclared { plan } => Self::plan("planDeclared", &plan.name),
             Fact::PlanInError { plan, .. } => Self::plan("planInError", plan),

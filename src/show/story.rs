@@ -180,6 +180,12 @@ pub fn of(fact: &Fact) -> String {
         Fact::DeployRecalled { release, cluster, why, .. } => {
             format!("the deploy of {release} to {cluster} was called back: {why}")
         }
+        Fact::RestoreDenied { release, cluster, why: Some(why), .. } => {
+            format!("{release} may not be taken back on {cluster}: {why}")
+        }
+        Fact::RestoreDenied { release, cluster, why: None, .. } => {
+            format!("{release} may be taken back on {cluster} again")
+        }
         Fact::WaiverAsked { plan, id, waiver, by } => format!(
             "{} asked that rule {} of {plan} shall not bind until {} ({id}): {}",
             by.name, waiver.rule, waiver.until, waiver.reason

@@ -186,6 +186,8 @@ pub struct ClusterRun {
     pub reachable: Stopwatch,
     /// How long a target that had been ready has not been.
     pub unready: Stopwatch,
+    /// Since when a rule has stood against taking it back, as far as this process knows.
+    pub denied: Option<Mono>,
 }
 
 impl ClusterRun {

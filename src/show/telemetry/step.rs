@@ -43,6 +43,7 @@ impl<'a> Step<'a> {
             | Fact::ClusterWitnessed { .. }
             | Fact::HomeStated { .. }
             | Fact::DeployRecalled { .. }
+            | Fact::RestoreDenied { .. }
             | Fact::PlanDeclared { .. }
             | Fact::PlanInError { .. }
             | Fact::PlanWithdrawn { .. }

@@ -300,6 +300,13 @@ impl History {
                 let text = format!("{ring}: the deploy to {cluster} is called back ({why})");
                 self.line(at, Some(release), text);
             }
+            Fact::RestoreDenied { release, ring, cluster, why } => {
+                let text = match why {
+                    Some(why) => format!("{ring}: {cluster} may not be taken back ({why})"),
+                    None => format!("{ring}: {cluster} may be taken back again"),
+                };
+                self.line(at, Some(release), text);
+            }
             Fact::HomeStated { .. }
             | Fact::PlanDeclared { .. }
             | Fact::SourceAccepted { .. }

@@ -228,7 +228,7 @@ names! {
     ClusterRestored ClusterStuck RingRolledBack RingSuperseded Aborted RingAborted Retried
     LaneTaken LaneLapsed DebtRecorded DebtPaid DebtDropped DebtWrittenOff
     RollbackQueued RollbackHastened LimitsSet StartQueued WatchEnded
-    PlacesDeclared BlocsDeclared ClusterWitnessed HomeStated DeployRecalled
+    PlacesDeclared BlocsDeclared ClusterWitnessed HomeStated DeployRecalled RestoreDenied
     WaiverAsked WaiverApproved WaiverRevoked WaiverVoided GlassBroken
 }
 
@@ -236,8 +236,9 @@ names! {
 fn everything_that_can_happen_happens() {
     let mut seen = Counter::default();
     let mut troubles = super::Troubles::new();
-    for seed in 1..=100 {
-        let outcome = Run::new(seed, &mut seen).all(STEPS);
+    // A rule that comes to forbid the way back is rarer than one world in a hundred.
+    for (seed, steps) in (1..=100).map(|seed| (seed, STEPS)).chain([(104_153, 100)]) {
+        let outcome = Run::new(seed, &mut seen).all(steps);
         for (trouble, count) in outcome.troubles {
             *troubles.entry(trouble).or_default() += count;
         }

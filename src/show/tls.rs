@@ -4,6 +4,8 @@
 //! manager writes is shown to the next who comes. New files that are no use change nothing: a server
 //! that was reachable stays so, and says in its log what is wrong.
 
+mod validity;
+
 use std::{
     fs,
     io::{self, BufReader},
@@ -12,6 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -86,6 +89,15 @@ impl Tls {
         }
         current.config.clone()
     }
+}
+
+/// Until when what is shown to those who connect is good: the first end in the chain, as far as it can be read.
+///
+/// # Errors
+/// There is no certificate.
+pub fn ends(files: &TlsSettings) -> Result<Option<Timestamp>, TlsError> {
+    let chain = certificates("certificate", &files.certificate)?;
+    Ok(chain.iter().filter_map(|certificate| validity::ends(certificate)).min())
 }
 
 fn marks(files: &TlsSettings) -> [Mark; 3] {

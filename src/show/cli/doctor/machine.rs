@@ -8,24 +8,29 @@ use super::{Health, Report};
 use crate::{
     config::{MetricsAuth, Settings},
     model::time::Span,
-    show::{auth::Tokens, cli::failure::chain, cli::get::instant, tls::Tls},
+    show::{
+        auth::Tokens,
+        cli::failure::chain,
+        cli::get::instant,
+        tls::{self, Tls},
+    },
 };
 
 /// Less room than this is soon too little for a journal, and hardly enough to write it anew.
 const ROOM: u64 = 2 << 30;
 /// Less than this is too little already.
 const LEAST_ROOM: u64 = 256 << 20;
-/// Tokens that end so soon are told of.
+/// Tokens and certificates that end so soon are told of.
 const SOON: Span = Span::minutes(14 * 24 * 60);
 
 pub(super) fn look(settings: &Settings, now: Timestamp, report: &mut Report) {
     directory(&settings.data, report);
     room(&settings.data, report);
     tokens(&settings.data, now, report);
-    if let Some(tls) = &settings.tls {
-        let which = tls.certificate.display();
-        match Tls::read(tls.clone()) {
-            Ok(_) => report.ok("tls", which, "the certificate and its key belong together"),
+    if let Some(files) = &settings.tls {
+        let which = files.certificate.display();
+        match Tls::read(files.clone()).and_then(|_| tls::ends(files)) {
+            Ok(ends) => certificate(which, ends, now, report),
             Err(error) => {
                 let cure = "exchange the files; a running server goes on with those it has";
                 report.add(Health::Fail, "tls", which, chain(&error), cure);
@@ -34,6 +39,20 @@ pub(super) fn look(settings: &Settings, now: Timestamp, report: &mut Report) {
     }
     for (url, auth) in &settings.metrics {
         secrets(url, auth, report);
+    }
+}
+
+/// A certificate that is of use, but perhaps not for long.
+fn certificate(which: impl ToString, ends: Option<Timestamp>, now: Timestamp, report: &mut Report) {
+    let cure = "put a new one and its key there; the server reads them by itself";
+    match ends {
+        Some(at) if at <= now => {
+            report.add(Health::Fail, "tls", which, format!("expired {}", instant(at)), cure);
+        }
+        Some(at) if at.duration_since(now) <= SOON.to_signed() => {
+            report.add(Health::Warn, "tls", which, format!("expires {}", instant(at)), cure);
+        }
+        Some(_) | None => report.ok("tls", which, "the certificate and its key belong together"),
     }
 }
 
@@ -180,5 +199,32 @@ fn secrets(url: &str, auth: &MetricsAuth, report: &mut Report) {
             }
             Ok(_) => report.ok("secret", which, format!("of {url}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_told_of_before_it_ends() {
+        let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
+        let found = |ends: Option<&str>| {
+            let mut report = Report::default();
+            certificate("tls.crt", ends.map(|at| at.parse().unwrap()), now, &mut report);
+            let finding = &report.0[0];
+            (finding.health, finding.found.clone())
+        };
+        let good = (Health::Ok, "the certificate and its key belong together".to_owned());
+        assert_eq!(found(Some("2026-12-11T12:00:01Z")), good);
+        assert_eq!(found(None), good);
+        assert_eq!(
+            found(Some("2026-12-11T12:00:00Z")),
+            (Health::Warn, "expires 2026-12-11 12:00Z".into())
+        );
+        assert_eq!(
+            found(Some("2026-11-27T12:00:00Z")),
+            (Health::Fail, "expired 2026-11-27 12:00Z".into())
+        );
     }
 }

@@ -411,6 +411,9 @@ pub enum Action {
         release: ReleaseId,
         /// Which ring.
         ring: RingName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Refuses that a release enters a ring.
     Reject {

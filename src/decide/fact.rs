@@ -96,7 +96,14 @@ pub enum Fact {
     /// A freeze is over.
     Lifted { id: FreezeId, by: Actor },
     /// Somebody agreed, to exactly what is named.
-    Approved { release: ReleaseId, ring: RingName, by: Actor, binding: Binding },
+    Approved {
+        release: ReleaseId,
+        ring: RingName,
+        by: Actor,
+        binding: Binding,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Somebody refused.
     Rejected { release: ReleaseId, ring: RingName, by: Actor, reason: Option<String> },
     /// A newer release may take the ring.

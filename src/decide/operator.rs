@@ -167,7 +167,7 @@ impl Asked<'_> {
                 let (scope, by, reason) = (scope.clone(), self.by.clone(), reason.clone());
                 Ok(vec![Fact::Resumed { scope, by, reason }])
             }
-            Action::Approve { release, ring } => self.approve(release, ring),
+            Action::Approve { release, ring, reason } => self.approve(release, ring, reason),
             Action::Reject { release, ring, reason } => self.reject(release, ring, reason),
             Action::Abort { release, hold, reason } => {
                 let known = self.release(release)?;
@@ -327,7 +327,7 @@ impl Asked<'_> {
         Ok(facts)
     }
 
-    fn approve(&self, id: &ReleaseId, ring: &RingName) -> Verdict {
+    fn approve(&self, id: &ReleaseId, ring: &RingName, reason: &Option<String>) -> Verdict {
         let (release, declared) = self.ring(id, ring)?;
         let Some(run) = release.ring(ring).filter(|run| run.phase == Phase::Waiting) else {
             let detail = format!("{id} has started on {ring}, or is over there");
@@ -348,6 +348,7 @@ impl Asked<'_> {
             ring: ring.clone(),
             by: self.by.clone(),
             binding: binding(release, declared, run),
+            reason: reason.clone(),
         }])
     }
 

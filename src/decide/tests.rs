@@ -609,7 +609,7 @@ fn approvals_count_once_a_person_and_never_the_authors_own() {
     assert_eq!(bench.release("2"), ["submitted"]);
     assert_eq!(bench.holds("2", "a"), [HoldKind::Approval]);
     assert_eq!(bench.phase("2", "a"), RingPhase::Held);
-    let approve = || Action::Approve { release: id("2"), ring: "a".into() };
+    let approve = || Action::Approve { release: id("2"), ring: "a".into(), reason: None };
     bench.ask(actor("dana", &["approver"]), approve());
     assert_eq!(bench.refusal(), Some(Refusal::SelfApproval));
     bench.ask(actor("ola", &["operator"]), approve());

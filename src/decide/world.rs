@@ -428,7 +428,7 @@ impl World {
                     self.revise(&scope, &members);
                 }
             }
-            Fact::Approved { release, ring, by, binding } => {
+            Fact::Approved { release, ring, by, binding, .. } => {
                 let approval = Approval { by: by.clone(), binding: binding.clone(), at };
                 self.run_mut(release, ring)?.approvals.push(approval);
             }

@@ -55,8 +55,8 @@ pub fn of(fact: &Fact) -> String {
             format!("{} was frozen by {} ({id}){until}: {reason}", covered(scope), by.name)
         }
         Fact::Lifted { id, by } => format!("freeze {id} was lifted by {}", by.name),
-        Fact::Approved { release, ring, by, .. } => {
-            format!("{} approved {release} for {ring}", who(by))
+        Fact::Approved { release, ring, by, reason, .. } => {
+            because(format!("{} approved {release} for {ring}", who(by)), reason.as_deref())
         }
         Fact::Rejected { release, ring, by, reason } => {
             because(format!("{} rejected {release} for {ring}", who(by)), reason.as_deref())

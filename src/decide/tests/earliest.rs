@@ -103,7 +103,10 @@ fn what_a_person_must_do_is_named_and_stands_for_the_rings_after() {
     assert_eq!((needs(&bench, "a").len(), needs(&bench, "b").len()), (1, 3));
     let resume = Action::Resume { scope: Scope::Plan("search".into()), reason: None };
     bench.ask(actor("ola", &["operator"]), resume);
-    bench.ask(actor("kim", &[]), Action::Approve { release: id("2"), ring: "b".into() });
+    bench.ask(
+        actor("kim", &[]),
+        Action::Approve { release: id("2"), ring: "b".into(), reason: None },
+    );
     assert!(needs(&bench, "b").is_empty(), "it was given early");
 }
 

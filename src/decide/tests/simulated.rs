@@ -71,7 +71,7 @@ fn a_ring_that_is_back_is_not_taken_back_again_for_a_rejection() {
     });
     let mut bench = Bench::new(plan);
     bench.release("2");
-    bench.ask(ola(), Action::Approve { release: id("2"), ring: "a".into() });
+    bench.ask(ola(), Action::Approve { release: id("2"), ring: "a".into(), reason: None });
     bench.crashes("2", 1);
     bench.see("one", Status::Succeeded, Some("1"), Some("search@2/a/one/1/restore"));
     assert_eq!(bench.phase("2", "a"), RingPhase::RolledBack);
@@ -344,7 +344,7 @@ fn a_rejection_forgets_no_target_that_is_stuck() {
     plan.rings[0].policy.approvals = Some(one_approver());
     let mut bench = Bench::new(plan);
     bench.release("2");
-    bench.ask(ola(), Action::Approve { release: id("2"), ring: "a".into() });
+    bench.ask(ola(), Action::Approve { release: id("2"), ring: "a".into(), reason: None });
     bench.crashes("2", 1);
     let stuck = Status::Failed("crash loop".into());
     bench.see("one", stuck, Some("1"), Some("search@2/a/one/1/restore"));

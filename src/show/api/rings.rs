@@ -3,7 +3,7 @@
 use axum::Json;
 
 use super::{
-    Answers, Done, Nothing, Reason, RollbackBody,
+    Answers, Done, Reason, RollbackBody,
     caller::Visit,
     extract::{ActionHeaders, At, Body, ReleaseRingPath},
     problem::Problem,
@@ -52,15 +52,16 @@ pub async fn resume(
 /// Agrees that a release enters a ring: exactly the digest, policy, clusters and attempt that the ETag
 /// in `If-Match` was shown with.
 #[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/approve",
-    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Nothing,
+    tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Reason,
     responses(Answers))]
 pub async fn approve(
     visit: Visit,
     At(path): At<ReleaseRingPath>,
-    Body(Nothing {}): Body<Nothing>,
+    Body(body): Body<Reason>,
 ) -> Result<Json<Done>, Problem> {
     let reach = reach(&visit, &path);
-    let action = Action::Approve { release: path.id(), ring: path.ring };
+    let reason = body.checked()?;
+    let action = Action::Approve { release: path.id(), ring: path.ring, reason };
     visit.done(Verb::Agree, reach, action).await
 }
 

@@ -5,7 +5,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     client::{Answer, Client},
@@ -100,7 +100,7 @@ EXAMPLES
     /// the meantime nothing is approved, and the exit code is 6. May be given early.
     #[command(after_help = "EXAMPLES
   ringward get approvals                       what waits for one
-  ringward approve checkout@2.14.0 --ring eu-west")]
+  ringward approve checkout@2.14.0 --ring eu-west --reason 'the audit agreed'")]
     Approve(Agree),
     /// Refuse that a release enters a ring
     #[command(after_help = "EXAMPLES
@@ -218,6 +218,9 @@ pub struct Agree {
     /// The ring.
     #[arg(long, value_name = "NAME")]
     ring: RingName,
+    /// Why, for the audit.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 /// A release and the ring that it shall not enter.
@@ -258,7 +261,7 @@ pub async fn run(context: &Context, act: &Act) -> Result<Exit, Failure> {
             let answer = client.ask(Method::POST, &path, Some(&asked), None).await?;
             said(context, &answer, &named(&release.to_string(), ring.as_ref()), "written off")
         }
-        Act::Approve(Agree { release, ring }) => approve(context, &client, release, ring).await,
+        Act::Approve(args) => approve(context, &client, args).await,
         Act::Reject(Reject { release, ring, reason }) => {
             let words = ("reject", "rejected");
             of_release(context, &client, release, Some(ring), reason.as_ref(), words).await
@@ -358,8 +361,7 @@ fn agreed<'a>(view: &'a ReleaseView, ring: &'a RingView) -> impl PartialEq + use
 async fn approve(
     context: &Context,
     client: &Client,
-    release: &ReleaseId,
-    name: &RingName,
+    Agree { release, ring: name, reason }: &Agree,
 ) -> Result<Exit, Failure> {
     let look = async || {
         let answer = client.get(&path(release), &[]).await?;
@@ -376,8 +378,9 @@ async fn approve(
         joined(&clusters)
     ));
     let action = [&path(release)[..], &["rings", name.as_str(), "approve"]].concat();
+    let why = because(reason.as_ref())?;
     for _ in 0..TRIES {
-        let asked = client.ask(Method::POST, &action, Some(&json!({})), etag.as_deref()).await;
+        let asked = client.ask(Method::POST, &action, Some(&why), etag.as_deref()).await;
         let stale = match asked {
             Ok(answer) => {
                 return said(

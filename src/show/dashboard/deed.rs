@@ -116,8 +116,12 @@ impl Deed {
             | Deed::Freeze(_)
             | Deed::Reject(..)
             | Deed::RevokeWaiver(..) => Asked::Must,
-            Deed::Pause(_) | Deed::Resume(_) | Deed::Advance(..) | Deed::Retry(..) => Asked::May,
-            Deed::Approve(..) | Deed::ApproveWaiver(..) | Deed::Lift(_) => Asked::Not,
+            Deed::Pause(_)
+            | Deed::Resume(_)
+            | Deed::Approve(..)
+            | Deed::Advance(..)
+            | Deed::Retry(..) => Asked::May,
+            Deed::ApproveWaiver(..) | Deed::Lift(_) => Asked::Not,
         }
     }
 

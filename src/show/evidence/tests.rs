@@ -34,7 +34,13 @@ fn approve(stage: &Stage, id: &ReleaseId, ring: &str, by: &str) {
         let declared = release.plan.ring(&ring).unwrap();
         crate::decide::waiting::binding(release, declared, release.ring(&ring).unwrap())
     });
-    stage.put(&[Fact::Approved { release: id.clone(), ring, by: actor(by), binding }]);
+    stage.put(&[Fact::Approved {
+        release: id.clone(),
+        ring,
+        by: actor(by),
+        binding,
+        reason: None,
+    }]);
 }
 
 /// Two rings passed, us-east failed and went back, and eu-west waits for a second approval.
@@ -68,15 +74,18 @@ fn story() -> (Stage, ReleaseId) {
         Fact::Resumed { scope: Scope::Plan("checkout".into()), by: actor("ola"), reason: None };
     stage.put(&[resumed]);
     approve(&stage, &id, "eu-west", "kim");
-    let asked = Action::Approve { release: id.clone(), ring: "eu-west".into() };
+    let asked = Action::Approve { release: id.clone(), ring: "eu-west".into(), reason: None };
     stage.put(&[Fact::Refused {
         by: Actor { name: "dana".into(), ..actor("dana") },
         asked: serde_json::to_string(&asked).unwrap(),
         kind: Refusal::SelfApproval,
         detail: "dana made this release".into(),
     }]);
-    let other =
-        Action::Approve { release: ReleaseId::new("checkout", "2.13.0"), ring: "eu-west".into() };
+    let other = Action::Approve {
+        release: ReleaseId::new("checkout", "2.13.0"),
+        ring: "eu-west".into(),
+        reason: None,
+    };
     stage.put(&[Fact::Refused {
         by: actor("dana"),
         asked: serde_json::to_string(&other).unwrap(),

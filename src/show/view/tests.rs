@@ -65,7 +65,7 @@ fn the_documented_tree() {
         )
     });
     let by = actor("kim");
-    stage.put(&[Fact::Approved { release, ring: "eu-west".into(), by, binding }]);
+    stage.put(&[Fact::Approved { release, ring: "eu-west".into(), by, binding, reason: None }]);
 
     let view = tree(&stage, &id);
     assert_eq!(view.phase, ReleasePhase::InProgress);

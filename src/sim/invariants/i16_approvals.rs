@@ -30,7 +30,7 @@ impl Invariant for Approvals {
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
         for fact in &step.decision.facts {
-            if let Fact::Approved { release, ring, by, binding } = fact {
+            if let Fact::Approved { release, ring, by, binding, .. } = fact {
                 let given = self.given.entry((release.clone(), ring.clone())).or_default();
                 given.push((by.clone(), binding.clone(), step.now));
             } else if let Fact::Rejected { release, ring, .. } = fact {

@@ -464,7 +464,7 @@ fn i16_a_start_without_approval_or_on_the_authors_own() {
         let binding = crate::decide::waiting::binding(release, ring, run);
         let by = Actor { name: by.into(), ..ola() };
         let (release, ring) = (bench.id.clone(), "first".into());
-        bench.fact(Fact::Approved { release, ring, by, binding }).unwrap();
+        bench.fact(Fact::Approved { release, ring, by, binding, reason: None }).unwrap();
         bench.start()
     };
     assert_eq!(approved("dana"), Err(16));

@@ -271,7 +271,7 @@ impl Reader<'_> {
             approve;
         let action = match (release, ring, plan, waiver) {
             (Some(release), Some(ring), None, None) => match field {
-                "approve" => Action::Approve { release, ring },
+                "approve" => Action::Approve { release, ring, reason },
                 _ => Action::Reject { release, ring, reason },
             },
             (None, None, Some(plan), Some(id)) if field == "approve" => {

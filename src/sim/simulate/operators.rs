@@ -250,7 +250,7 @@ impl Operators {
             Some(wanted) => wanted.clone(),
             None => self.somewhere(state)?,
         };
-        Some(Action::Approve { release, ring })
+        Some(Action::Approve { release, ring, reason: None })
     }
 
     fn resume(&mut self, world: &World, state: &PlanState) -> Option<Action> {
@@ -461,7 +461,14 @@ impl Operators {
                 let id = release.id.clone();
                 match waiting {
                     WaitingOn::Approval { .. } => asks.extend(PEOPLE.map(|person| {
-                        ask(person, Action::Approve { release: id.clone(), ring: ring.clone() })
+                        ask(
+                            person,
+                            Action::Approve {
+                                release: id.clone(),
+                                ring: ring.clone(),
+                                reason: None,
+                            },
+                        )
                     })),
                     WaitingOn::Advance(_) => {
                         asks.push(ask(dana, Action::Advance { release: id, ring, reason: None }));

@@ -117,7 +117,9 @@ fn ask(names: &mut Names, asking: &Asking, fields: &mut Map<String, Value>) {
         }
         Action::Pause { scope, reason } => ("pause", with_reason(scope_of(scope), reason)),
         Action::Resume { scope, reason } => ("resume", with_reason(scope_of(scope), reason)),
-        Action::Approve { release, ring } => ("approve", on(release, Some(ring))),
+        Action::Approve { release, ring, reason } => {
+            ("approve", with_reason(on(release, Some(ring)), reason))
+        }
         Action::Reject { release, ring, reason } => {
             ("reject", with_reason(on(release, Some(ring)), reason))
         }

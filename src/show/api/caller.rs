@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Api, Done, extract::Conditions, problem::Problem};
+use super::{Api, Done, extract::Conditions, pages, problem::Problem};
 use crate::{
     decide::{
         event::{Action, Actor, Request as Wanted, Scope},
@@ -85,6 +85,8 @@ pub struct Visit {
     pub api: Arc<Api>,
     caller: Caller,
     headers: HeaderMap,
+    /// The cookie of the session that they are known by, where it is not by a bearer token.
+    session: Option<String>,
 }
 
 impl FromRequestParts<Arc<Api>> for Visit {
@@ -94,19 +96,31 @@ impl FromRequestParts<Arc<Api>> for Visit {
         // A route outside `known` that takes a visit lets nobody in.
         let caller = parts.extensions.get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| Problem::unauthenticated("nobody is known here"))?;
-        Ok(Self { api: api.clone(), caller, headers: parts.headers.clone() })
+        Ok(Self { api: api.clone(), caller, headers: parts.headers.clone(), session: None })
     }
 }
 
 impl Visit {
-    /// A visit of somebody who was made known otherwise than by a bearer token.
-    pub fn of(api: Arc<Api>, caller: Caller) -> Self {
-        Self { api, caller, headers: HeaderMap::new() }
+    /// A visit of somebody who is known by the cookie of a session.
+    pub fn of(api: Arc<Api>, caller: Caller, cookie: String) -> Self {
+        Self { api, caller, headers: HeaderMap::new(), session: Some(cookie) }
+    }
+
+    /// Whether they would be let in again as who they are, by what they came with.
+    pub async fn is_known_still(&self) -> bool {
+        let now = self.api.desk.clock().now();
+        let known = match (&self.session, bearer(&self.headers)) {
+            (Some(cookie), _) => pages::caller(&self.api, cookie, now.wall),
+            (None, Some(token)) => self.api.identities.caller(token, now).await.ok(),
+            (None, None) => None,
+        };
+        known.is_some_and(|known| known == self.caller)
     }
 
     /// The same visit under these conditions, as headers would set them.
     pub fn under(&self, headers: HeaderMap) -> Self {
-        Self { api: self.api.clone(), caller: self.caller.clone(), headers }
+        let (api, caller, session) = (self.api.clone(), self.caller.clone(), self.session.clone());
+        Self { api, caller, headers, session }
     }
 
     /// What they sent of conditions.

@@ -11,13 +11,17 @@ use axum::{
 };
 use futures::{Stream, stream};
 use serde_json::json;
-use tokio::sync::{
-    OwnedSemaphorePermit,
-    broadcast::{self, error::RecvError},
+use tokio::{
+    sync::{
+        OwnedSemaphorePermit,
+        broadcast::{self, error::RecvError},
+    },
+    time::timeout,
 };
 
 use super::{audit::blocking, caller::Visit, problem::Problem};
 use crate::{
+    model::time::{Mono, Span},
     record::{Store, StoreError},
     show::{
         auth::{Reach, Verb},
@@ -34,8 +38,13 @@ const PAGE: usize = 256;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How long a listener may go on without being asked again for what they came with: a token may have been
+/// revoked, or may have expired.
+const KNOWN: Span = Span::seconds(5);
+
 /// What happens from now on, or from behind `Last-Event-ID`. Each event is `{type, object}`, its id the
-/// number of the journal's entry. An `error` event says that something was missed: list again.
+/// number of the journal's entry. An `error` event says that something was missed: list again. It ends within
+/// seconds of the token that it was asked for with.
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     params(("Last-Event-ID" = Option<u64>, Header, description = "The last event that was seen")),
     responses((status = 200, body = ChangeView, content_type = "text/event-stream"),
@@ -57,14 +66,25 @@ pub async fn listen(visit: Visit, headers: HeaderMap) -> Result<Response, Proble
     let head = visit.api.desk.store().head().seq;
     let seen = last.unwrap_or(head);
     let all = visit.may(Verb::Read, &Reach::Everything).is_ok();
-    let feed =
-        Feed { visit, all, _place: place, live, seen, head, ready: VecDeque::new(), over: false };
+    let feed = Feed {
+        known: visit.api.desk.clock().now().mono,
+        visit,
+        all,
+        _place: place,
+        live,
+        seen,
+        head,
+        ready: VecDeque::new(),
+        over: false,
+    };
     let events = Sse::new(feed.into_stream()).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     Ok(events.into_response())
 }
 
 struct Feed {
     visit: Visit,
+    /// When it was last seen that they are known.
+    known: Mono,
     /// Whether they may read of every plan: the world is then not asked where each lies.
     all: bool,
     _place: OwnedSemaphorePermit,
@@ -94,24 +114,38 @@ impl Feed {
         }
         loop {
             let change = match self.ready.pop_front() {
-                Some(change) => change,
+                Some(change) => Some(change),
                 None if self.seen < self.head => match self.read().await {
                     Ok(()) => continue,
                     Err(error) => return Some(self.lost(&error.to_string())),
                 },
-                None => match self.live.recv().await {
-                    Ok(change) if change.id > self.head => change,
-                    Ok(_) => continue,
-                    Err(RecvError::Lagged(_)) => {
+                None => match timeout(KNOWN.to_std(), self.live.recv()).await {
+                    Ok(Ok(change)) if change.id > self.head => Some(change),
+                    Ok(Ok(_)) => continue,
+                    Ok(Err(RecvError::Lagged(_))) => {
                         return Some(self.lost("too much happened at once"));
                     }
-                    Err(RecvError::Closed) => return None,
+                    Ok(Err(RecvError::Closed)) => return None,
+                    Err(_) => None,
                 },
             };
-            if self.shows(&change) {
+            if !self.is_known().await {
+                return None;
+            }
+            if let Some(change) = change.filter(|change| self.shows(change)) {
                 return Some(event(&change));
             }
         }
+    }
+
+    /// Whether they are let in still, as far as that was asked lately.
+    async fn is_known(&mut self) -> bool {
+        let now = self.visit.api.desk.clock().now().mono;
+        if now.since(self.known) < KNOWN {
+            return true;
+        }
+        self.known = now;
+        self.visit.is_known_still().await
     }
 
     /// Reads the next entries of the journal that the listener has not seen.

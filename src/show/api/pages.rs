@@ -91,6 +91,12 @@ impl Sessions {
     }
 }
 
+/// Whose session that is, while it and the token that opened it are good.
+pub fn caller(api: &Api, cookie: &str, now: Timestamp) -> Option<Caller> {
+    let token = api.sessions.token(cookie, now)?;
+    api.identities.tokens().caller_by_digest(&token, now)
+}
+
 /// Somebody with a session. Whoever has none is shown the form to sign in with, and comes back.
 pub struct Guest {
     visit: Visit,
@@ -105,8 +111,7 @@ impl FromRequestParts<Arc<Api>> for Guest {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
         let found = cookie(&parts.headers).and_then(|cookie| {
             let now = api.desk.clock().now().wall;
-            let token = api.sessions.token(cookie, now)?;
-            Some((cookie.to_owned(), api.identities.tokens().caller_by_digest(&token, now)?))
+            Some((cookie.to_owned(), caller(api, cookie, now)?))
         });
         let Some((cookie, caller)) = found else {
             let next = match parts.method == axum::http::Method::GET {
@@ -135,7 +140,8 @@ impl Guest {
             // Whoever knows it has the cookie, or a page of its session.
             csrf: digest(&format!("{cookie} form")),
         };
-        Self { visit: Visit::of(api, caller), viewer, cookie, live }
+        let visit = Visit::of(api, caller, cookie.clone());
+        Self { visit, viewer, cookie, live }
     }
 
     /// A page around `main`.

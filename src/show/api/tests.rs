@@ -418,11 +418,14 @@ async fn approvals_over_the_wire() {
         || NewToken { roles: vec!["approver".into(), "operator".into()], ..NewToken::default() };
     server.token("kim", approver());
     let place = "/v1/plans/checkout/releases/2.14.0/rings/eu-west/approve";
-    let approve = async |who: &str| server.post(who, place, &json!({})).await;
+    let why = json!({"reason": "the audit agreed"});
+    let approve = async |who: &str| server.post(who, place, &why).await;
     assert_eq!(problem(approve("admin").await).await, refused(403, "not-authorised"));
     assert_eq!(approve("kim").await.status(), 200);
     let listed = json(server.get("viewer", "/v1/approvals").await).await;
     assert_eq!(listed["items"][0]["counting"], json!(["kim"]));
+    let audit = json(server.get("viewer", "/v1/audit").await).await.to_string();
+    assert!(audit.contains(r#""reason":"the audit agreed""#), "{audit}");
     let own = json!({"version": "2.15.0", "artifact": {"image": artifact("2.15.0")}});
     server.post("kim", "/v1/plans/checkout/releases", &own).await;
     let own = server.post("kim", &place.replace("2.14.0", "2.15.0"), &json!({})).await;
@@ -499,6 +502,35 @@ async fn events_are_taken_up_where_they_were_left_off() {
     let call = server.call("viewer", Method::GET, "/v1/events").header("Last-Event-ID", "999");
     let lost = call.send().await.unwrap().text().await.unwrap();
     assert!(lost.starts_with("event: error\n"), "{lost}");
+}
+
+#[tokio::test]
+async fn who_is_not_known_any_more_is_told_nothing_more() {
+    let mut server = Server::start().await;
+    let roles = vec!["viewer".into()];
+    server.token("guest", NewToken { roles, ttl: Some(Span::minutes(5)), ..NewToken::default() });
+    let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let browser = browser.build().unwrap();
+    let form = format!("token={}", server.secrets["viewer"]);
+    let signed_in = browser.post(format!("{}/login", server.base)).body(form).send().await.unwrap();
+    let cookie = signed_in.headers()[header::SET_COOKIE].to_str().unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    let page = browser.get(format!("{}/events", server.base)).header(header::COOKIE, cookie);
+    let mut page = page.send().await.unwrap();
+    let mut viewer = server.get("viewer", "/v1/events").await;
+    let mut guest = server.get("guest", "/v1/events").await;
+    let mut operator = server.get("operator", "/v1/events").await;
+    server.submit("2.14.0").await;
+    for stream in [&mut page, &mut viewer, &mut guest, &mut operator] {
+        assert_eq!(next_event(stream).await.0, 2);
+    }
+    server.tokens.revoke("viewer").unwrap();
+    server.stage.clock.advance(Span::minutes(5));
+    server.post("operator", "/v1/plans/checkout/pause", &json!({})).await;
+    assert_eq!(next_event(&mut operator).await.0, 3, "who is known is told");
+    for (who, stream) in [("a session", page), ("its token", viewer), ("an expired one", guest)] {
+        assert_eq!(stream.text().await.unwrap(), "", "{who}");
+    }
 }
 
 async fn next_event(stream: &mut Response) -> (u64, Value) {

@@ -222,13 +222,16 @@ impl fmt::Display for Target {
             | TargetKind::DaemonSet { container }
             | TargetKind::ArgoRollout { container }
             | TargetKind::FlaggerCanary { container } => write!(f, " container {container}"),
+            TargetKind::ArgoApplication { image, source } => {
+                match image {
+                    ArgoImage::Kustomize(image) => write!(f, " image {image}")?,
+                    ArgoImage::Values(values) => write!(f, " {values}")?,
+                    ArgoImage::Revision => f.write_str(" revision")?,
+                }
+                source.iter().try_for_each(|source| write!(f, " of source {source}"))
+            }
             TargetKind::FluxKustomization { image } => write!(f, " image {image}"),
-            TargetKind::FluxHelmRelease { values: HelmValues::Image { image } } => {
-                write!(f, " value {image}")
-            }
-            TargetKind::FluxHelmRelease { values: HelmValues::Parts { repository, digest } } => {
-                write!(f, " values {repository} and {digest}")
-            }
+            TargetKind::FluxHelmRelease { values } => write!(f, " {values}"),
         }
     }
 }
@@ -262,6 +265,14 @@ pub enum TargetKind {
         /// The Deployment's container whose image is the release's artifact.
         container: String,
     },
+    /// `argoproj.io/v1alpha1` Application.
+    ArgoApplication {
+        /// What of its source the release's artifact is.
+        image: ArgoImage,
+        /// The source's name among several, or its place from 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+    },
     /// `kustomize.toolkit.fluxcd.io/v1` Kustomization.
     FluxKustomization {
         /// What the image is called in its manifests.
@@ -272,6 +283,18 @@ pub enum TargetKind {
         /// Where its values name the image.
         values: HelmValues,
     },
+}
+
+/// What of an Application's source is the artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ArgoImage {
+    /// The image of that name in `kustomize.images`.
+    Kustomize(String),
+    /// What its `helm.parameters` name.
+    Values(HelmValues),
+    /// Its `targetRevision`: the artifact is `REPOSITORY@REVISION`.
+    Revision,
 }
 
 /// Where a chart's values name an image: paths such as `image.digest`.
@@ -292,6 +315,17 @@ pub enum HelmValues {
     },
 }
 
+impl fmt::Display for HelmValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HelmValues::Image { image } => write!(f, "value {image}"),
+            HelmValues::Parts { repository, digest } => {
+                write!(f, "values {repository} and {digest}")
+            }
+        }
+    }
+}
+
 impl TargetKind {
     /// The kind as a declaration names it.
     pub fn name(&self) -> &'static str {
@@ -301,6 +335,7 @@ impl TargetKind {
             TargetKind::DaemonSet { .. } => "DaemonSet",
             TargetKind::ArgoRollout { .. } => "ArgoRollout",
             TargetKind::FlaggerCanary { .. } => "FlaggerCanary",
+            TargetKind::ArgoApplication { .. } => "ArgoApplication",
             TargetKind::FluxKustomization { .. } => "FluxKustomization",
             TargetKind::FluxHelmRelease { .. } => "FluxHelmRelease",
         }

@@ -72,8 +72,17 @@ impl World {
         let deployer = connections.deployer(CLUSTER).unwrap();
         let client = client(fleet.kubeconfig()).await;
         let world = Self { fleet, deployer, client, _folder: folder };
-        for subject in subject::all().iter().filter(|s| s.name == "referring") {
-            world.refer(subject).await;
+        for subject in &subject::all() {
+            match subject.name {
+                "referring" => world.refer(subject).await,
+                "bluegreen" => {
+                    let services = json!({"activeService": "app", "previewService": "preview"});
+                    let strategy = json!({"canary": null, "blueGreen": services});
+                    let change = json!({"spec": {"strategy": strategy}});
+                    world.edit(subject, &subject.resource(), &change).await;
+                }
+                _ => {}
+            }
         }
         world
     }
@@ -123,6 +132,19 @@ impl World {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), "shop", resource);
         let owner = PatchParams { field_manager: Some("owner".into()), ..PatchParams::default() };
         api.patch(name, &owner, &Patch::Merge(change)).await.unwrap();
+    }
+
+    /// Writes as soon as nothing keeps it from that.
+    async fn write_once_it_may(&self, write: &Write) {
+        let mut last = None;
+        let tries = async {
+            while let Err(why) = self.write(write, 1).await {
+                last = Some(why);
+            }
+        };
+        if timeout(Duration::from_secs(10), tries).await.is_err() {
+            panic!("{}: not written within ten seconds: {last:?}", write.target);
+        }
     }
 
     async fn write(&self, write: &Write, epoch: u64) -> Result<Found, WriteError> {
@@ -463,7 +485,11 @@ async fn a_rollout_pauses_at_its_step_and_aborts_in_the_words_of_its_analysis() 
         subject::all().into_iter().filter(|s| matches!(s.kind, TargetKind::ArgoRollout { .. }));
     for subject in rollouts {
         let mut states = world.settled(&subject).await;
-        let steps = json!({"spec": {"strategy": {"canary": {"steps": [{"setWeight": 20}, {"pause": {}}]}}}});
+        let steps = match subject.name {
+            "bluegreen" => json!({"blueGreen": {"autoPromotionEnabled": false}}),
+            _ => json!({"canary": {"steps": [{"setWeight": 20}, {"pause": {}}]}}),
+        };
+        let steps = json!({"spec": {"strategy": steps}});
         world.edit(&subject, &subject.named(), &steps).await;
         let two = write(&subject, "2", 'b');
         world.write(&two, 1).await.unwrap();
@@ -515,4 +541,68 @@ async fn a_phase_that_nobody_knows_is_unknown() {
     rollout.patch_status(subject.name, &PatchParams::default(), &odd).await.unwrap();
     let unknown = |state: &TargetState| matches!(&state.status, Status::Unknown(why) if why.contains("Marvellous"));
     until(subject, &mut states, unknown).await;
+}
+
+/// What Flagger has failed once it leaves alone, unless the template is another one.
+#[tokio::test]
+async fn a_canary_that_failed_is_tried_again_and_comes_back_without_an_analysis() {
+    let world = World::start().await;
+    world.fleet.fault(&CLUSTER.into(), &image('c'), "success rate 71% < 99%").unwrap();
+    let subjects = subject::all();
+    let subject = subjects.iter().find(|subject| subject.name == "canary").unwrap();
+    let mut states = world.settled(subject).await;
+    for attempt in ["1", "2"] {
+        let mut bad = write(subject, "2", 'c');
+        bad.key = format!("canary@2/beta/corp/{attempt}/deploy").into();
+        world.write(&bad, 1).await.unwrap();
+        let failed = |s: &TargetState| matches!(s.status, Status::Failed(_)) && under(&bad)(s);
+        let seen = until(subject, &mut states, failed).await;
+        let Status::Failed(why) = &seen.last().unwrap().status else { unreachable!() };
+        assert!(why.contains("71%"), "{why}");
+        let mut back = write(subject, "2", 'a');
+        back.key = format!("canary@2/beta/corp/{attempt}/restore").into();
+        world.write(&back, 1).await.unwrap();
+        let seen = until(subject, &mut states, succeeded_under(&back)).await;
+        let analysed = |s: &TargetState| {
+            under(&back)(s) && matches!(&s.status, Status::Progressing(why) if why.contains('%'))
+        };
+        assert!(!seen.iter().any(analysed), "{seen:#?}");
+        let serving = world.fleet.serving(&CLUSTER.into(), &subject.target()).unwrap();
+        assert_eq!(serving, [(image('a'), 3)]);
+    }
+}
+
+#[tokio::test]
+async fn an_application_is_not_written_to_while_an_operation_of_others_runs() {
+    let world = World::start().await;
+    let subjects = subject::all();
+    let subject = subjects.iter().find(|subject| subject.name == "application").unwrap();
+    let mut states = world.settled(subject).await;
+    let (close, open, _) = subject.stop.clone();
+    world.edit(subject, &subject.resource(), &close).await;
+    let theirs =
+        json!({"operation": {"initiatedBy": {"username": "ann"}, "sync": {"prune": false}}});
+    world.edit(subject, &subject.resource(), &theirs).await;
+    let two = write(subject, "2", 'b');
+    let busy = world.write(&two, 1).await;
+    let Err(WriteError::Unreachable(why)) = busy else { panic!("{busy:?}") };
+    assert!(why.contains("one of ann's"), "{why}");
+    let object = world.object(subject).await;
+    assert!(!object.metadata.annotations.unwrap().contains_key("ringward.dev/intent"));
+    world.edit(subject, &subject.resource(), &open).await;
+    world.write_once_it_may(&two).await;
+    let seen = until(subject, &mut states, succeeded_under(&two)).await;
+    assert!(!seen.iter().any(|s| matches!(s.status, Status::Failed(_))), "{seen:#?}");
+
+    // One of our own that a window keeps is ended for the way back.
+    world.edit(subject, &subject.resource(), &close).await;
+    let three = write(subject, "3", 'c');
+    world.write(&three, 1).await.unwrap();
+    let paused = |s: &TargetState| s.status == Status::Paused && under(&three)(s);
+    until(subject, &mut states, paused).await;
+    let mut back = write(subject, "3", 'b');
+    back.key = "application@3/beta/corp/1/restore".into();
+    world.write_once_it_may(&back).await;
+    world.edit(subject, &subject.resource(), &open).await;
+    until(subject, &mut states, succeeded_under(&back)).await;
 }

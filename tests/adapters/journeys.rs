@@ -7,7 +7,7 @@ use ringward::{
     app,
     clock::{Clock, SystemClock},
     model::{
-        ring::TargetKind,
+        ring::{ArgoImage, TargetKind},
         time::{Mono, Span},
     },
     sim::loopback::{Defect, Fleet, Site, Workload},
@@ -57,9 +57,11 @@ fn plan(subject: &Subject) -> String {
         | TargetKind::FlaggerCanary { container } => {
             let _ = write!(target, ", container: {container}");
         }
-        TargetKind::FluxKustomization { image } => {
+        TargetKind::ArgoApplication { image: ArgoImage::Kustomize(image), .. }
+        | TargetKind::FluxKustomization { image } => {
             let _ = write!(target, ", image: {image}");
         }
+        TargetKind::ArgoApplication { image, .. } => panic!("no subject has {image:?}"),
         TargetKind::FluxHelmRelease { values } => {
             let values = serde_json::to_string(values).expect("JSON is YAML");
             let _ = write!(target, ", values: {values}");
@@ -143,15 +145,18 @@ async fn a_release_of_every_kind_goes_everywhere_and_a_bad_one_comes_back() {
     });
     futures::future::join_all(journeys).await;
 
-    // Where an analysis aborts the Rollout, the ring fails in its words.
-    let rollout = subjects().into_iter().find(|subject| subject.name == "rollout").expect("one");
+    // Where an analysis finds fault, or a sync fails, the ring fails in its words.
     let words = "Metric \"errors\" assessed Failed";
-    fleet.fault(&"eu".into(), &image("rollout", '3'), words).expect("a cluster");
-    client.release("rollout", "3.0", '3').await.good();
-    let back = client.until("rollout", "3.0", "the way back", |r| r["phase"] == "RolledBack").await;
-    let why = ring(&back, "eu")["info"].as_str().expect("words");
-    assert!(why.contains(words), "{why}");
-    assert_eq!(serving("eu", &rollout), [image("rollout", '1')]);
+    let judged = ["rollout", "canary", "application"].map(async |name| {
+        let subject = subjects().into_iter().find(|subject| subject.name == name).expect("one");
+        fleet.fault(&"eu".into(), &image(name, '3'), words).expect("a cluster");
+        client.release(name, "3.0", '3').await.good();
+        let back = client.until(name, "3.0", "the way back", |r| r["phase"] == "RolledBack").await;
+        let why = ring(&back, "eu")["info"].as_str().expect("words");
+        assert!(why.contains(words), "{name}: {why}");
+        assert_eq!(serving("eu", &subject), [image(name, '1')], "{name}");
+    });
+    futures::future::join_all(judged).await;
     let facts = client.facts().await;
     let audited = facts.iter().any(|(_, _, fact)| fact.to_string().contains("assessed Failed"));
     assert!(audited, "the audit has what the analysis said");

@@ -1,7 +1,7 @@
 //! The kinds of target, each with what the suites have to know of it.
 
 use kube::core::{ApiResource, GroupVersionKind};
-use ringward::model::ring::{Artifact, HelmValues, Target, TargetKind};
+use ringward::model::ring::{ArgoImage, Artifact, HelmValues, Target, TargetKind};
 use serde_json::{Value, json};
 
 /// A kind of target, in one of the shapes that it comes in.
@@ -71,6 +71,10 @@ impl Subject {
                 let entry = json!({"name": name, "newName": repository, "digest": digest});
                 json!({"spec": {"images": [entry]}})
             }
+            TargetKind::ArgoApplication { .. } => {
+                let images = json!([format!("registry.example/shop/app={image}")]);
+                json!({"spec": {"source": {"kustomize": {"images": images}}}})
+            }
             TargetKind::FluxHelmRelease { .. } => {
                 json!({"spec": {"values": {"image": {"digest": digest}}}})
             }
@@ -100,6 +104,11 @@ pub fn all() -> Vec<Subject> {
     let suspended = || {
         let suspend = |yes: bool| json!({"spec": {"suspend": yes}});
         (suspend(true), suspend(false), Stopped::Paused)
+    };
+    // A label stands for a project's window.
+    let window = || {
+        let label = |value: Value| json!({"metadata": {"labels": {"sync-window": value}}});
+        (label(json!("closed")), label(Value::Null), Stopped::Paused)
     };
     let by_hand = |name| {
         let strategy = |kind: &str| json!({"spec": {"updateStrategy": {"type": kind}}});
@@ -143,6 +152,15 @@ pub fn all() -> Vec<Subject> {
             broken: Broken::Fails("timed out progressing"),
         },
         Subject {
+            name: "bluegreen",
+            kind: TargetKind::ArgoRollout { container: container() },
+            written: ("argoproj.io", "v1alpha1", "Rollout", "bluegreen"),
+            refers: None,
+            pods: Some(3),
+            stop: paused(),
+            broken: Broken::Fails("timed out progressing"),
+        },
+        Subject {
             name: "referring",
             kind: TargetKind::ArgoRollout { container: container() },
             written: ("apps", "v1", "Deployment", "referred"),
@@ -159,6 +177,18 @@ pub fn all() -> Vec<Subject> {
             pods: Some(1),
             stop: suspended(),
             broken: Broken::Fails("no replica got ready"),
+        },
+        Subject {
+            name: "application",
+            kind: TargetKind::ArgoApplication {
+                image: ArgoImage::Kustomize("registry.example/shop/app".into()),
+                source: None,
+            },
+            written: ("argoproj.io", "v1alpha1", "Application", "application"),
+            refers: None,
+            pods: None,
+            stop: window(),
+            broken: Broken::Lingers("degraded"),
         },
         Subject {
             name: "kustomization",

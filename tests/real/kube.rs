@@ -53,7 +53,8 @@ fn connections(clusters: &[&Cluster]) -> Kubeconfigs {
     Kubeconfigs::new(settings.collect())
 }
 
-fn deployer(cluster: &Cluster) -> Arc<dyn Deployer> {
+/// What writes to a cluster as its administrator.
+pub fn deployer(cluster: &Cluster) -> Arc<dyn Deployer> {
     connections(&[cluster]).deployer(cluster.context()).expect("a deployer")
 }
 

@@ -5,11 +5,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod crds;
 #[path = "../common/git.rs"]
 mod git;
 mod identity;
 mod judges;
 mod kube;
 mod prometheus;
+mod stand_ins;
 mod support;
+mod targets;
 mod whole;

@@ -55,7 +55,9 @@ fn needed(targets: &[Target]) -> Vec<Needed> {
                 on(&["patch"], "apps", "deployments".into());
                 on(&["list"], "", pods);
             }
-            TargetKind::FluxKustomization { .. } | TargetKind::FluxHelmRelease { .. } => {
+            TargetKind::ArgoApplication { .. }
+            | TargetKind::FluxKustomization { .. }
+            | TargetKind::FluxHelmRelease { .. } => {
                 on(&["patch"], &of.group, of.plural);
             }
         }

@@ -72,16 +72,15 @@ pub(super) fn is_observed(object: &DynamicObject) -> bool {
     observed >= object.metadata.generation.unwrap_or(i64::MAX)
 }
 
-/// The managers but ourselves that own the field at a path, such as `["spec", "images"]`. A step
-/// `{"name":"app"}` is an item of a keyed list.
-pub(super) fn others_that_own(object: &DynamicObject, path: &[&str]) -> Vec<String> {
+/// The managers that own the field at a path, such as `["spec", "images"]`. A step `{"name":"app"}` is an
+/// item of a keyed list.
+pub(super) fn owners<'a>(object: &'a DynamicObject, path: &[&str]) -> Vec<&'a str> {
     let entries = object.metadata.managed_fields.iter().flatten();
     let owns = entries.filter(|entry| {
         entry.subresource.as_deref().unwrap_or_default().is_empty()
             && entry.fields_v1.as_ref().is_some_and(|fields| contains(&fields.0, path))
     });
-    let names = owns.filter_map(|entry| entry.manager.clone());
-    names.filter(|name| name != super::MANAGER).collect()
+    owns.filter_map(|entry| entry.manager.as_deref()).collect()
 }
 
 /// Whether a set of fields has the field at a path as a whole: nothing of it is told apart.
@@ -112,9 +111,9 @@ mod tests {
                 "fieldsV1": {"f:spec": {"f:images": {}}}},
         ]}}))
         .unwrap();
-        assert_eq!(others_that_own(&object, &["spec", "images"]), ["helm"]);
+        assert_eq!(owners(&object, &["spec", "images"]), ["helm", "ringward"]);
         let image = ["spec", "containers", r#"{"name":"app"}"#, "image"];
-        assert_eq!(others_that_own(&object, &image), ["kubectl"]);
-        assert!(others_that_own(&object, &["spec", "containers"]).is_empty(), "not as a whole");
+        assert_eq!(owners(&object, &image), ["kubectl"]);
+        assert!(owners(&object, &["spec", "containers"]).is_empty(), "not as a whole");
     }
 }

@@ -1,5 +1,6 @@
 //! What is particular to each kind of target.
 
+mod argo_application;
 mod argo_rollout;
 mod daemon_set;
 mod deployment;
@@ -12,6 +13,7 @@ mod kustomize;
 mod sample;
 mod stateful_set;
 mod template;
+mod values;
 
 use std::sync::Arc;
 
@@ -20,8 +22,8 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
 use self::{
-    argo_rollout::ArgoRollout, daemon_set::DaemonSet, deployment::Deployment,
-    flagger_canary::FlaggerCanary, flux_helm_release::FluxHelmRelease,
+    argo_application::ArgoApplication, argo_rollout::ArgoRollout, daemon_set::DaemonSet,
+    deployment::Deployment, flagger_canary::FlaggerCanary, flux_helm_release::FluxHelmRelease,
     flux_kustomization::FluxKustomization, stateful_set::StatefulSet,
 };
 use super::{annotation, fields, pods};
@@ -47,6 +49,12 @@ pub(super) trait Kind: Send + Sync {
     /// Why nothing may be written, in words that begin with a verb and say what to do.
     fn refuses(&self, seen: &Seen, artifact: &Artifact) -> Option<String> {
         let _ = (seen, artifact);
+        None
+    }
+
+    /// What has to end before anything is written.
+    fn busy(&self, seen: &Seen) -> Option<Busy> {
+        let _ = seen;
         None
     }
 
@@ -104,6 +112,9 @@ pub(super) fn of(kind: &TargetKind) -> Arc<dyn Kind> {
         TargetKind::FlaggerCanary { container } => {
             Arc::new(FlaggerCanary { container: container.clone() })
         }
+        TargetKind::ArgoApplication { image, source } => {
+            Arc::new(ArgoApplication { image: image.clone(), source: source.clone() })
+        }
         TargetKind::FluxKustomization { image } => {
             Arc::new(FluxKustomization { image: image.clone() })
         }
@@ -149,6 +160,15 @@ impl Seen {
     pub(super) fn carrier(&self) -> &DynamicObject {
         self.other.as_ref().unwrap_or(&self.subject)
     }
+}
+
+/// Something under way that a write would be lost beside.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Busy {
+    /// What it is, in words.
+    pub(super) why: String,
+    /// What ends it, as a merge patch, where it is ours to end.
+    pub(super) clear: Option<Value>,
 }
 
 /// What makes an object name another image.

@@ -17,7 +17,7 @@ use super::{
     MANAGER, annotation,
     connection::Link,
     failure, fields,
-    kind::{self, Edit, Kind, Reference, Seen},
+    kind::{self, Busy, Edit, Kind, Reference, Seen},
     view,
 };
 use crate::{
@@ -77,6 +77,9 @@ impl Attempt<'_> {
         let context = self.link.context();
         let request = Request { write, epoch: self.epoch, context, kind, carrier };
         let needed = request.is_needed(&seen)?;
+        if needed && let Some(busy) = kind.busy(&seen) {
+            return Err(self.make_room(&named, &seen.subject, busy).await);
+        }
         let found = self.baseline(&seen).await;
         if needed {
             tracing::info!(
@@ -111,6 +114,33 @@ impl Attempt<'_> {
             }
         }
         Ok(Some(found))
+    }
+
+    /// Ends what is under way, if it is ours, and says that there is no writing until then.
+    async fn make_room(
+        &self,
+        named: &Reference,
+        subject: &DynamicObject,
+        busy: Busy,
+    ) -> WriteError {
+        let Busy { why, clear } = busy;
+        if let Some(mut patch) = clear {
+            // Only what was looked at: another may have begun.
+            patch["metadata"] = json!({"resourceVersion": subject.metadata.resource_version});
+            let ours =
+                PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            let (api, patch) = (self.api(&named.resource), Patch::Merge(patch));
+            match api.patch(&named.name, &ours, &patch).await {
+                Ok(_) => {}
+                Err(Error::Api(answer)) if failure::is_race(&answer) => {}
+                Err(error) => return self.fail(&error, "patch", &named.resource).await,
+            }
+        }
+        let namespace = &self.write.target.namespace;
+        WriteError::Unreachable(format!(
+            "{} {namespace}/{}: {why}",
+            named.resource.kind, named.name
+        ))
     }
 
     fn api(&self, resource: &ApiResource) -> Api<DynamicObject> {
@@ -271,16 +301,28 @@ impl Request<'_> {
 
     /// Who else owns what a merge would change.
     fn owners(&self, carrier: &DynamicObject, paths: &[Vec<String>]) -> Vec<failure::Owner> {
-        if self.kind.image(carrier).is_ok_and(|image| image == self.write.artifact) {
+        let Ok(image) = self.kind.image(carrier) else { return Vec::new() };
+        if image == self.write.artifact {
             return Vec::new();
         }
-        let owners = paths.iter().flat_map(|path| {
+        let mut owners = Vec::new();
+        let mut ours = false;
+        for path in paths {
             let steps: Vec<&str> = path.iter().map(String::as_str).collect();
-            let field = format!(".{}", path.join("."));
-            let managers = fields::others_that_own(carrier, &steps).into_iter();
-            managers.map(move |manager| failure::Owner { field: field.clone(), manager })
-        });
-        owners.collect()
+            for manager in fields::owners(carrier, &steps) {
+                let (field, manager) = (format!(".{}", path.join(".")), manager.to_owned());
+                ours |= manager == MANAGER;
+                owners.push(failure::Owner { field, manager });
+            }
+        }
+        owners.retain(|owner| owner.manager != MANAGER);
+        // An older API server leaves a list to whom it was taken from, too (seen with 1.20). As long as it names
+        // what we have written there, nobody has taken it back.
+        let written = fields::annotation(carrier, annotation::DIGEST);
+        if ours && written.is_some() && written == image.digest() {
+            owners.clear();
+        }
+        owners
     }
 
     /// The fields that we own. With the version that was read: what changed since then is a conflict,

@@ -9,7 +9,7 @@ use crate::{
     model::{
         check::{self, Subject},
         plan::Plan,
-        ring::{HelmValues, Target, TargetKind as Driven},
+        ring::{ArgoImage, HelmValues, Target, TargetKind as Driven},
     },
 };
 
@@ -223,6 +223,21 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         TargetKind::FlaggerCanary => {
             (CONTAINER, container().map(|container| Driven::FlaggerCanary { container }))
         }
+        TargetKind::ArgoApplication => {
+            let image = match (spec.revision == Some(true), spec.values.as_ref()) {
+                (true, _) => Some((REVISION, Some(ArgoImage::Revision))),
+                (false, None) => None,
+                (false, Some(values)) => {
+                    let values = helm_values(values, at.field(VALUES), problems);
+                    Some((VALUES, values.map(ArgoImage::Values)))
+                }
+            };
+            let (own, image) = image.unwrap_or_else(|| {
+                (IMAGE, at.require(spec.image.clone(), IMAGE, problems).map(ArgoImage::Kustomize))
+            });
+            let source = spec.source.clone();
+            (own, image.map(|image| Driven::ArgoApplication { image, source }))
+        }
         TargetKind::FluxKustomization => {
             let image = at.require(spec.image.clone(), IMAGE, problems);
             (IMAGE, image.map(|image| Driven::FluxKustomization { image }))
@@ -232,8 +247,7 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
             let values = values.and_then(|values| helm_values(values, at.field(VALUES), problems));
             (VALUES, values.map(|values| Driven::FluxHelmRelease { values }))
         }
-        TargetKind::ArgoApplication
-        | TargetKind::HttpRoute
+        TargetKind::HttpRoute
         | TargetKind::Service
         | TargetKind::Ingress
         | TargetKind::FlagdFlag
@@ -246,7 +260,7 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         | TargetKind::Harness
         | TargetKind::Webhook => {
             let message = format!("this version cannot drive a target of kind {}", word(&kind));
-            let help = "use Deployment, StatefulSet, DaemonSet, ArgoRollout, FlaggerCanary, \
+            let help = "use Deployment, StatefulSet, DaemonSet, ArgoRollout, ArgoApplication, FlaggerCanary, \
                         FluxKustomization or FluxHelmRelease";
             problems.push(at.field("kind").problem(Rule::Sch008, message).help(help));
             return None;
@@ -256,9 +270,18 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         (CONTAINER, spec.container.is_some()),
         (IMAGE, spec.image.is_some()),
         (VALUES, spec.values.is_some()),
+        (REVISION, spec.revision == Some(true)),
+        (SOURCE, spec.source.is_some()),
     ];
     for (field, _) in given.into_iter().filter(|(field, given)| *given && *field != own) {
-        let message = format!("a target of kind {} has no `{field}`", word(&kind));
+        let argo = kind == TargetKind::ArgoApplication;
+        if argo && field == SOURCE {
+            continue;
+        }
+        let message = match argo && field != CONTAINER {
+            true => format!("`{field}` and `{own}` both say what of it a release changes"),
+            false => format!("a target of kind {} has no `{field}`", word(&kind)),
+        };
         let help = format!("say by `{own}` what of it a release changes");
         problems.push(at.field(field).key().problem(Rule::Sch001, message).help(help));
     }
@@ -269,6 +292,8 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
 const CONTAINER: &str = "container";
 const IMAGE: &str = "image";
 const VALUES: &str = "values";
+const REVISION: &str = "revision";
+const SOURCE: &str = "source";
 
 fn name_of(
     value: &Option<String>,

@@ -168,10 +168,14 @@ pub struct Target {
     pub name: Option<Text>,
     /// The container whose image is the release's artifact; of every kind that has a pod's template.
     pub container: Option<Text>,
-    /// What the image is called in the manifests; of FluxKustomization.
+    /// What the image is called in the manifests; of FluxKustomization and ArgoApplication.
     pub image: Option<Text>,
-    /// Where the values name the image; of FluxHelmRelease.
+    /// Where the values name the image; of FluxHelmRelease and, among helm.parameters, ArgoApplication.
     pub values: Option<HelmValues>,
+    /// Whether the artifact is the source's targetRevision; of ArgoApplication.
+    pub revision: Option<bool>,
+    /// Which of several sources, by its name or its place from 1; of ArgoApplication.
+    pub source: Option<Text>,
 }
 
 /// Where a chart's values name an image: all of it in one value, or in two.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Edit, Kind, Progress, Seen, Workers, fields,
     flux::{self, current},
-    kustomize, resource,
+    resource, values,
 };
 use crate::model::ring::{Artifact, HelmValues};
 
@@ -29,19 +29,11 @@ impl Kind for FluxHelmRelease {
             text.filter(|text| !text.is_empty())
                 .ok_or_else(|| format!("has no `{path}` in `spec.values`: add what runs there now"))
         };
-        Ok(Artifact(match &self.values {
-            HelmValues::Image { image } => value(image)?.to_owned(),
-            HelmValues::Parts { repository, digest } => {
-                format!("{}@{}", value(repository)?, value(digest)?)
-            }
-        }))
+        values::read(&self.values, value)
     }
 
     fn refuses(&self, _: &Seen, artifact: &Artifact) -> Option<String> {
-        let parts = matches!(self.values, HelmValues::Parts { .. });
-        (parts && artifact.digest().is_none()).then(|| {
-            format!("takes a digest, and {artifact} has none: pin the release by its digest")
-        })
+        values::refuses(&self.values, artifact)
     }
 
     fn edit(&self, _: &Seen, artifact: &Artifact, token: &str) -> Edit {
@@ -56,12 +48,8 @@ impl Kind for FluxHelmRelease {
             let above = (2..=steps.len()).filter_map(|n| steps.get(..n));
             paths.extend(above.map(|steps| steps.iter().map(|s| (*s).to_owned()).collect()));
         };
-        match &self.values {
-            HelmValues::Image { image } => set(image, &artifact.0),
-            HelmValues::Parts { repository, digest } => {
-                set(repository, kustomize::repository(artifact));
-                set(digest, artifact.digest().unwrap_or_default());
-            }
+        for (path, text) in values::of(&self.values, artifact) {
+            set(path, text);
         }
         paths.sort();
         paths.dedup();

@@ -22,6 +22,38 @@ pub(super) fn read(entry: Option<&Value>, name: &str) -> Option<Artifact> {
     digest.or_else(|| Some(format!("{repository}:{}", text("newTag")?))).map(Artifact)
 }
 
+/// The same as Argo CD writes it: `NAME=REPOSITORY@DIGEST`, and without what is before the equals sign where
+/// it is the same.
+pub(super) fn text(name: &str, artifact: &Artifact) -> String {
+    let (repository, tag) = split(artifact);
+    let image = match (artifact.digest(), tag) {
+        (Some(digest), _) => format!("{repository}@{digest}"),
+        (None, Some(tag)) => format!("{repository}:{tag}"),
+        (None, None) => repository.to_owned(),
+    };
+    if repository == name { image } else { format!("{name}={image}") }
+}
+
+/// The image in such a text; nothing where it says neither a tag nor a digest.
+pub(super) fn parse(text: &str) -> Option<Artifact> {
+    let image = text.split_once('=').map_or(text, |(_, image)| image);
+    let artifact = Artifact(image.into());
+    let says = image.contains('@') || split(&artifact).1.is_some();
+    says.then_some(artifact)
+}
+
+/// What such a text says that the image is called in the manifests.
+pub(super) fn name(text: &str) -> &str {
+    let image = || text.split('@').next().unwrap_or(text);
+    match text.split_once('=') {
+        Some((name, _)) => name,
+        None => match image().rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository,
+            Some(_) | None => image(),
+        },
+    }
+}
+
 /// The repository alone.
 pub(super) fn repository(artifact: &Artifact) -> &str {
     split(artifact).0

@@ -212,6 +212,17 @@ fn a_list_that_is_owned_whole_is_merged_as_it_is_but_for_the_image() {
     assert_eq!(owners(&rollout("helm"))[0].manager, "helm");
     assert_eq!(owners(&rollout("helm"))[0].field, ".spec.template.spec.containers");
     assert!(owners(&rollout("ringward")).is_empty());
+    // Both own it, and what stands there is what we wrote, or is not any more.
+    let both = |digest: &str| -> Seen {
+        let mut seen = rollout("helm");
+        let more = rollout("ringward").subject.metadata.managed_fields.unwrap();
+        seen.subject.metadata.managed_fields.as_mut().unwrap().extend(more);
+        let annotations = [("ringward.dev/digest".to_owned(), digest.to_owned())];
+        seen.subject.metadata.annotations = Some(annotations.into());
+        seen
+    };
+    assert!(owners(&both(IMAGE.split('@').nth(1).unwrap())).is_empty());
+    assert_eq!(owners(&both("sha256:2"))[0].manager, "helm");
     // What nobody has to give up is nobody's business.
     write.artifact = Artifact(IMAGE.into());
     let same = super::tests::request(&write, &*kind, 3);

@@ -352,6 +352,7 @@ fn id_of(target: &Target) -> Id {
         TargetKind::DaemonSet { .. } => Kind::DaemonSet,
         TargetKind::ArgoRollout { .. } => Kind::Rollout,
         TargetKind::FlaggerCanary { .. } => Kind::Canary,
+        TargetKind::ArgoApplication { .. } => Kind::Application,
         TargetKind::FluxKustomization { .. } => Kind::Kustomization,
         TargetKind::FluxHelmRelease { .. } => Kind::HelmRelease,
     };
@@ -365,7 +366,9 @@ fn container(target: &Target) -> &str {
         | TargetKind::DaemonSet { container }
         | TargetKind::ArgoRollout { container }
         | TargetKind::FlaggerCanary { container } => container,
-        TargetKind::FluxKustomization { .. } | TargetKind::FluxHelmRelease { .. } => "app",
+        TargetKind::ArgoApplication { .. }
+        | TargetKind::FluxKustomization { .. }
+        | TargetKind::FluxHelmRelease { .. } => "app",
     }
 }
 
@@ -417,7 +420,7 @@ fn object(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, Vec<
             // One for each node that takes it.
             applied["metadata"]["labels"]["ringward.dev/nodes"] = json!(replicas.to_string());
         }
-        Kind::Canary | Kind::Kustomization | Kind::HelmRelease => {
+        Kind::Canary | Kind::Application | Kind::Kustomization | Kind::HelmRelease => {
             // What it brings about has so many replicas, which it does not say itself.
             applied["metadata"]["labels"]["ringward.dev/nodes"] = json!(replicas.to_string());
         }
@@ -440,6 +443,12 @@ fn object(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, Vec<
                 json!({"interval": "1m", "threshold": 5, "maxWeight": 50, "stepWeight": 10});
             *spec = json!({"targetRef": reference, "service": {"port": 80}, "analysis": analysis});
             image_only = json!({});
+        }
+        (Kind::Application, _) => {
+            let source = json!({"repoURL": "https://git.example/fleet.git", "path": "shop"});
+            *spec = json!({"project": "default", "source": source});
+            let own = json!([format!("registry.example/shop/app={image}")]);
+            image_only = json!({"spec": {"source": {"kustomize": {"images": own}}}});
         }
         (_, TargetKind::FluxKustomization { image }) => {
             let source = json!({"kind": "GitRepository", "name": "fleet"});
@@ -472,6 +481,10 @@ fn object(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, Vec<
     applied["metadata"]["generation"] = json!(1);
     applied["metadata"]["creationTimestamp"] = json!(rfc3339(wall));
     match kind {
+        Kind::Application => {
+            applied["spec"]["source"]["kustomize"] =
+                image_only["spec"]["source"]["kustomize"].clone();
+        }
         Kind::Kustomization => applied["spec"]["images"] = image_only["spec"]["images"].clone(),
         Kind::HelmRelease => applied["spec"]["values"] = image_only["spec"]["values"].clone(),
         Kind::Canary => {}

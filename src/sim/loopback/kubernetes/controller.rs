@@ -5,6 +5,7 @@
 //! another: a new one before an old one, as with `maxSurge: 1, maxUnavailable: 0`, but for StatefulSets and
 //! DaemonSets, where the old one goes first. A Rollout takes a pause step, and aborts where its analysis fails.
 
+mod argo_cd;
 mod pod;
 mod report;
 
@@ -74,6 +75,8 @@ pub(super) struct Controller {
     observed_token: Option<String>,
     /// How many templates it has taken up.
     releases: u32,
+    /// Of an Application.
+    operation: argo_cd::Operation,
 }
 
 /// The specification that the controller works from: the one it has observed.
@@ -84,8 +87,10 @@ struct Wanted {
     replicas: usize,
     paused: bool,
     deadline: Span,
-    /// Of a Rollout: there is a pause among its steps.
+    /// Of a Rollout: there is a pause among its steps, or before the switch.
     pauses: bool,
+    /// Of a Rollout: all new replicas first, then a switch.
+    blue_green: bool,
     /// Of a StatefulSet or DaemonSet: nothing is replaced but what somebody deletes.
     on_delete: bool,
     /// Of a StatefulSet: pods below this one keep what they run.
@@ -145,6 +150,7 @@ impl Controller {
             last_applied: String::new(),
             observed_token: None,
             releases: 0,
+            operation: argo_cd::Operation::default(),
         };
         controller.observe(store, now.mono, Span::ZERO);
         controller.stable = controller.wanted.clone();
@@ -175,7 +181,9 @@ impl Controller {
             self.retrying |= self.aborted.is_some() && status["abort"] == json!(false);
         }
         let news = self.resuming || self.retrying;
-        let stale = self.observed != self.generation(store)
+        let application = self.id.kind == Kind::Application;
+        let stale = (application && self.may_sync(store))
+            || (!application && self.observed != self.generation(store))
             || self.observed_token != self.token(store)
             || self.observed_workload != self.workload(store).map(|(_, generation)| generation);
         if self.notices.is_none() && (news || stale) {
@@ -193,7 +201,9 @@ impl Controller {
     ) {
         if self.notices.is_some_and(|at| at <= now.mono) {
             self.notices = None;
-            self.observe(store, now.mono, world.deploy_time);
+            if self.id.kind != Kind::Application || self.sync(store, world, now) {
+                self.observe(store, now.mono, world.deploy_time);
+            }
             if std::mem::take(&mut self.resuming) {
                 (self.pausing, self.promoted) = (false, true);
             }
@@ -237,6 +247,9 @@ impl Controller {
         let new =
             self.replicas.iter().find(|r| r.hash == self.wanted.hash && r.state == State::Ready);
         let Some(new) = new else { return };
+        if self.wanted.blue_green && self.new_ready() < self.wanted.replicas {
+            return;
+        }
         if self.aborted.is_none() && !self.retrying {
             self.aborted = (world.faults)(&new.image);
         }
@@ -249,8 +262,7 @@ impl Controller {
             return;
         }
         self.analysis_ends = None;
-        let containers = self.wanted.template["spec"]["containers"].as_array();
-        let images = containers.into_iter().flatten().map(pod::container);
+        let images = pod::images(&self.wanted.template);
         let own = images.into_iter().find(|(name, _)| *name == self.container);
         let Some((_, image)) = own else { return };
         let crashes = (world.crashes)(&image).then(|| "no replica got ready".to_owned());
@@ -261,7 +273,11 @@ impl Controller {
     fn could_be_late(&self) -> bool {
         let has = matches!(
             self.id.kind,
-            Kind::Deployment | Kind::Rollout | Kind::Kustomization | Kind::HelmRelease
+            Kind::Deployment
+                | Kind::Rollout
+                | Kind::Application
+                | Kind::Kustomization
+                | Kind::HelmRelease
         );
         let stands = self.wanted.paused || self.pausing || self.aborted.is_some();
         has && !stands && !self.gave_up && !self.complete()
@@ -270,7 +286,10 @@ impl Controller {
     /// The images of the replicas that serve, each with how many.
     pub(super) fn serving(&self) -> Vec<(Artifact, usize)> {
         let mut found: Vec<(Artifact, usize)> = Vec::new();
-        for replica in self.replicas.iter().filter(|r| r.state == State::Ready) {
+        // Green replicas get no requests before the switch.
+        let serves =
+            |r: &&Replica| !self.wanted.blue_green || r.hash == self.stable.hash || self.complete();
+        for replica in self.replicas.iter().filter(|r| r.state == State::Ready).filter(serves) {
             match found.iter_mut().find(|(image, _)| *image == replica.image) {
                 Some((_, count)) => *count += 1,
                 None => found.push((replica.image.clone(), 1)),
@@ -326,7 +345,9 @@ impl Controller {
             replicas: nodes.or_else(|| count(&spec["replicas"])).unwrap_or(1),
             paused: spec["paused"] == true || spec["suspend"] == true,
             deadline: Span::seconds(seconds),
-            pauses: steps.into_iter().flatten().any(|step| !step["pause"].is_null()),
+            pauses: steps.into_iter().flatten().any(|step| !step["pause"].is_null())
+                || spec["strategy"]["blueGreen"]["autoPromotionEnabled"] == false,
+            blue_green: spec["strategy"]["blueGreen"].is_object(),
             on_delete: spec["updateStrategy"]["type"] == "OnDelete",
             partition: count(&spec["updateStrategy"]["rollingUpdate"]["partition"]).unwrap_or(0),
         };
@@ -360,6 +381,10 @@ impl Controller {
         let spec = &object["spec"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let image = match self.id.kind {
+            Kind::Application => {
+                let image = text(&spec["source"]["kustomize"]["images"][0]);
+                image.rsplit('=').next().unwrap_or_default().to_owned()
+            }
             Kind::Kustomization => {
                 let image = &spec["images"][0];
                 format!("{}@{}", text(&image["newName"]), text(&image["digest"]))
@@ -400,9 +425,13 @@ impl Controller {
             Kind::Deployment
             | Kind::Rollout
             | Kind::Canary
+            | Kind::Application
             | Kind::Kustomization
             | Kind::HelmRelease
             | Kind::Pod => {
+                if self.wanted.blue_green {
+                    return self.switch(store, mint, now, each);
+                }
                 let most = if self.pausing { 1 } else { usize::MAX };
                 self.surge(store, mint, now, each, most);
             }
@@ -427,6 +456,28 @@ impl Controller {
         if have < wanted.min(most) && !busy {
             self.create(store, mint, now, each);
         }
+    }
+
+    /// All new replicas beside the old ones, which go at the switch, or the new ones where it is aborted.
+    fn switch(&mut self, store: &mut Store, mint: &mut Mint, now: Now, each: Span) {
+        let (hash, wanted) = (self.target().hash.clone(), self.target().replicas);
+        if self.aborted.is_some() || (self.new_ready() >= wanted && !self.pausing) {
+            self.retire(store, |r| r.hash != hash, usize::MAX);
+        }
+        let own = |r: &&Replica| r.hash == hash;
+        let (have, busy) = (
+            self.replicas.iter().filter(own).count(),
+            self.replicas.iter().filter(own).any(|r| r.state != State::Ready),
+        );
+        self.retire(store, |r| r.hash == hash, have.saturating_sub(wanted));
+        if have < wanted && !busy {
+            self.create(store, mint, now, each);
+        }
+    }
+
+    fn new_ready(&self) -> usize {
+        let new = |r: &&Replica| r.hash == self.wanted.hash && r.state == State::Ready;
+        self.replicas.iter().filter(new).count()
     }
 
     /// An old replica goes, and a new one comes in its place. A StatefulSet begins at the end, and waits
@@ -472,7 +523,11 @@ impl Controller {
         let mut chance = || format!("{:05x}", mint.next_u64() & 0xf_ffff);
         let own = &self.id.name;
         let (label, label_value, owner, name) = match self.id.kind {
-            Kind::Deployment | Kind::Kustomization | Kind::HelmRelease | Kind::Pod => {
+            Kind::Deployment
+            | Kind::Application
+            | Kind::Kustomization
+            | Kind::HelmRelease
+            | Kind::Pod => {
                 let set = format!("{own}-{hash}");
                 let name = format!("{set}-{}", chance());
                 ("pod-template-hash", hash.clone(), ("ReplicaSet", set), name)
@@ -498,8 +553,7 @@ impl Controller {
         };
         let id = Id { kind: Kind::Pod, namespace: self.id.namespace.clone(), name };
         let containers = template["spec"]["containers"].clone();
-        let images: Vec<_> =
-            containers.as_array().into_iter().flatten().map(pod::container).collect();
+        let images = pod::images(&template);
         let own = images.iter().find(|(name, _)| *name == self.container).or(images.first());
         let image = own.map_or_else(|| Artifact(String::new()), |(_, image)| image.clone());
         let mut metadata = template["metadata"].clone();

@@ -51,8 +51,9 @@ impl Patch {
             }
             metadata.remove("resourceVersion");
         }
-        // The status is the controller's: this resource's patch leaves it alone, as the real one does.
-        if let Some(body) = body.as_object_mut() {
+        // The status is the controller's: this resource's patch leaves it alone, as the real one does. An
+        // Application has none of its own.
+        if let Some(body) = body.as_object_mut().filter(|_| kind != Kind::Application) {
             body.remove("status");
         }
         match self.style {

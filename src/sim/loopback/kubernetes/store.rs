@@ -24,18 +24,20 @@ pub(super) enum Kind {
     DaemonSet,
     Rollout,
     Canary,
+    Application,
     Kustomization,
     HelmRelease,
     Pod,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 8] = [
+    pub(super) const ALL: [Kind; 9] = [
         Kind::Deployment,
         Kind::StatefulSet,
         Kind::DaemonSet,
         Kind::Rollout,
         Kind::Canary,
+        Kind::Application,
         Kind::Kustomization,
         Kind::HelmRelease,
         Kind::Pod,
@@ -48,6 +50,7 @@ impl Kind {
             Kind::DaemonSet => "DaemonSet",
             Kind::Rollout => "Rollout",
             Kind::Canary => "Canary",
+            Kind::Application => "Application",
             Kind::Kustomization => "Kustomization",
             Kind::HelmRelease => "HelmRelease",
             Kind::Pod => "Pod",
@@ -61,6 +64,7 @@ impl Kind {
             Kind::DaemonSet => "daemonsets",
             Kind::Rollout => "rollouts",
             Kind::Canary => "canaries",
+            Kind::Application => "applications",
             Kind::Kustomization => "kustomizations",
             Kind::HelmRelease => "helmreleases",
             Kind::Pod => "pods",
@@ -75,6 +79,7 @@ impl Kind {
             Kind::DaemonSet => "ds",
             Kind::Rollout => "ro",
             Kind::Canary => "canary",
+            Kind::Application => "app",
             Kind::Kustomization => "ks",
             Kind::HelmRelease => "hr",
             Kind::Pod => "po",
@@ -84,7 +89,7 @@ impl Kind {
     pub(super) fn group(self) -> &'static str {
         match self {
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps",
-            Kind::Rollout => "argoproj.io",
+            Kind::Rollout | Kind::Application => "argoproj.io",
             Kind::Canary => "flagger.app",
             Kind::Kustomization => "kustomize.toolkit.fluxcd.io",
             Kind::HelmRelease => "helm.toolkit.fluxcd.io",
@@ -95,7 +100,7 @@ impl Kind {
     pub(super) fn api_version(self) -> &'static str {
         match self {
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => "apps/v1",
-            Kind::Rollout => "argoproj.io/v1alpha1",
+            Kind::Rollout | Kind::Application => "argoproj.io/v1alpha1",
             Kind::Canary => "flagger.app/v1beta1",
             Kind::Kustomization => "kustomize.toolkit.fluxcd.io/v1",
             Kind::HelmRelease => "helm.toolkit.fluxcd.io/v2",
@@ -223,6 +228,25 @@ impl Store {
         }
     }
 
+    /// Takes an annotation away, as a controller does.
+    pub(super) fn take_annotation(&mut self, id: &Id, name: &str) {
+        self.take(id, |object| object["metadata"]["annotations"].as_object_mut()?.remove(name));
+    }
+
+    /// Takes a field of the object away, as a controller does.
+    pub(super) fn take_field(&mut self, id: &Id, name: &str) {
+        self.take(id, |object| object.as_object_mut()?.remove(name));
+    }
+
+    fn take(&mut self, id: &Id, take: impl Fn(&mut Value) -> Option<Value>) {
+        let Some(stored) = self.objects.get(id) else { return };
+        let mut object = (*stored.object).clone();
+        if take(&mut object).is_some() {
+            let managers = stored.managers.clone();
+            self.put(id.clone(), object, managers);
+        }
+    }
+
     pub(super) fn delete(&mut self, id: &Id) {
         if let Some(stored) = self.objects.remove(id) {
             self.version += 1;
@@ -250,7 +274,9 @@ impl Store {
         };
         let (mut object, managers) = patch.apply(id.kind, live, time)?;
         let same = |field: &str| object[field] == live.object[field];
-        if same("spec") && same("metadata") && managers == live.managers {
+        // An Application has no status of its own: whoever writes to it may write that too.
+        let open = id.kind == Kind::Application && !(same("status") && same("operation"));
+        if !open && same("spec") && same("metadata") && managers == live.managers {
             return Ok(live.object.clone());
         }
         validate(id, &live.object, &object)?;

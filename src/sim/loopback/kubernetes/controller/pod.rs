@@ -40,7 +40,13 @@ pub(super) fn status(replica: &Replica, before: &Value, wall: Timestamp) -> Valu
     })
 }
 
-pub(super) fn container(container: &Value) -> (String, Artifact) {
+/// The images of a template's containers, each by its container's name.
+pub(super) fn images(template: &Value) -> Vec<(String, Artifact)> {
+    let containers = template["spec"]["containers"].as_array();
+    containers.into_iter().flatten().map(container).collect()
+}
+
+fn container(container: &Value) -> (String, Artifact) {
     let text = |field: &str| container[field].as_str().unwrap_or_default().to_owned();
     (text("name"), Artifact(text("image")))
 }

@@ -15,6 +15,7 @@ impl Controller {
             Kind::DaemonSet => self.daemon_set(),
             Kind::Rollout => self.rollout(before, wall),
             Kind::Canary => self.canary(before, wall),
+            Kind::Application => self.application(wall),
             Kind::Kustomization => self.kustomization(before, wall),
             Kind::HelmRelease => self.helm_release(before, wall),
         }
@@ -181,7 +182,9 @@ impl Controller {
     }
 
     fn rollout(&self, before: &Value, wall: Timestamp) -> Value {
-        let steps = self.wanted.pauses.then_some("CanaryPauseStep");
+        let blue_green = self.wanted.blue_green;
+        let reason = if blue_green { "BlueGreenPause" } else { "CanaryPauseStep" };
+        let steps = self.wanted.pauses.then_some(reason);
         let waits = self.pausing && !self.resuming;
         let (phase, message) = match (&self.aborted, self.gave_up) {
             (Some(why), _) if !self.retrying => {
@@ -210,11 +213,19 @@ impl Controller {
         }
         if let Some(why) = &self.aborted {
             status["abort"] = json!(!self.retrying);
-            status["canary"]["currentStepAnalysisRunStatus"] = json!({
+            let (strategy, run) = match blue_green {
+                true => ("blueGreen", "prePromotionAnalysisRunStatus"),
+                false => ("canary", "currentStepAnalysisRunStatus"),
+            };
+            status[strategy][run] = json!({
                 "name": format!("{}-{}-2-1", self.id.name, self.wanted.hash),
                 "status": "Failed",
                 "message": why,
             });
+        }
+        if blue_green {
+            status["blueGreen"]["activeSelector"] = json!(self.stable.hash);
+            status["blueGreen"]["previewSelector"] = json!(self.wanted.hash);
         }
         if self.pausing {
             status["controllerPause"] = json!(true);
@@ -222,7 +233,7 @@ impl Controller {
         if waits {
             let since = before.pointer("/pauseConditions/0/startTime").cloned();
             let since = since.unwrap_or_else(|| json!(rfc3339(wall)));
-            status["pauseConditions"] = json!([{"reason": "CanaryPauseStep", "startTime": since}]);
+            status["pauseConditions"] = json!([{"reason": reason, "startTime": since}]);
         }
         counts(&mut status, &self.counted());
         status

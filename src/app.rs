@@ -37,6 +37,7 @@ use crate::{
     show::{
         api,
         auth::{BadAuth, Identities, TokenError, Tokens},
+        channels::Channels,
         desk::Desk,
         door::Door,
         telemetry::{
@@ -179,15 +180,19 @@ pub async fn start(
     let telemetry = Arc::new(Telemetry::told(&desk, collector));
     let outbox = Outbox::open(&settings.data).map_err(AppError::Outbox)?;
     let subscriptions = Subscriptions::new(outbox.clone());
+    let channels = Arc::new(Channels::default());
+    telemetry.watch(&channels);
     let tell = tell::start(Tell {
         desk: desk.clone(),
         courier: Arc::new(Courier::new(settings.channels)?),
         outbox,
         clock: clock.clone(),
         telemetry: telemetry.clone(),
+        channels: channels.clone(),
         external_url: settings.external_url,
         notifiers: subscriptions.subscribe(),
     });
+    let tell = tell.map_err(AppError::Outbox)?;
     let (stop, stopped) = watch::channel(false);
     let motion = settings.limits.in_motion.clone();
     let drive = Drive {
@@ -212,6 +217,7 @@ pub async fn start(
         desk,
         identities,
         telemetry: telemetry.clone(),
+        channels,
         secure,
         settings: settings.api,
         hook,

@@ -245,6 +245,19 @@ pub enum ChannelKind {
     Cdevents,
 }
 
+impl ChannelKind {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            ChannelKind::Webhook => "webhook",
+            ChannelKind::Slack => "slack",
+            ChannelKind::Teams => "teams",
+            ChannelKind::Pagerduty => "pagerduty",
+            ChannelKind::Cdevents => "cdevents",
+        }
+    }
+}
+
 /// A user and the file that holds the password.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -326,6 +339,12 @@ pub enum SettingsError {
          capital letters, such as DE, IE or US"
     )]
     Place(Jurisdiction),
+    /// Links that lead nowhere.
+    #[error(
+        "the settings give `{0}` as externalUrl, to which nobody can go; give the URL by which people reach \
+         this server, such as https://ringward.example.com"
+    )]
+    ExternalUrl(String),
     /// A limit of a place that cannot be meant.
     #[error(
         "the settings limit `{given}` under limits.inMotion.perJurisdiction, which is neither a country \
@@ -359,6 +378,9 @@ impl Settings {
         if let Some(place) = wrong {
             return Err(SettingsError::Place(place));
         }
+        if let Some(url) = read.external_url.as_ref().filter(|url| !is_base(url)) {
+            return Err(SettingsError::ExternalUrl(url.clone()));
+        }
         if let PerPlace::Named(named) = &read.limits.in_motion.per_jurisdiction {
             let mistaken =
                 named.keys().find_map(|given| Some((given.clone(), mistaken(given.as_str())?)));
@@ -368,6 +390,16 @@ impl Settings {
         }
         Ok(read)
     }
+}
+
+/// Whether links can be made of it: a scheme, a host and perhaps a path.
+fn is_base(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with('/')
+            && rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#@\\<>\"".contains(&b))
+    })
 }
 
 /// What must have been meant by the name of a place that can be none; nothing for one that is known, or that

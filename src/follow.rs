@@ -52,7 +52,7 @@ pub async fn follow(
     world: Arc<RwLock<World>>,
     clock: Arc<dyn Clock>,
     events: mpsc::Sender<Event>,
-    told: impl Fn(BTreeMap<String, Option<Notifier>>) + Send,
+    told: impl Fn(Option<BTreeMap<String, Option<Notifier>>>) + Send,
 ) {
     loop {
         let (told, pause) = match source.poll().await {
@@ -61,7 +61,7 @@ pub async fn follow(
                 let commit = snapshot.commit.clone();
                 match tokio::task::spawn_blocking(move || compile(&snapshot)).await {
                     Ok(mut compiled) => {
-                        told(std::mem::take(&mut compiled.notifiers));
+                        told(compiled.notifiers.take());
                         for name in limits_nothing(&limits, &compiled) {
                             tracing::error!(
                                 name,

@@ -236,6 +236,9 @@ async fn what_is_not_taken_is_sent_again_under_the_same_id_and_in_order() {
     assert!(all.iter().all(|came| came.body["data"]["link"] == link));
     all.dedup_by(|a, b| a.id == b.id);
     assert_eq!(all.len(), 7);
+    // The last answer is on its way back.
+    let rests = |seen: &Value| seen["items"][0]["since"].is_null();
+    client.until_at("/v1/channels", "everything to be told", rests).await;
     let metrics = String::from_utf8(client.text("/metrics").await).expect("text");
     for line in [
         "ringward_notifications_total{channel=\"ops\",outcome=\"sent\"} 8",
@@ -283,8 +286,13 @@ async fn a_channel_that_is_dead_holds_up_nobody() {
     client.release("checkout", "1.0", '1').await.good();
     assert_eq!(told(&listener.until("ringward.succeeded").await), COURSE);
     let metrics = String::from_utf8(client.text("/metrics").await).expect("text");
-    assert!(metrics.contains("{channel=\"dead\",outcome=\"failed\"}"), "{metrics}");
-    assert!(!metrics.contains("{channel=\"dead\",outcome=\"sent\"}"), "{metrics}");
+    assert!(!metrics.contains("{channel=\"dead\",outcome=\"failed\"} 0"), "{metrics}");
+    assert!(metrics.contains("{channel=\"dead\",outcome=\"sent\"} 0"), "{metrics}");
+    let seen = client.get("/v1/channels").await;
+    let [dead, ops] = [&seen["items"][0], &seen["items"][1]];
+    assert_eq!((&dead["name"], &dead["state"]), (&"dead".into(), &"retrying".into()));
+    assert!(dead["why"].as_str().is_some_and(|why| why.contains("cannot connect")), "{dead}");
+    assert_eq!((&ops["name"], &ops["state"]), (&"ops".into(), &"ready".into()));
     running.stop().await;
 }
 

@@ -8,11 +8,13 @@ mod common;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
 
+use axum::{Router, routing::post};
 use common::{Client, Declarations, phase, ring};
 use ringward::{
     app,
@@ -182,8 +184,21 @@ async fn a_service_that_runs() {
     let declared =
         Declarations { soak: "1s", approved: vec!["checkout"], ..Declarations::of(&fleet) };
     declared.write(&folder.path().join("source"));
-    let config = config(&fleet, folder.path());
-    let settings = common::settings(&fleet, folder.path());
+    let notifier = "apiVersion: ringward.dev/v1alpha1\nkind: Notifier\nmetadata: {name: on-call}\n\
+                    spec: {channel: ops}\n";
+    fs::write(folder.path().join("source/policies/told.yaml"), notifier).unwrap();
+    let (ops, nobody) = (listener().await, "http://127.0.0.1:1/");
+    let channels = format!(
+        "  ops: {{type: webhook, url: '{ops}', secretFile: {0}/secret}}\n  \
+         spare: {{type: cdevents, url: '{nobody}'}}\n",
+        folder.path().display()
+    );
+    fs::write(folder.path().join("secret"), "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n")
+        .unwrap();
+    fs::set_permissions(folder.path().join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    let config = config(&fleet, folder.path(), &channels);
+    let mut settings = common::settings(&fleet, folder.path());
+    settings.channels = serde_yaml::from_str(&channels).unwrap();
     let running = app::start(settings, |base| Arc::new(SystemClock::new(base))).await.unwrap();
     let client = Client::new(running.address, common::admin_token(&running.data));
     let seen = |clusters: &serde_json::Value| {
@@ -245,6 +260,7 @@ async fn a_service_that_runs() {
         ("get-freezes", "freezes"),
         ("get-waivers", "waivers"),
         ("get-debts", "debts"),
+        ("get-channels", "channels"),
     ] {
         says(name, &["get", what]).await;
     }
@@ -258,19 +274,33 @@ async fn a_service_that_runs() {
     fleet.cut_kubernetes(&"us".into(), true).unwrap();
     fleet.hide_nodes(&"eu".into(), true).unwrap();
     fleet.cut_prometheus(&"eu".into(), true).unwrap();
+    let ill = "  ops: {type: webhook, url: 'http://127.0.0.1:1/', secretFile: short}\n  \
+               pager: {type: pagerduty, routingKeyFile: absent, url: 'http://x/'}\n  \
+               chat: {type: slack, url: 'https://hooks.example/x'}\n";
+    fs::write(folder.path().join("short"), "whsec_c2hvcnQ=").unwrap();
+    let config = self::config(&fleet, folder.path(), ill);
     says("doctor-ill", &["doctor", "--config", &config]).await;
     says("doctor-client", &["doctor"]).await;
     running.stop().await;
     says("doctor-stopped", &["doctor"]).await;
 }
 
+/// Whoever listens, and takes everything.
+async fn listener() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let routes = Router::new().route("/", post(|| async {}));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    url
+}
+
 /// The settings as a file, as `serve --config` takes them.
-fn config(fleet: &Fleet, folder: &Path) -> String {
+fn config(fleet: &Fleet, folder: &Path, channels: &str) -> String {
     let file = folder.join("ringward.yaml");
     let kubeconfig = fleet.kubeconfig().display();
     let text = format!(
         "data: {0}/data\nsource: {{path: {0}/source}}\nconnections:\n  eu: {{kubeconfig: {kubeconfig}}}\n  \
-         us: {{kubeconfig: {kubeconfig}}}\n",
+         us: {{kubeconfig: {kubeconfig}}}\nchannels:\n{channels}",
         folder.display()
     );
     fs::write(&file, text).unwrap();

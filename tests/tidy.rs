@@ -35,8 +35,9 @@ const ROOMS: &[(&str, &str)] = &[
     // From journal to messages; their words are the views'.
     (
         "tell",
-        "ids clock model decide record act show::change show::desk show::story show::telemetry show::words",
+        "ids clock model decide record act show::change show::channels show::desk show::story show::telemetry show::words",
     ),
+    ("tell/tests", "config show::fixture show::view"),
     ("app", "tell ids clock model declare decide record act show sim config drive follow"),
     // The loop serves the desk: it takes what is asked there and says what changed.
     ("drive", "ids clock model decide record act show::change show::desk show::telemetry"),

@@ -19,12 +19,14 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 use reqwest::Url;
+use sha2::{Digest as _, Sha256};
 
 use super::metrics::{
     NoClient,
     auth::{AuthError, Credentials, is_plain, secret},
     client::{Client, permitted},
     question::Outgoing,
+    webhook::sign,
 };
 use crate::{
     config::{ChannelKind, ChannelSettings, MetricsAuth},
@@ -68,7 +70,7 @@ pub struct Told {
     pub replaced: bool,
     /// Who asked for it.
     pub by: Option<Principal>,
-    /// One sentence, without a figure of a measurement.
+    /// One sentence, in the words of what was recorded.
     pub said: String,
     /// Where people can look.
     pub link: Option<String>,
@@ -155,6 +157,10 @@ pub enum NoChannel {
     #[error("channel `{channel}` of the settings: {kind} takes {needs}")]
     Lacks { channel: String, kind: &'static str, needs: &'static str },
     #[error(
+        "channel `{channel}` of the settings: {kind} has no use for {given}; take it out, it takes {needs}"
+    )]
+    Idle { channel: String, kind: &'static str, given: &'static str, needs: &'static str },
+    #[error(
         "channel `{0}` of the settings: its url is no http or https URL without credentials in it"
     )]
     NotAUrl(String),
@@ -181,10 +187,36 @@ impl Courier {
         self.0.keys()
     }
 
-    /// What makes a channel the one that it is: with other settings it is another.
-    pub fn fingerprint(&self, channel: &str) -> Option<String> {
+    /// What listens to a channel, as the settings name it.
+    pub fn kind(&self, channel: &str) -> Option<ChannelKind> {
+        self.0.get(channel).map(|channel| channel.settings.kind)
+    }
+
+    /// What makes a channel the one that it is: with another URL or another secret it is another. Nothing of
+    /// them can be read from it.
+    pub async fn fingerprint(&self, channel: &str) -> Option<String> {
         let Channel { settings, url, .. } = self.0.get(channel)?;
-        Some(format!("{:?} {url:?} {:?}", settings.kind, settings.url_file))
+        let mut whole = Sha256::new();
+        whole.update(format!("{} {url:?}", settings.kind.name()));
+        for file in [&settings.url_file, &settings.secret_file, &settings.routing_key_file] {
+            let content = match file {
+                Some(file) => secret(file).await.ok(),
+                None => None,
+            };
+            whole.update(format!("\n{}", content.unwrap_or_default()));
+        }
+        Some(whole.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Whether a channel has all that a message needs; nobody is asked and nothing is sent.
+    ///
+    /// # Errors
+    /// Says what it lacks.
+    pub async fn ready(&self, channel: &str) -> Result<(), String> {
+        match self.0.get(channel) {
+            Some(channel) => channel.ready().await,
+            None => Err("the settings have no such channel".into()),
+        }
     }
 
     /// Makes one attempt to tell a channel.
@@ -201,28 +233,47 @@ impl Courier {
 
 impl Channel {
     fn open(name: &str, settings: ChannelSettings) -> Result<Self, NoChannel> {
-        let lacks = |kind, needs| NoChannel::Lacks { channel: name.into(), kind, needs };
-        match settings.kind {
-            ChannelKind::Webhook if settings.url.is_none() || settings.secret_file.is_none() => {
-                return Err(lacks("webhook", "url and secretFile"));
+        let ChannelSettings {
+            kind,
+            url,
+            url_file,
+            secret_file,
+            bearer_token_file,
+            routing_key_file,
+            ca_file,
+        } = &settings;
+        // What each kind must have, what it may have besides, and how that is said.
+        let (must, may, needs): (&[&str], &[&str], _) = match kind {
+            ChannelKind::Webhook => {
+                (&["url", "secretFile"], &["caFile"], "url and secretFile, and caFile")
             }
-            ChannelKind::Cdevents if settings.url.is_none() => {
-                return Err(lacks("cdevents", "url"));
+            ChannelKind::Cdevents => {
+                (&["url"], &["bearerTokenFile", "caFile"], "url, and bearerTokenFile and caFile")
             }
-            ChannelKind::Slack if settings.url_file.is_none() => {
-                return Err(lacks("slack", "urlFile: the URL of an incoming webhook is a secret"));
+            ChannelKind::Slack => {
+                (&["urlFile"], &[], "urlFile: the URL of an incoming webhook is a secret")
             }
-            ChannelKind::Teams if settings.url_file.is_none() => {
-                return Err(lacks("teams", "urlFile: the URL of a workflow is a secret"));
+            ChannelKind::Teams => (&["urlFile"], &[], "urlFile: the URL of a workflow is a secret"),
+            ChannelKind::Pagerduty => {
+                (&["routingKeyFile"], &["url", "caFile"], "routingKeyFile, and url and caFile")
             }
-            ChannelKind::Pagerduty if settings.routing_key_file.is_none() => {
-                return Err(lacks("pagerduty", "routingKeyFile"));
+        };
+        let given = [
+            ("url", url.is_some()),
+            ("urlFile", url_file.is_some()),
+            ("secretFile", secret_file.is_some()),
+            ("bearerTokenFile", bearer_token_file.is_some()),
+            ("routingKeyFile", routing_key_file.is_some()),
+            ("caFile", ca_file.is_some()),
+        ];
+        for (field, given) in given {
+            let (channel, kind) = (name.to_owned(), kind.name());
+            if given && !must.contains(&field) && !may.contains(&field) {
+                return Err(NoChannel::Idle { channel, kind, given: field, needs });
             }
-            ChannelKind::Webhook
-            | ChannelKind::Cdevents
-            | ChannelKind::Slack
-            | ChannelKind::Teams
-            | ChannelKind::Pagerduty => {}
+            if !given && must.contains(&field) {
+                return Err(NoChannel::Lacks { channel, kind, needs });
+            }
         }
         let url = match (settings.kind, &settings.url) {
             (ChannelKind::Pagerduty, None) => Some(PAGERDUTY),
@@ -258,11 +309,11 @@ impl Channel {
             if let Err(why) = permitted(&base) {
                 return Sent::Later(None, why);
             }
-            let answered = match self.client.exchange(&base, request, now).await {
+            let (status, retry_after) = match self.client.deliver(&base, request, now).await {
                 Ok(answered) => answered,
                 Err(why) => return Sent::Later(None, why),
             };
-            match judged(answered.status, answered.retry_after) {
+            match judged(status, retry_after) {
                 Sent::Done => {}
                 other => return other,
             }
@@ -271,28 +322,48 @@ impl Channel {
     }
 
     async fn requests(&self, told: &Told) -> Result<Vec<Outgoing>, String> {
-        let text = async |file: &Option<PathBuf>| match file {
-            Some(file) => secret(file).await.map_err(|error| error.to_string()),
-            None => Err("its settings lack a file".into()),
-        };
-        let url = async || match &self.url {
-            Some(url) => Ok(url.clone()),
-            None => {
-                let url = Url::parse(text(&self.settings.url_file).await?.trim()).ok();
-                let http = |url: &Url| ["http", "https"].contains(&url.scheme());
-                url.filter(http).ok_or_else(|| "its urlFile holds no http or https URL".to_owned())
-            }
-        };
         Ok(match self.settings.kind {
-            ChannelKind::Webhook => vec![webhook::request(told, url().await?)],
-            ChannelKind::Slack => vec![slack::request(told, url().await?)],
-            ChannelKind::Teams => vec![teams::request(told, url().await?)],
-            ChannelKind::Cdevents => cdevents::requests(told, &url().await?),
+            ChannelKind::Webhook => vec![webhook::request(told, self.url().await?)],
+            ChannelKind::Slack => vec![slack::request(told, self.url().await?)],
+            ChannelKind::Teams => vec![teams::request(told, self.url().await?)],
+            ChannelKind::Cdevents => cdevents::requests(told, &self.url().await?),
             ChannelKind::Pagerduty => {
                 let key = text(&self.settings.routing_key_file).await?;
-                pagerduty::request(told, key.trim(), &url().await?).into_iter().collect()
+                pagerduty::request(told, &key, &self.url().await?).into_iter().collect()
             }
         })
+    }
+
+    async fn url(&self) -> Result<Url, String> {
+        if let Some(url) = &self.url {
+            return Ok(url.clone());
+        }
+        let url = Url::parse(&text(&self.settings.url_file).await?).ok();
+        let http = |url: &Url| ["http", "https"].contains(&url.scheme());
+        url.filter(http).ok_or_else(|| "its urlFile holds no http or https URL".to_owned())
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        permitted(&self.url().await?)?;
+        let settings = &self.settings;
+        for file in [&settings.bearer_token_file, &settings.routing_key_file] {
+            if file.is_some() {
+                text(file).await?;
+            }
+        }
+        if let Some(path) = &settings.secret_file {
+            let signed = sign(&text(&settings.secret_file).await?, "", "", Timestamp::UNIX_EPOCH);
+            signed.ok_or_else(|| AuthError::NoSecret(path.clone()).to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// What a file of the settings holds.
+async fn text(file: &Option<PathBuf>) -> Result<String, String> {
+    match file {
+        Some(file) => secret(file).await.map_err(|error| error.to_string()),
+        None => Err("its settings lack a file".into()),
     }
 }
 
@@ -304,6 +375,16 @@ fn judged(status: u16, retry_after: Option<Span>) -> Sent {
         // It cannot be made of other bytes than these.
         400 | 413 | 415 | 422 => Sent::Refused(format!("HTTP {status}")),
         // A wrong secret or address may be put right.
+        300..=399 => Sent::Later(
+            retry_after,
+            format!("HTTP {status}: redirects are not followed; give its own URL"),
+        ),
+        401 | 403 => Sent::Later(
+            retry_after,
+            format!("HTTP {status}: check the secret that the settings name"),
+        ),
+        404 => Sent::Later(retry_after, format!("HTTP {status}: check its URL")),
+        429 => Sent::Later(retry_after, format!("HTTP {status}: it is told too often")),
         _ => Sent::Later(retry_after, format!("HTTP {status}")),
     }
 }

@@ -44,8 +44,9 @@ pub struct Compiled {
     /// The members of every bloc that is declared, and nothing of one that is in error; nothing at all
     /// where a document could not be read that may declare any of them.
     pub blocs: Option<BTreeMap<Jurisdiction, Option<BTreeSet<Jurisdiction>>>>,
-    /// Who is told what, by the name of its document; nothing for one that is in error.
-    pub notifiers: BTreeMap<String, Option<Notifier>>,
+    /// Who is told what, by the name of its document, and nothing for one that is in error; nothing at all where a
+    /// document could not be read that may be any of them.
+    pub notifiers: Option<BTreeMap<String, Option<Notifier>>>,
     /// Every plan whose name could be told: valid, or the errors that keep it out of service, its own
     /// and those of what it rests on.
     pub plans: BTreeMap<PlanName, Result<Arc<Plan>, Vec<Diagnostic>>>,

@@ -5,7 +5,7 @@
 //! forgotten. They are no part of a backup: a restored server begins to tell from where it begins.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File},
     io::{self, ErrorKind, Write},
     os::unix::fs::DirBuilderExt as _,
@@ -18,6 +18,8 @@ use super::data_dir::sync_dir;
 
 /// The folder in the data directory.
 const FOLDER: &str = "notify";
+/// What the names of channels' files begin with.
+const CHANNEL: &str = "channel-";
 
 /// How far a channel has been told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +29,8 @@ pub struct Place {
     pub seq: u64,
     /// Holds that it was told of, or is being told of, each with its message's id and whether that has arrived.
     pub held: BTreeMap<String, (String, bool)>,
-    /// Entries that were left out and not told of: from the first to the last.
+    /// Entries that were left out and not told of: from the first to the last. From 0 where nobody knows which
+    /// was the first.
     pub skipped: Option<(u64, u64)>,
     /// Which channel asked to be left alone (410).
     pub gone: Option<String>,
@@ -70,6 +73,23 @@ impl Outbox {
         self.write(&file(channel), place)
     }
 
+    /// Forgets the places of channels that are none of these: one that comes back is a new one.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a file in it not be removed.
+    pub fn forget_others<'a>(&self, channels: impl Iterator<Item = &'a String>) -> io::Result<()> {
+        let known: BTreeSet<String> = channels.map(|channel| file(channel)).collect();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(CHANNEL) && !known.contains(name.as_ref()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Who was told what when that was last known.
     ///
     /// # Errors
@@ -107,7 +127,7 @@ impl Outbox {
 /// A channel's name is the settings' and may hold anything.
 fn file(channel: &str) -> String {
     let name: String = channel.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("channel-{name}.json")
+    format!("{CHANNEL}{name}.json")
 }
 
 #[cfg(test)]
@@ -126,5 +146,11 @@ mod tests {
         assert_eq!(again.place("../ops").unwrap(), Some(place));
         assert_eq!(again.place("ops").unwrap(), None);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        outbox.keep_told(&7).unwrap();
+        outbox.keep("gone", &Place::default()).unwrap();
+        outbox.forget_others(["../ops".to_owned()].iter()).unwrap();
+        assert_eq!(outbox.place("gone").unwrap(), None);
+        assert!(outbox.place("../ops").unwrap().is_some());
+        assert_eq!(outbox.told().unwrap(), Some(7));
     }
 }

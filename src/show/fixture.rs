@@ -181,7 +181,7 @@ pub(super) fn judged(verdict: Verdict, value: f64, detail: &str) -> Judged {
 }
 
 /// A world on a manual clock, its journal and its desk.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     pub world: Arc<RwLock<World>>,
     pub clock: Arc<ManualClock>,
     pub store: Arc<Memory>,

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod auth;
 pub mod change;
+pub mod channels;
 pub mod cli;
 pub mod dashboard;
 pub mod desk;
@@ -14,7 +15,7 @@ pub mod door;
 pub mod evidence;
 pub mod exit;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod measured;
 pub mod schema;
 pub mod story;

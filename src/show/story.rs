@@ -1,7 +1,7 @@
 //! What a fact says, as a sentence for people: in evidence and in messages.
 //!
-//! Architecture invariant: no sentence holds a figure of a measurement. What may not leave a jurisdiction
-//! is not in a fact's other words either: it was left out before the fact was recorded.
+//! Architecture invariant: no sentence adds a figure of a measurement. Why a ring failed may hold one, in the
+//! fact's own words; what may not leave a jurisdiction is not in those: it was left out before the fact was recorded.
 
 use super::words::covered;
 use crate::{

@@ -19,7 +19,7 @@ use std::{
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Gauge, Histogram, MeterProvider as _},
+    metrics::{Counter, Histogram, MeterProvider as _},
 };
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
@@ -30,7 +30,7 @@ use self::{
     spans::Attempt,
     step::Step,
 };
-use super::desk::Desk;
+use super::{channels::Channels, desk::Desk};
 use crate::{
     clock::timed,
     decide::{
@@ -78,7 +78,6 @@ pub struct Telemetry {
     decide: Histogram<f64>,
     append: Histogram<f64>,
     notifications: Counter<u64>,
-    notification_lag: Gauge<f64>,
 }
 
 /// A release on a ring.
@@ -149,10 +148,6 @@ impl Telemetry {
                 "ringward_notifications_total",
                 "Attempts to tell a channel, by how they ended",
             ),
-            notification_lag: meter
-                .f64_gauge("ringward_notification_lag_seconds")
-                .with_description("How old what a channel could not be told yet is")
-                .build(),
             append: histogram(
                 "ringward_append_seconds",
                 "One append to the journal, until it was durable",
@@ -198,6 +193,15 @@ impl Telemetry {
         appended
     }
 
+    /// Begins to count for a channel, from nothing: the increase of a counter that was not there is not seen.
+    pub fn will_notify(&self, channel: &str) {
+        for outcome in ["sent", "failed", "refused", "gone", "skipped"] {
+            let labels =
+                [KeyValue::new("channel", channel.to_owned()), KeyValue::new("outcome", outcome)];
+            self.notifications.add(0, &labels);
+        }
+    }
+
     /// Counts an attempt to tell a channel: `sent`, `failed`, `refused`, `gone`, or `skipped` for entries that were
     /// left out.
     pub fn notified(&self, channel: &str, outcome: &'static str) {
@@ -205,9 +209,18 @@ impl Telemetry {
         self.notifications.add(1, &[channel, KeyValue::new("outcome", outcome)]);
     }
 
-    /// Notes how old what a channel could not be told yet is, in seconds.
-    pub fn notification_lag(&self, channel: &str, seconds: f64) {
-        self.notification_lag.record(seconds, &[KeyValue::new("channel", channel.to_owned())]);
+    /// Shows how old what each channel is still to be told is.
+    pub fn watch(&self, channels: &Arc<Channels>) {
+        let (channels, desk) = (channels.clone(), self.desk.clone());
+        let meter = self.provider.meter("ringward");
+        let lag = meter.f64_observable_gauge("ringward_notification_lag_seconds");
+        let lag = lag.with_description("How old what a channel is still to be told is");
+        lag.with_callback(move |observer| {
+            for (channel, seconds) in channels.lags(desk.clock().now().wall) {
+                observer.observe(seconds, &[KeyValue::new("channel", channel)]);
+            }
+        })
+        .build();
     }
 
     /// Counts what a recorded decision says. It looks at the world, so its writer must have let go.

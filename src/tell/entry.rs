@@ -64,31 +64,31 @@ pub(super) fn nothing(id: String, topic: Topic, at: Timestamp) -> Told {
     }
 }
 
-/// Everything that an entry is worth telling of, in order. The same entry gives the same ids.
+/// Everything that an entry is worth telling of, in order. Each id is made of the entry and of the fact's place in
+/// it, so that it is the same however often this is asked, whatever has become of the world by then.
 pub fn about(entry: &Entry, world: &World, external_url: Option<&str>) -> Vec<Told> {
     let hash = entry.hash.as_str().get(..8).unwrap_or_default();
     let mut all: Vec<Told> = Vec::new();
-    for fact in &entry.facts {
+    for (fact, n) in entry.facts.iter().zip(1_u32..) {
         let about = About::of(fact);
         let Some((_, topic)) = TOPICS.iter().find(|(name, _)| *name == about.name) else {
             continue;
         };
         let release = about.release.and_then(|id| world.release(id));
         let cluster = cluster(fact);
-        let run = release.zip(about.ring).and_then(|(release, ring)| release.ring(ring));
         let told = Told {
             seq: entry.seq,
             plan: about.plan.cloned(),
             release: about.release.cloned(),
             artifact: release.map(|release| release.artifact.clone()),
             ring: about.ring.cloned(),
-            attempt: run.map_or(0, |run| run.attempt),
+            attempt: attempt(fact, release.map(AsRef::as_ref)),
             cluster: cluster.cloned(),
             replaced: release.zip(cluster).is_some_and(|(r, c)| replaced(world, r, c)),
             by: about.by.map(|by| by.name.clone()),
             said: story::of(fact),
             link: link(external_url, about.release),
-            ..nothing(String::new(), *topic, entry.at.wall)
+            ..nothing(format!("msg_{}_{n}_{hash}", entry.seq), *topic, entry.at.wall)
         };
         let whole = release.filter(|release| {
             *topic == Topic::Passed
@@ -98,6 +98,7 @@ pub fn about(entry: &Entry, world: &World, external_url: Option<&str>) -> Vec<To
                 })
         });
         let succeeded = whole.map(|release| Told {
+            id: format!("msg_{}_{n}w_{hash}", entry.seq),
             topic: Topic::Succeeded,
             ring: None,
             attempt: 0,
@@ -107,13 +108,20 @@ pub fn about(entry: &Entry, world: &World, external_url: Option<&str>) -> Vec<To
         all.push(told);
         all.extend(succeeded);
     }
-    for (told, n) in all.iter_mut().zip(1..) {
-        told.id = format!("msg_{}_{n}_{hash}", entry.seq);
-    }
     all
 }
 
-/// Whether a release has passed every ring, the last of them at that instant.
+/// The attempt that a fact is about: the one that it names, or the one that the ring is at.
+fn attempt(fact: &Fact, release: Option<&Release>) -> u32 {
+    if let Fact::RingStarted { attempt, .. } = fact {
+        return *attempt;
+    }
+    let ring = About::of(fact).ring;
+    release.zip(ring).and_then(|(release, ring)| release.ring(ring)).map_or(0, |run| run.attempt)
+}
+
+/// Whether a release has passed every ring, the last of them at that instant; who is told of it later than a pass
+/// was taken back is not told that it succeeded.
 fn is_whole(release: &Release, at: Now) -> bool {
     let runs = || release.rings.values();
     runs().all(|run| run.phase == Phase::Passed)
@@ -168,5 +176,12 @@ mod tests {
         assert!(may_tell(&record(passed.clone())));
         let names: Vec<_> = TOPICS.iter().map(|(name, _)| *name).collect();
         assert!(names.contains(&About::of(&passed).name));
+        // A fact's name is what its JSON begins with.
+        let refused = Fact::SourceRefused { commit: "c0ffee".into(), why: "no".into() };
+        let superseded =
+            Fact::RingSuperseded { release: release(), ring: "beta".into(), by: "2.0".into() };
+        for fact in [refused, superseded] {
+            assert!(names.contains(&About::of(&fact).name) && may_tell(&record(fact)));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What holds releases now and somebody should hear of.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::entry::{link, nothing};
 use crate::{
@@ -27,12 +27,11 @@ const LASTS: Span = Span::minutes(5);
 #[derive(Debug, Default)]
 pub(super) struct Lasting(BTreeMap<String, Mono>);
 
-/// Every hold that is to be told of, by what it is known again by.
-pub(super) fn held(
-    desk: &Desk,
-    external_url: Option<&str>,
-    lasting: &mut Lasting,
-) -> BTreeMap<String, Told> {
+/// Every hold that is to be told of, by what it is known again by; none has an id yet.
+pub(super) type Held = Arc<BTreeMap<String, Told>>;
+
+/// Looks for what holds releases now.
+pub(super) fn held(desk: &Desk, external_url: Option<&str>, lasting: &mut Lasting) -> Held {
     let plans: Vec<_> = desk.read(|world, _| world.plans.keys().cloned().collect());
     let mut all = BTreeMap::new();
     let mut seen = BTreeMap::new();
@@ -47,7 +46,7 @@ pub(super) fn held(
         });
     }
     lasting.0 = seen;
-    all
+    Arc::new(all)
 }
 
 /// The releases that are not over.

@@ -4,11 +4,11 @@
 //! There is a cap on what is read, nothing is followed, and nothing is unpacked: what it packs to a
 //! kilobyte may be a gigabyte.
 
-use std::{collections::BTreeMap, error::Error, path::PathBuf};
+use std::{collections::BTreeMap, error::Error, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 use reqwest::{
-    Certificate, ClientBuilder, Url,
+    Certificate, ClientBuilder, Response, Url,
     header::{CONTENT_ENCODING, HeaderValue, RETRY_AFTER},
     redirect,
 };
@@ -27,14 +27,18 @@ const LONGEST_ANSWER: usize = 1_024 * 1_024;
 const MOST_HEADERS: usize = 100;
 /// Connections to one source that are kept for the next question.
 const KEPT: usize = 8;
+/// The longest answer to a message that is read to its end, in bytes, so that the connection can be kept,
+const SHORT_ANSWER: u64 = 4_096;
+/// and how long that may take.
+const REST: Duration = Duration::from_secs(1);
 
 /// What came back.
 #[derive(Debug)]
-pub(in crate::act) struct Answered {
-    pub(in crate::act) status: u16,
-    pub(in crate::act) body: Vec<u8>,
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
     /// For how long the source asks to be left alone.
-    pub(in crate::act) retry_after: Option<Span>,
+    pub(super) retry_after: Option<Span>,
 }
 
 /// A client for every source; it keeps connections open per host.
@@ -75,12 +79,59 @@ impl Client {
     }
 
     /// Sends the request with what belongs to the source, and reads the status and the capped body.
-    pub(in crate::act) async fn exchange(
+    pub(super) async fn exchange(
         &self,
         base: &Url,
         outgoing: Outgoing,
         now: Timestamp,
     ) -> Result<Answered, String> {
+        let mut response = self.send(base, outgoing, now).await?;
+        let encoding = response.headers().get(CONTENT_ENCODING);
+        // AWS names its JSON there.
+        let plain = |e: &HeaderValue| [&b"identity"[..], b"amz-1.0"].contains(&e.as_bytes());
+        if encoding.is_some_and(|e| !plain(e)) {
+            return Err("the answer is compressed, which was not asked for".into());
+        }
+        let retry_after = retry_after(&response);
+        let too_long = || format!("the answer is longer than {} KiB", LONGEST_ANSWER / 1_024);
+        if response.content_length().is_some_and(|n| n > LONGEST_ANSWER as u64) {
+            return Err(too_long());
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| explain(&e))? {
+            if body.len() + chunk.len() > LONGEST_ANSWER {
+                return Err(too_long());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answered { status: response.status().as_u16(), body, retry_after })
+    }
+
+    /// Sends the request with what belongs to it, and returns the status and for how long the other side asks to
+    /// be left alone. What else it answers is nobody's, and takes nothing back: it is not read, but for the few
+    /// bytes after which the connection can be used again.
+    pub(in crate::act) async fn deliver(
+        &self,
+        base: &Url,
+        outgoing: Outgoing,
+        now: Timestamp,
+    ) -> Result<(u16, Option<Span>), String> {
+        let mut response = self.send(base, outgoing, now).await?;
+        let answered = (response.status().as_u16(), retry_after(&response));
+        if response.content_length().is_some_and(|n| n <= SHORT_ANSWER) {
+            let rest = async { while let Ok(Some(_)) = response.chunk().await {} };
+            // Who is slow with it has said what counts.
+            let _ = tokio::time::timeout(REST, rest).await;
+        }
+        Ok(answered)
+    }
+
+    async fn send(
+        &self,
+        base: &Url,
+        outgoing: Outgoing,
+        now: Timestamp,
+    ) -> Result<Response, String> {
         let auth = self.credentials.of(base);
         let trust = auth.and_then(|auth| auth.ca_file.clone());
         let client = self.by_trust.get(&trust).ok_or("its caFile was not read at the start")?;
@@ -98,29 +149,14 @@ impl Client {
         } else if outgoing.message.is_some() {
             return Err(AuthError::Unsealed.to_string());
         }
-        let mut response = request.send().await.map_err(|e| explain(&e))?;
-
-        let encoding = response.headers().get(CONTENT_ENCODING);
-        // AWS names its JSON there.
-        let plain = |e: &HeaderValue| [&b"identity"[..], b"amz-1.0"].contains(&e.as_bytes());
-        if encoding.is_some_and(|e| !plain(e)) {
-            return Err("the answer is compressed, which was not asked for".into());
-        }
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-        let retry_after = retry_after.and_then(|v| v.trim().parse().ok()).map(Span::seconds);
-        let too_long = || format!("the answer is longer than {} KiB", LONGEST_ANSWER / 1_024);
-        if response.content_length().is_some_and(|n| n > LONGEST_ANSWER as u64) {
-            return Err(too_long());
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| explain(&e))? {
-            if body.len() + chunk.len() > LONGEST_ANSWER {
-                return Err(too_long());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answered { status: response.status().as_u16(), body, retry_after })
+        request.send().await.map_err(|e| explain(&e))
     }
+}
+
+/// For how long the other side asks to be left alone.
+fn retry_after(response: &Response) -> Option<Span> {
+    let said = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+    said.and_then(|v| v.trim().parse().ok()).map(Span::seconds)
 }
 
 fn client(more: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<reqwest::Client, NoClient> {

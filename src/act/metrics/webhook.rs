@@ -101,7 +101,7 @@ pub fn read(status: u16, body: &[u8]) -> Result<Heard, String> {
 
 /// The three headers of a message, or nothing where the secret is none: base64 of 24 bytes or more,
 /// with `whsec_` before it or without.
-pub(super) fn sign(
+pub(in crate::act) fn sign(
     secret: &str,
     id: &str,
     body: &str,

@@ -62,9 +62,11 @@ fn events(told: &Told) -> Vec<(&'static str, String, Value)> {
         json!({"id": place.unwrap_or_else(|| plan.clone()), "source": SOURCE})
     };
     let service = |kind: &'static str| {
-        let artifact = told.artifact.as_ref().map(purl);
-        let content = json!({"environment": environment(), "artifactId": artifact});
-        vec![(kind, plan.clone(), content)]
+        // It says what runs there, or nothing.
+        let artifact = told.artifact.iter().map(purl);
+        let content =
+            artifact.map(|artifact| json!({"environment": environment(), "artifactId": artifact}));
+        content.map(|content| (kind, plan.clone(), content)).collect()
     };
     let incident = || {
         let mut content = json!({

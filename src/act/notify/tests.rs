@@ -152,6 +152,15 @@ fn pagerduty_gets_an_alert_on_failure_and_a_change_on_advance() {
     }
 }
 
+/// Holds an event against the types that CDEvents publishes, which are generated from the schemas of the
+/// specification that the event names: nothing is missing, nothing is too much, and nothing is lost on the way.
+fn as_published(event: &Value) {
+    let read: cdevents_sdk::CDEvent =
+        serde_json::from_value(event.clone()).unwrap_or_else(|error| panic!("{error}: {event:#}"));
+    assert_eq!(read.version(), "0.5.1");
+    assert_eq!(serde_json::to_value(&read).unwrap(), *event);
+}
+
 /// What a listener is sent, without the envelope's parts that are the same in all of them.
 fn cdevent(told: &Told) -> Vec<(String, Value)> {
     let sent = cdevents::requests(told, &url());
@@ -170,6 +179,7 @@ fn cdevent(told: &Told) -> Vec<(String, Value)> {
         }
         assert_eq!(event["time"], context["timestamp"]);
         assert_eq!(event["subject"], event["data"]["subject"]["id"]);
+        as_published(&event["data"]);
         (event["type"].as_str().unwrap().to_owned(), event["data"]["subject"].clone())
     };
     sent.iter().map(one).collect()
@@ -260,6 +270,12 @@ fn a_release_is_a_pipeline_run_and_a_ring_a_task_run_of_it() {
     ] {
         assert_eq!(cdevent(&told), [(kind.to_owned(), service.clone())]);
     }
+    // Whatever is told, and whatever of it is known, it is one that CDEvents knows or none.
+    for topic in Topic::ALL {
+        for ring in [None, Some("eu-west".into())] {
+            cdevent(&Told { ring, artifact: None, link: None, ..on(*topic, true) });
+        }
+    }
     // Without an address of the server there is a URI all the same.
     let nowhere = Told { link: None, ..told(Topic::Submitted) };
     assert_eq!(cdevent(&nowhere)[0].1["content"]["uri"], "urn:ringward:checkout@2.14.0");
@@ -273,7 +289,10 @@ fn what_an_answer_says_about_a_message() {
     assert!([400, 413, 415, 422].iter().all(|s| matches!(judged(*s, None), Sent::Refused(_))));
     assert_eq!(judged(410, None), Sent::Gone);
     let after = Some(Span::seconds(7));
-    assert_eq!(judged(429, after), Sent::Later(after, "HTTP 429".into()));
+    let Sent::Later(waits, why) = judged(429, after) else { panic!("it may take it later") };
+    assert_eq!((waits, why.as_str()), (after, "HTTP 429: it is told too often"));
+    let Sent::Later(None, why) = judged(307, None) else { panic!("it may be put right") };
+    assert!(why.contains("redirects are not followed"), "{why}");
 }
 
 #[test]
@@ -301,4 +320,50 @@ fn a_channel_without_what_it_takes_is_refused_at_the_start() {
         ChannelSettings { url: Some("http://u:p@x".into()), ..settings(ChannelKind::Cdevents) };
     let error = Courier::new([("ops".into(), with)].into()).unwrap_err().to_string();
     assert!(error.contains("without credentials"), "{error}");
+    // What nothing would read is not taken in silence.
+    let with = ChannelSettings {
+        url_file: Some("url".into()),
+        secret_file: Some("secret".into()),
+        ..settings(ChannelKind::Slack)
+    };
+    let error = Courier::new([("ops".into(), with)].into()).unwrap_err().to_string();
+    assert!(error.contains("slack has no use for secretFile"), "{error}");
+}
+
+#[tokio::test]
+async fn a_channel_says_what_it_lacks_before_anything_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let settings = |kind, url: Option<&str>| ChannelSettings {
+        kind,
+        url: url.map(str::to_owned),
+        url_file: None,
+        secret_file: None,
+        bearer_token_file: None,
+        routing_key_file: None,
+        ca_file: None,
+    };
+    let short = file("short", "whsec_c2hvcnQ=");
+    let short =
+        ChannelSettings { secret_file: short, ..settings(ChannelKind::Webhook, Some("http://x/")) };
+    let linked = file("url", "http://169.254.169.254/latest");
+    let linked = ChannelSettings { url_file: linked, ..settings(ChannelKind::Slack, None) };
+    let absent = Some(dir.path().join("absent"));
+    let absent =
+        ChannelSettings { routing_key_file: absent, ..settings(ChannelKind::Pagerduty, None) };
+    for (settings, why) in [
+        (short, "holds no secret of a webhook"),
+        (linked, "link-local"),
+        (absent, "absent cannot be read"),
+    ] {
+        let courier = Courier::new([("ops".into(), settings)].into()).unwrap();
+        let lacks = courier.ready("ops").await.unwrap_err();
+        assert!(lacks.contains(why), "{lacks}");
+    }
+    let good = settings(ChannelKind::Cdevents, Some("http://x/"));
+    assert_eq!(Courier::new([("ops".into(), good)].into()).unwrap().ready("ops").await, Ok(()));
 }

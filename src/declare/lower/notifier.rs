@@ -8,14 +8,19 @@ use crate::{
 
 use std::collections::BTreeMap;
 
-/// Every notifier by its name, and nothing for one that is in error; with all problems.
-pub(super) fn lower(world: &World<'_>) -> (BTreeMap<String, Option<Notifier>>, Vec<Diagnostic>) {
+/// Every notifier by its name, and nothing for one that is in error; nothing at all where a document cannot be read
+/// that may be any of them. With all problems.
+pub(super) fn lower(
+    world: &World<'_>,
+) -> (Option<BTreeMap<String, Option<Notifier>>>, Vec<Diagnostic>) {
     let units = units(world, Kind::Notifier, |_, doc, problems| {
         one(world, doc.spec_as()?, doc.spec(), problems)
     });
     let problems = units.values().flat_map(|unit| unit.problems.iter().cloned()).collect();
     let sound = |unit: &super::Unit<Notifier>| unit.sound().cloned();
-    (units.iter().map(|(name, unit)| (name.clone(), sound(unit))).collect(), problems)
+    let mut nameless = world.illegible(Kind::Notifier).filter(|doc| doc.head.name.is_none());
+    let named = || units.iter().map(|(name, unit)| (name.clone(), sound(unit))).collect();
+    (nameless.next().is_none().then(named), problems)
 }
 
 fn one(

@@ -1,4 +1,4 @@
-//! What is declared across plans: clusters, gates, and where all of it comes from.
+//! What is declared across plans: clusters, gates, where all of it comes from, and whom it is told.
 
 use axum::response::Response;
 
@@ -7,7 +7,7 @@ use crate::{
     model::ring::Cluster,
     show::{
         auth::{Reach, Verb},
-        view::{self, ClusterRow, GateSpecView, Page, SourceView},
+        view::{self, ChannelView, ClusterRow, GateSpecView, Page, SourceView},
     },
 };
 
@@ -41,4 +41,13 @@ pub async fn source(visit: Visit) -> Result<Response, Problem> {
     visit.may(Verb::Read, &Reach::Common)?;
     let source = visit.look(|world, _| view::source(world));
     Ok(visit.list(&source))
+}
+
+/// The channels that notifiers go over, and how far each has been told.
+#[utoipa::path(get, path = "/v1/channels", tag = "fleet", params(ReadHeaders),
+    responses((status = 200, body = Page<ChannelView>)))]
+pub async fn channels(visit: Visit) -> Result<Response, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    let head = visit.api.desk.store().head().seq;
+    Ok(visit.list(&Page::whole(visit.api.channels.views(head))))
 }

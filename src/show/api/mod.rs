@@ -48,7 +48,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{auth::Identities, desk::Desk, telemetry::Telemetry};
+use super::{auth::Identities, channels::Channels, desk::Desk, telemetry::Telemetry};
 use crate::{
     config::ApiSettings,
     ids::{IdempotencyKey, Mint},
@@ -69,6 +69,8 @@ pub struct Parts {
     pub identities: Identities,
     /// The figures.
     pub telemetry: Arc<Telemetry>,
+    /// How far each channel has been told.
+    pub channels: Arc<Channels>,
     /// Whether it is reached by TLS alone.
     pub secure: bool,
     /// How much of it there may be.
@@ -82,6 +84,7 @@ pub struct Api {
     desk: Arc<Desk>,
     identities: Identities,
     telemetry: Arc<Telemetry>,
+    channels: Arc<Channels>,
     /// Whether it is reached by TLS alone: cookies then are for TLS alone.
     secure: bool,
     hook: Option<Hook>,
@@ -195,11 +198,12 @@ impl Modify for Bearer {
 /// All routes: the API, the probes, the metrics, the OpenAPI document that is generated from them, and
 /// the dashboard's pages.
 pub fn router(parts: Parts) -> Router {
-    let Parts { desk, identities, telemetry, secure, settings, hook } = parts;
+    let Parts { desk, identities, telemetry, channels, secure, settings, hook } = parts;
     let api = Arc::new(Api {
         desk,
         identities,
         telemetry,
+        channels,
         secure,
         hook,
         limit: limit::Limit::of(settings.requests_per_second),
@@ -282,6 +286,7 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(fleet::clusters))
         .routes(routes!(fleet::gates))
         .routes(routes!(fleet::source))
+        .routes(routes!(fleet::channels))
         .routes(routes!(line::approvals))
         .routes(routes!(line::pauses))
         .routes(routes!(line::pause))

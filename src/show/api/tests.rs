@@ -58,6 +58,7 @@ impl Server {
             desk: stage.desk.clone(),
             identities: Identities::own(tokens.clone()),
             telemetry,
+            channels: Arc::default(),
             secure: false,
             settings: ApiSettings::default(),
             hook,

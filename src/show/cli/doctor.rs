@@ -3,6 +3,7 @@
 //! Nothing is changed anywhere: it reads, asks who may do what, and puts to metric sources the plainest
 //! question that they understand.
 
+mod channels;
 mod clusters;
 mod declarations;
 mod machine;
@@ -30,7 +31,7 @@ use crate::{clock::Clock as _, show::exit::Exit};
 ///
 /// On the server's own machine, with the settings that it is started with: the data directory, tokens, TLS and
 /// secrets; the declarations; each cluster's API server, its clock, and whether ringward may there what it has to;
-/// each metric source; and the server, if it runs. Each line is ok, warn or fail, with what to do; a fail ends
+/// each metric source; the channels that notifiers go over, without a message; and the server, if it runs. Each line is ok, warn or fail, with what to do; a fail ends
 /// with 1. Without settings only the server is looked at. It changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
@@ -136,6 +137,7 @@ async fn everything(context: &Context, flags: &ServerFlags, report: &mut Report)
     let compiled = declarations::look(&settings, report).await;
     if let Some(compiled) = &compiled {
         clusters::look(context, &settings, compiled, report).await;
+        channels::look(&settings, compiled, report).await;
         sources::look(settings, compiled, report).await;
     }
     server::look(context, compiled.as_ref().map(|compiled| &compiled.commit), report).await;

@@ -11,6 +11,7 @@ use super::{
     failure::Failure,
     measurements::{self, Selection},
     release::{self, List},
+    style::Tone,
     table::{Cell, Table},
     tree::joined,
 };
@@ -19,25 +20,26 @@ use crate::{
     show::{
         exit::Exit,
         view::{
-            ApprovalView, ClusterRow, DebtView, FreezeView, GateSpecView, Page, PauseView,
-            PlanRingView, PlanView, ScopeView, WaiverView,
+            ApprovalView, ChannelState, ChannelView, ClusterRow, DebtView, FreezeView,
+            GateSpecView, Page, PauseView, PlanRingView, PlanView, ScopeView, WaiverView,
         },
     },
 };
 
 /// List what the server knows: plans, rings, releases, clusters, gates, measurements, approvals, pauses,
-/// freezes, waivers, debts
+/// freezes, waivers, debts, channels
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward get plans
   ringward get approvals                        what waits for somebody's consent
   ringward get clusters -o wide                 what runs where, and what it would go back to
+  ringward get channels                         who is told, how far, and what does not get through
   ringward get measurements checkout@2.14.0 --ring beta -o wide
                                                 what its gates were judged by, and what was asked
   ringward get rings -o json | jq -r '.items[] | select(.release == null).ring.name'")]
 pub struct Get {
     /// What to list: plans, rings, releases, clusters, gates, measurements, approvals, pauses, freezes,
-    /// waivers or debts.
+    /// waivers, debts or channels.
     #[arg(value_name = "WHAT", value_enum, hide_possible_values = true)]
     what: What,
     /// Of this plan only.
@@ -83,6 +85,9 @@ pub enum What {
     /// What the gates of a release on a ring were judged by.
     #[value(alias = "measurement")]
     Measurements,
+    /// The channels that notifiers go over, and how far each has been told.
+    #[value(alias = "channel")]
+    Channels,
 }
 
 /// Something that stands in a list.
@@ -127,6 +132,7 @@ pub async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> {
         What::Waivers => some::<WaiverView>(context, &client, &["waivers"], plan).await,
         What::Pauses => some::<PauseView>(context, &client, &["pauses"], plan).await,
         What::Freezes => some::<FreezeView>(context, &client, &["freezes"], plan).await,
+        What::Channels => some::<ChannelView>(context, &client, &["channels"], plan).await,
     }
 }
 
@@ -342,6 +348,59 @@ impl Listed for PlanRingView {
             if after.is_empty() { "-".into() } else { after.into() },
             self.ring.policy.to_string().into(),
             joined(&self.ring.clusters).into(),
+        ]
+    }
+}
+
+impl Listed for ChannelView {
+    const COLUMNS: &'static [&'static str] = &["CHANNEL", "TYPE", "STATE", "BEHIND", "INFO"];
+    const WIDE: &'static [&'static str] = &["NOTIFIERS", "TOLD TO", "SINCE", "AGAIN"];
+
+    fn names(&self) -> String {
+        self.name.clone()
+    }
+
+    /// A channel is of no plan.
+    fn is_of(&self, _: &PlanName) -> bool {
+        true
+    }
+
+    fn cells(&self, _context: &Context) -> Vec<Cell> {
+        let tone = match self.state {
+            ChannelState::Ready => Tone::Good,
+            ChannelState::Retrying | ChannelState::Unused => Tone::Held,
+            ChannelState::Gone | ChannelState::Unknown => Tone::Bad,
+        };
+        let info = match (&self.why, self.state) {
+            (Some(why), _) if self.failures > 0 => {
+                format!("not taken at attempt {}: {why}", self.failures)
+            }
+            (Some(why), _) => why.clone(),
+            (None, ChannelState::Gone) => {
+                "it wants nothing more (410): give it another URL or secret in the settings".into()
+            }
+            (None, ChannelState::Unknown) => {
+                format!("not in the settings; named by {}", self.notifiers.join(", "))
+            }
+            (None, ChannelState::Unused) => "no Notifier names it".into(),
+            (None, ChannelState::Ready | ChannelState::Retrying) => String::new(),
+        };
+        vec![
+            self.name.clone().into(),
+            self.kind.as_deref().unwrap_or("-").into(),
+            Cell::toned((self.state.name().into(), tone)),
+            self.behind.to_string().into(),
+            info.into(),
+        ]
+    }
+
+    fn wide(&self) -> Vec<Cell> {
+        let at = |at: Option<Timestamp>| at.map_or_else(|| "-".into(), instant);
+        vec![
+            self.notifiers.join(" ").into(),
+            some_text(self.told_to).into(),
+            at(self.since).into(),
+            at(self.again).into(),
         ]
     }
 }

@@ -5,6 +5,7 @@
 //! Figures that a residency rule keeps in their jurisdiction are left out here (invariant 6).
 
 mod audit;
+mod channel;
 mod cluster;
 mod debt;
 mod earliest;
@@ -24,6 +25,7 @@ pub use audit::{
     AuditPage, AuditView, BreakView, ChangeView, HappenedView, SignedHeadView, VerificationView,
     audit_page, is_visible, without_addresses,
 };
+pub use channel::{ChannelState, ChannelView, LeftOut};
 pub use cluster::{ClusterRow, ClusterTarget, MetricSourceView, Running, WitnessView, clusters};
 pub use debt::{DebtKind, DebtView, debts};
 pub use earliest::EarliestView;

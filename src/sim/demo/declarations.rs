@@ -1,8 +1,12 @@
 //! The declarations that the demo runs: this repository's own, which the binary carries, or somebody's.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+};
 
-use crate::declare::{Snapshot, source::read_dir};
+use crate::declare::{Snapshot, compile, source::read_dir};
 
 macro_rules! carried {
     ($($path:literal),* $(,)?) => {
@@ -14,6 +18,7 @@ macro_rules! carried {
 const FILES: &[(&str, &str)] = carried![
     "policies/calendars.yaml",
     "policies/gates.yaml",
+    "policies/notifiers.yaml",
     "policies/residency.yaml",
     "policies/rings.yaml",
     "rings/checkout.yaml",
@@ -33,6 +38,12 @@ pub(super) fn snapshot(folder: Option<&Path>) -> Result<Snapshot, String> {
             Ok(Snapshot { commit: "built-in".into(), files: files.collect() })
         }
     }
+}
+
+/// The channels that notifiers go over.
+pub(super) fn channels(snapshot: &Snapshot) -> BTreeSet<String> {
+    let notifiers = compile(snapshot).notifiers.unwrap_or_default();
+    notifiers.into_values().flatten().map(|notifier| notifier.channel).collect()
 }
 
 /// Writes the declarations into `folder`, with the URLs of metric sources replaced and nothing else.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     app::{self, Running},
     clock::{Clock, SystemClock},
-    config::{ConnectionSettings, Settings, SourceSettings},
+    config::{ChannelKind, ChannelSettings, ConnectionSettings, Settings, SourceSettings},
     decide::phase::{ReleasePhase, RingPhase},
     declare::Snapshot,
     ids::{ClusterName, Jurisdiction, Mint, PlanName, ReleaseId, RingName},
@@ -36,7 +36,7 @@ use crate::{
         exit::Exit,
         view::{ApprovalView, ReleaseView},
     },
-    sim::loopback::{Defect, Fleet, Site},
+    sim::loopback::{Defect, Fleet, Listener, Site},
 };
 
 /// What ran before, what is released, and who is said to have made it.
@@ -49,6 +49,9 @@ const APPROVER: &str = "demo-approver";
 
 /// The file with a token for whoever wants to approve by hand, inside the data directory.
 const APPROVER_TOKEN: &str = "approver.token";
+
+/// What the demo's messages are signed with; they go nowhere but to its own listener.
+const SIGNING: &str = "whsec_dGhlIGRlbW8ncyBvd24gbGlzdGVuZXIga25vd3MgaXQ=";
 
 /// Where the approver of that token belongs to.
 const APPROVER_OF: &str = "EU";
@@ -69,6 +72,7 @@ const GOODBYE: Span = Span::seconds(3);
 pub(super) struct Stage {
     scratch: Scratch,
     fleet: Fleet,
+    listener: Listener,
     /// Of the service and of the fleet.
     clock: Arc<dyn Clock>,
     /// Of whoever watches.
@@ -114,8 +118,25 @@ impl Stage {
             let kubeconfig = Some(fleet.kubeconfig().to_owned());
             (site.connection.clone(), ConnectionSettings { kubeconfig, context: None })
         };
+        let listener = Listener::start(&scratch.path().join("messages.jsonl")).await;
+        let listener = listener.map_err(DemoError::Scratch)?;
+        let secret = scratch.path().join("webhook.secret");
+        fs::write(&secret, SIGNING).map_err(DemoError::Scratch)?;
+        let channel = |name: String| {
+            let channel = ChannelSettings {
+                kind: ChannelKind::Webhook,
+                url: Some(listener.url(&name)),
+                url_file: None,
+                secret_file: Some(secret.clone()),
+                bearer_token_file: None,
+                routing_key_file: None,
+                ca_file: None,
+            };
+            (name, channel)
+        };
         let settings = Settings {
             listen: options.listen,
+            channels: declarations::channels(snapshot).into_iter().map(channel).collect(),
             data: data.clone(),
             source: SourceSettings { path: Some(source.clone()), ..SourceSettings::default() },
             connections: sites.iter().map(connection).collect(),
@@ -133,6 +154,7 @@ impl Stage {
             by_hand: options.by_hand,
             scratch,
             fleet,
+            listener,
             clock,
             real,
             service,
@@ -367,6 +389,7 @@ impl Stage {
             format!("  the tree  ringward status {release} {shared}"),
             format!("  why       ringward explain {release} {shared}"),
             format!("  on record ringward audit show {shared}"),
+            format!("  messages  tail -f {}", self.listener.file().display()),
             format!(
                 "  a cluster kubectl --kubeconfig {} --context {context} -n {} get deployments,pods",
                 self.fleet.kubeconfig().display(),

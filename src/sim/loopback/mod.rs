@@ -7,6 +7,7 @@
 
 mod kubernetes;
 mod line;
+mod listener;
 mod prometheus;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
 use serde_json::json;
 use tokio::task::AbortHandle;
 
+pub use self::listener::Listener;
 use self::{kubernetes::Cluster, line::Line, prometheus::Traffic};
 use crate::{
     clock::Clock,

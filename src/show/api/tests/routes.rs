@@ -39,6 +39,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET /v1/clusters", "read", "-"),
     ("GET /v1/gates", "read", "-"),
     ("GET /v1/source", "read", "-"),
+    ("GET /v1/channels", "read", "-"),
     ("GET /v1/approvals", "read", "-"),
     ("GET /v1/pauses", "read", "-"),
     ("POST /v1/pause", "stop", "place"),

@@ -183,22 +183,25 @@ fn secrets(url: &str, auth: &MetricsAuth, report: &mut Report) {
         files.extend(aws.session_token_file.as_deref());
     }
     for file in files {
-        let which = file.display();
-        match fs::File::open(file).and_then(|file| file.metadata()) {
-            Err(error) => {
-                let cure = format!("put the secret of {url} there, for the server's user to read");
-                report.add(Health::Fail, "secret", which, format!("cannot be read: {error}"), cure);
-            }
-            // A mounted Secret is often readable by all of its container.
-            Ok(meta) if meta.permissions().mode() & 0o007 != 0 => {
-                let found = format!(
-                    "mode {:04o}: everybody may read it",
-                    meta.permissions().mode() & 0o777
-                );
-                report.add(Health::Warn, "secret", which, found, "chmod 0600");
-            }
-            Ok(_) => report.ok("secret", which, format!("of {url}")),
+        secret(file, url, report);
+    }
+}
+
+/// A file of a secret: there, and for nobody else. `of` says whose it is.
+pub(super) fn secret(file: &Path, of: &str, report: &mut Report) {
+    let which = file.display();
+    match fs::File::open(file).and_then(|file| file.metadata()) {
+        Err(error) => {
+            let cure = format!("put the secret of {of} there, for the server's user to read");
+            report.add(Health::Fail, "secret", which, format!("cannot be read: {error}"), cure);
         }
+        // A mounted Secret is often readable by all of its container.
+        Ok(meta) if meta.permissions().mode() & 0o007 != 0 => {
+            let found =
+                format!("mode {:04o}: everybody may read it", meta.permissions().mode() & 0o777);
+            report.add(Health::Warn, "secret", which, found, "chmod 0600");
+        }
+        Ok(_) => report.ok("secret", which, format!("of {of}")),
     }
 }
 

@@ -5,8 +5,8 @@ use crate::{
     clock::Clock as _,
     ids::Commit,
     show::{
-        cli::{context::Context, failure::Cause},
-        view::SourceView,
+        cli::{client::Client, context::Context, failure::Cause},
+        view::{ChannelState, ChannelView, Page, SourceView},
     },
 };
 
@@ -32,6 +32,7 @@ pub(super) async fn look(context: &Context, head: Option<&Commit>, report: &mut 
     let (health, clock) = skew(context.clock.now().wall, answer.date);
     let cure = if health == Health::Ok { "" } else { SET_CLOCKS };
     report.add(health, "server", &which, format!("answers, {clock}"), cure);
+    channels(&client, report).await;
     let view: SourceView = match answer.read() {
         Ok(view) => view,
         Err(failure) => {
@@ -75,5 +76,42 @@ pub(super) async fn look(context: &Context, head: Option<&Commit>, report: &mut 
             "out of service by their declarations",
             cure,
         );
+    }
+}
+
+/// What the server could not tell somebody.
+async fn channels(client: &Client, report: &mut Report) {
+    // A server of before has no such list.
+    let Ok(answer) = client.get(&["channels"], &[]).await else { return };
+    let Ok(page) = answer.read::<Page<ChannelView>>() else { return };
+    for channel in page.items {
+        let ChannelView { name, state, behind, failures, why, skipped, .. } = channel;
+        let why = why.unwrap_or_default();
+        if let Some(left) = skipped {
+            let (from, to) = (left.from, left.to);
+            let found = format!("was not told of entries {from} to {to}: it was away for too long");
+            let cure = "it is told so when it is back; `ringward audit show` has them";
+            report.add(Health::Fail, "told", &name, found, cure);
+        }
+        match state {
+            ChannelState::Retrying => {
+                let found =
+                    format!("not taken at attempt {failures}, {behind} entries behind: {why}");
+                let cure = "see to whoever listens; what waits is sent again by itself";
+                report.add(Health::Warn, "told", &name, found, cure);
+            }
+            ChannelState::Gone => {
+                let cure = "give the channel another URL or secret, and restart the server";
+                report.add(Health::Fail, "told", &name, "it wants nothing more (410)", cure);
+            }
+            ChannelState::Unknown => {
+                let cure = "put the channel in the settings and restart the server";
+                report.add(Health::Fail, "told", &name, "the server has no such channel", cure);
+            }
+            ChannelState::Ready => {
+                report.ok("told", &name, format!("{behind} entries behind"));
+            }
+            ChannelState::Unused => {}
+        }
     }
 }

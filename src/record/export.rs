@@ -5,12 +5,13 @@ use std::io::{self, BufRead};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     audit::Chain,
     format::{Digest, Record},
-    seal::{KeyError, SignedHead},
-    store::{PAGE, Store, StoreError},
+    seal::{KeyError, SignedHead, SignedText, SigningKey},
+    store::{Head, PAGE, Store, StoreError},
 };
 
 /// The last line of an export, without which it was cut short.
@@ -24,11 +25,53 @@ pub struct ExportEnd {
     /// The same, signed; nothing in what an earlier version wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<SignedHead>,
+    /// All that stands before it, signed: where the lines are not records, whose hashes tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<SignedText>,
 }
 
 impl ExportEnd {
     /// Of no line yet.
-    pub const NOTHING: ExportEnd = ExportEnd { entries: 0, head: Digest::GENESIS, signed: None };
+    pub const NOTHING: ExportEnd =
+        ExportEnd { entries: 0, head: Digest::GENESIS, signed: None, shown: None };
+}
+
+/// Writes entries as a server shows them, and an [`ExportEnd`] behind them whose signature is over their every
+/// byte.
+pub struct Showing<'a> {
+    to: &'a mut dyn io::Write,
+    bytes: Sha256,
+    end: ExportEnd,
+}
+
+impl<'a> Showing<'a> {
+    /// Nothing is written yet.
+    pub fn to(to: &'a mut dyn io::Write) -> Self {
+        Self { to, bytes: Sha256::new(), end: ExportEnd::NOTHING }
+    }
+
+    /// Writes an entry with that hash, as it is shown.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn line(&mut self, hash: Digest, shown: &str) -> io::Result<()> {
+        let line = format!("{shown}\n");
+        self.bytes.update(line.as_bytes());
+        self.end = ExportEnd { entries: self.end.entries + 1, head: hash, ..ExportEnd::NOTHING };
+        self.to.write_all(line.as_bytes())
+    }
+
+    /// Writes the last line: that this is all of what was shown up to `last` at that instant.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end(mut self, key: &SigningKey, last: &Head, at: Timestamp) -> io::Result<()> {
+        self.end.signed = Some(key.sign(last.seq, last.hash, at));
+        self.end.shown = Some(key.sign_text(Digest(self.bytes.finalize().into()), at));
+        serde_json::to_writer(&mut *self.to, &self.end)?;
+        writeln!(self.to)?;
+        self.to.flush()
+    }
 }
 
 /// Writes every record from number `from` on as a line of JSON ([`Record::to_line`]) and an
@@ -51,7 +94,7 @@ pub fn export(
                 break;
             }
             to.write_all(&record.to_line())?;
-            end = ExportEnd { entries: end.entries + 1, head: record.hash, signed: None };
+            end = ExportEnd { entries: end.entries + 1, head: record.hash, ..ExportEnd::NOTHING };
             next = record.seq + 1;
         }
     }
@@ -91,6 +134,8 @@ pub struct Inspected {
     /// Whether the entries are in the bytes that their hashes cover, so that each was verified. Otherwise they are
     /// as a server shows them, and only that each names the one before it.
     pub verified: bool,
+    /// Whether it is line by line what a server showed, by a signature over all of it.
+    pub shown: bool,
     /// Its signed head; nothing in what an earlier version wrote.
     pub signed: Option<SignedHead>,
 }
@@ -120,17 +165,28 @@ struct Shown {
 /// # Errors
 /// Names the first line that does not hold, and why.
 pub fn inspect(text: &mut dyn BufRead) -> Result<Inspected, Flaw> {
-    let mut found =
-        Inspected { from: None, to: None, entries: 0, missing: 0, verified: true, signed: None };
+    let mut found = Inspected {
+        from: None,
+        to: None,
+        entries: 0,
+        missing: 0,
+        verified: true,
+        shown: false,
+        signed: None,
+    };
+    let mut bytes = Sha256::new();
     let mut last: Option<(u64, Digest)> = None;
     let mut lines = 0;
     for (text, line) in text.lines().zip(1..) {
         let text = text.map_err(Flaw::Unreadable)?;
         let flaw = |why: String| Flaw::Line { line, why };
         if let Ok(end) = serde_json::from_str::<ExportEnd>(&text) {
-            ended(&mut found, end, last).map_err(flaw)?;
+            let bytes = Digest(bytes.finalize().into());
+            ended(&mut found, end, last, bytes).map_err(flaw)?;
             return Ok(found);
         }
+        bytes.update(text.as_bytes());
+        bytes.update(b"\n");
         let (seq, prev, hash) = match Record::from_line(&text) {
             Some(record) if record.intact() => (record.seq, record.prev, record.hash),
             Some(record) => {
@@ -170,7 +226,12 @@ pub fn inspect(text: &mut dyn BufRead) -> Result<Inspected, Flaw> {
 }
 
 /// Takes the last line, where it says what stands before it.
-fn ended(found: &mut Inspected, end: ExportEnd, last: Option<(u64, Digest)>) -> Result<(), String> {
+fn ended(
+    found: &mut Inspected,
+    end: ExportEnd,
+    last: Option<(u64, Digest)>,
+    bytes: Digest,
+) -> Result<(), String> {
     let head = last.map_or(Digest::GENESIS, |(_, head)| head);
     if end.entries != found.entries {
         return Err(format!(
@@ -196,6 +257,18 @@ fn ended(found: &mut Inspected, end: ExportEnd, last: Option<(u64, Digest)>) -> 
             return Err(format!("entries {} to {} are missing before it", seq + 1, signed.seq));
         }
         Some(_) | None => {}
+    }
+    if let Some(shown) = end.shown {
+        if !shown.holds() || shown.key != signed.key {
+            let key = signed.key;
+            return Err(format!(
+                "the signature of the lines is not by the key that it names, {key}"
+            ));
+        }
+        if shown.sha256 != bytes {
+            return Err("a line before it is not as the server showed it".into());
+        }
+        found.shown = true;
     }
     found.signed = Some(signed);
     Ok(())
@@ -270,6 +343,7 @@ mod tests {
             entries: 299,
             head: store.records(299, 1).unwrap()[0].hash,
             signed: serde_json::from_str::<ExportEnd>(lines[300]).unwrap().signed,
+            shown: None,
         };
         let forged = lines[..299].concat() + &serde_json::to_string(&short).unwrap();
         assert!(flaw(&forged).contains("entries 300 to 300 are missing"), "{}", flaw(&forged));
@@ -289,7 +363,7 @@ mod tests {
         let signed = Some(store.key().unwrap().sign(head.seq, head.hash, at()));
         let end = |entries, seq: u64| {
             let head = store.records(seq, 1).unwrap()[0].hash;
-            let end = ExportEnd { entries, head, signed: signed.clone() };
+            let end = ExportEnd { entries, head, signed: signed.clone(), shown: None };
             serde_json::to_string(&end).unwrap()
         };
         let text = shown(1) + &shown(2) + &shown(5) + &end(3, 5);
@@ -297,5 +371,24 @@ mod tests {
         assert_eq!((found.verified, found.missing, found.entries), (false, 2, 3));
         let other = shown(1) + &shown(2).replace("\"prev\":\"", "\"prev\":\"00") + &end(2, 2);
         assert!(flaw(&other).starts_with("line 2"), "{}", flaw(&other));
+
+        // With a signature over the lines, each byte of them counts.
+        let showing = || {
+            let mut out = Vec::new();
+            let mut showing = Showing::to(&mut out);
+            for seq in [1, 2, 5] {
+                let hash = store.records(seq, 1).unwrap()[0].hash;
+                showing.line(hash, shown(seq).trim_end()).unwrap();
+            }
+            showing.end(&store.key().unwrap(), &store.head(), at()).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = showing();
+        let found = inspect(&mut text.as_bytes()).unwrap();
+        assert_eq!((found.verified, found.shown, found.missing), (false, true, 2));
+        let edited = flaw(&text.replacen("then", "when", 1));
+        assert_eq!(edited, "line 4: a line before it is not as the server showed it");
+        let later = text.replace("2023-11-14", "2023-11-15");
+        assert!(flaw(&later).starts_with("line 4: the signature"), "{}", flaw(&later));
     }
 }

@@ -116,7 +116,7 @@ fn read(
             };
         };
         chain.follow(&record).map_err(|broken| RestoreError::Broken { line, broken })?;
-        so_far = ExportEnd { entries: record.seq, head: record.hash, signed: None };
+        so_far = ExportEnd { entries: record.seq, head: record.hash, ..ExportEnd::NOTHING };
         page.push(record);
         if page.len() == PAGE {
             take(&page)?;

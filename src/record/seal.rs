@@ -103,6 +103,15 @@ impl SigningKey {
     }
 }
 
+impl SigningKey {
+    /// Signs that a text with that SHA-256 was shown, at that instant.
+    pub fn sign_text(&self, sha256: Digest, at: Timestamp) -> SignedText {
+        let signature = self.0.sign(text_statement(sha256, at).as_bytes());
+        let signature = STANDARD.encode(signature.as_ref());
+        SignedText { sha256, at, key: self.public(), signature }
+    }
+}
+
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({})", self.public())
@@ -125,6 +134,11 @@ fn keep(path: &Path, text: &str) -> io::Result<()> {
 /// What is signed: a text of its own kind, so that no other signature can be taken for it.
 fn statement(seq: u64, head: Digest, at: Timestamp) -> String {
     format!("ringward audit head v1\nentry {seq}\nhash {head}\nat {at}\n")
+}
+
+/// The same for a text that was shown.
+fn text_statement(sha256: Digest, at: Timestamp) -> String {
+    format!("ringward audit lines v1\nsha256 {sha256}\nat {at}\n")
 }
 
 /// What signatures are verified with; its text is `ed25519:` and base64.
@@ -196,6 +210,29 @@ impl SignedHead {
         let signed = statement(self.seq, self.head, self.at);
         let signature = STANDARD.decode(&self.signature).unwrap_or_default();
         key.verify(signed.as_bytes(), &signature).is_ok()
+    }
+}
+
+/// What was shown of the journal at an instant, signed: each byte of it counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedText {
+    /// The SHA-256 of all lines, each with its line feed.
+    pub sha256: Digest,
+    /// When it was signed.
+    pub at: Timestamp,
+    /// By which key.
+    pub key: PublicKey,
+    /// The signature, in base64.
+    pub signature: String,
+}
+
+impl SignedText {
+    /// As [`SignedHead::holds`].
+    pub fn holds(&self) -> bool {
+        let key = UnparsedPublicKey::new(&ED25519, &self.key.0);
+        let signature = STANDARD.decode(&self.signature).unwrap_or_default();
+        key.verify(text_statement(self.sha256, self.at).as_bytes(), &signature).is_ok()
     }
 }
 

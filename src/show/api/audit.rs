@@ -17,7 +17,8 @@ use super::{caller::Visit, extract::Asked, problem::Problem};
 use crate::{
     record::{
         self,
-        export::{ExportError, export},
+        export::{ExportError, Showing, export},
+        format::Digest,
     },
     show::{
         auth::{Reach, Verb},
@@ -94,6 +95,9 @@ fn behind(since: Option<u64>) -> Result<u64, Problem> {
     }
 }
 
+/// Entries that are shown at once.
+const PAGE: usize = 256;
+
 /// From where on.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -115,19 +119,62 @@ pub async fn backup(
     visit.may(Verb::Backup, &Reach::Everything)?;
     let (store, at) = (visit.api.desk.store().clone(), visit.look(|_, now| now.wall));
     let from = behind(since)?.saturating_add(1);
+    Ok(written(move |to| export(&*store, from, at, to).map(|_| ())))
+}
+
+/// What `/v1/audit` shows, all of it: a line an entry, and one that says that it is all of it, with a signature
+/// over every byte before it. `ringward audit verify --file` verifies it.
+#[utoipa::path(get, path = "/v1/audit/export", tag = "audit", params(BackupQuery),
+    responses((status = 200, body = String, content_type = "application/x-ndjson")))]
+pub async fn shown(
+    visit: Visit,
+    Asked(BackupQuery { since }): Asked<BackupQuery>,
+) -> Result<Response, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    let since = behind(since)?;
+    Ok(written(move |to| show(&visit, since, to)))
+}
+
+fn show(visit: &Visit, since: u64, to: &mut dyn io::Write) -> Result<(), ExportError> {
+    let (store, at) = (visit.api.desk.store(), visit.look(|_, now| now.wall));
+    let (key, last) = (store.key()?, store.head());
+    let mut showing = Showing::to(to);
+    let mut after = since;
+    while after < last.seq {
+        let mut entries = store.read(after + 1, PAGE)?;
+        // What was recorded since it began is not part of it.
+        entries.retain(|entry| entry.seq <= last.seq);
+        let Some(end) = entries.last().map(|entry| entry.seq) else { break };
+        let page = visit.look(|world, _| {
+            view::audit_page(world, &entries, None, |plan| visit.sees(world, plan))
+        });
+        for entry in page.entries {
+            let line = serde_json::to_string(&entry).map_err(io::Error::from)?;
+            let hash = Digest::try_from(entry.hash).map_err(io::Error::other)?;
+            showing.line(hash, &line)?;
+        }
+        after = end;
+    }
+    Ok(showing.end(&key, &last, at)?)
+}
+
+/// Answers by what is written on a thread of its own, as far as the reader takes it.
+fn written(
+    write: impl FnOnce(&mut dyn io::Write) -> Result<(), ExportError> + Send + 'static,
+) -> Response {
     let (to, mut lines) = mpsc::channel(4);
     tokio::task::spawn_blocking(move || {
         let mut pipe = io::BufWriter::with_capacity(CHUNK, Pipe(to.clone()));
         // A listener that went away wants no more of it; one that is there must not take half for all.
-        match export(&*store, from, at, &mut pipe) {
-            Ok(_) | Err(ExportError::Write(_)) => {}
+        match write(&mut pipe) {
+            Ok(()) | Err(ExportError::Write(_)) => {}
             Err(error @ (ExportError::Store(_) | ExportError::Key(_))) => {
                 let _ = to.blocking_send(Err(io::Error::other(error)));
             }
         }
     });
     let body = Body::from_stream(stream::poll_fn(move |context| lines.poll_recv(context)));
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
 /// Bytes of a backup that are sent at once.

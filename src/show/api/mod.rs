@@ -298,6 +298,7 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(waivers::approve))
         .routes(routes!(waivers::revoke))
         .routes(routes!(audit::since))
+        .routes(routes!(audit::shown))
         .routes(routes!(audit::verify))
         .routes(routes!(audit::head))
         .routes(routes!(audit::backup))

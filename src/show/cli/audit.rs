@@ -20,9 +20,9 @@ use crate::{
     clock::Clock as _,
     ids::{PlanName, ReleaseId},
     record::{
-        Digest, SledStore, Store as _, StoreError, audit,
+        SledStore, Store as _, StoreError, audit,
         export::{ExportEnd, ExportError, Flaw, export, inspect},
-        seal::{PublicKey, SignedHead},
+        seal::PublicKey,
     },
     show::{
         exit::Exit,
@@ -56,7 +56,7 @@ pub enum Audit {
     /// With --records or --data, the records as they are stored, each with its hash: anybody can check that
     /// hash = SHA-256(prev as bytes, seq as eight big-endian bytes, record), as `ringward audit verify --file` does.
     /// Otherwise the entries as the server shows them to you: without plans that you may not see and figures that
-    /// residency keeps in place, so that only how each names the one before can be checked.
+    /// residency keeps in place, and signed as they were shown, so that a line that was changed is seen as well.
     #[command(after_help = "EXAMPLES
   ringward audit export > audit.jsonl
   ringward audit export --records --since 4200 > part.jsonl    for an administrator
@@ -172,14 +172,14 @@ pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
             context.progress(&format!("{entries} entries"));
             Ok(Exit::Done)
         }
-        Audit::Export(Export { since, records: true, .. }) => {
+        Audit::Export(Export { since, records, data: None }) => {
             let since = since.to_string();
+            let path: &[&str] = if *records { &["backup"] } else { &["audit", "export"] };
             let mut out = io::BufWriter::new(io::stdout().lock());
-            context.client()?.download(&["backup"], &[("since", &since)], &mut out).await?;
+            context.client()?.download(path, &[("since", &since)], &mut out).await?;
             out.flush().map_err(|_| Failure::nobody_reads())?;
             Ok(Exit::Done)
         }
-        Audit::Export(Export { since, .. }) => shown(context, *since).await,
         Audit::Key(Key { data }) => key(context, data.as_deref()).await,
         Audit::Evidence(args) => evidence(context, args).await,
     }
@@ -288,6 +288,7 @@ fn file_verified(context: &Context, file: &Path, key: Option<&PublicKey>) -> Res
         "to": found.to,
         "missing": found.missing,
         "verified": found.verified,
+        "shown": found.shown,
         "signed": found.signed.clone().map(SignedHeadView::from),
     });
     let people = || {
@@ -295,9 +296,13 @@ fn file_verified(context: &Context, file: &Path, key: Option<&PublicKey>) -> Res
             (Some(from), Some(to)) => format!(", numbers {from} to {to}"),
             (None, _) | (_, None) => String::new(),
         };
-        let what = match (found.verified, found.missing) {
-            (true, _) => "they hold, every record is as it was stored".to_owned(),
-            (false, missing) => format!(
+        let what = match (found.verified, found.shown, found.missing) {
+            (true, ..) => "they hold, every record is as it was stored".to_owned(),
+            (false, true, missing) => format!(
+                "{missing} left out, and every line is as the server showed it: what is stored, without what a \
+                 server shows nobody, is exported with --records"
+            ),
+            (false, false, missing) => format!(
                 "{missing} left out, and only that each names the one before it: these are entries as a server \
                  shows them, and one that was changed would not be seen here; what can be proved is \
                  exported with --records"
@@ -334,35 +339,6 @@ async fn key(context: &Context, data: Option<&Path>) -> Result<Exit, Failure> {
     };
     let answer = Answer::of(&serde_json::json!({ "key": key }))?;
     context.answer(&answer, || vec![key.clone()], || format!("{key}\n"))?;
-    Ok(Exit::Done)
-}
-
-/// The entries as the server shows them, up to a head that it signed before.
-async fn shown(context: &Context, since: u64) -> Result<Exit, Failure> {
-    let client = context.client()?;
-    let signed: SignedHead = client.get(&["audit", "head"], &[]).await?.read()?;
-    let mut end = ExportEnd::NOTHING;
-    let mut since = Some(since);
-    while let Some(after) = since.filter(|after| *after < signed.seq) {
-        let after = after.to_string();
-        let page = client.get(&["audit"], &[("since", &after), ("limit", "1000")]).await?;
-        let page: AuditPage = page.read()?;
-        let mut text = String::new();
-        for entry in page.entries.iter().filter(|entry| entry.seq <= signed.seq) {
-            let line = serde_json::to_string(entry).map_err(|error| Failure::of(&error))?;
-            text.push_str(&line);
-            text.push('\n');
-            let head = Digest::try_from(entry.hash.clone()).map_err(Failure::new)?;
-            end = ExportEnd { entries: end.entries + 1, head, signed: None };
-        }
-        context.print(&text)?;
-        since = page.next;
-    }
-    let lines = end.entries;
-    end.signed = Some(signed);
-    let last = serde_json::to_string(&end).map_err(|error| Failure::of(&error))?;
-    context.print(&format!("{last}\n"))?;
-    context.progress(&format!("{lines} entries"));
     Ok(Exit::Done)
 }
 

@@ -52,6 +52,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST /v1/plans/{plan}/waivers/{id}/approve", "agree", "plan"),
     ("POST /v1/plans/{plan}/waivers/{id}/revoke", "withdraw", "plan"),
     ("GET /v1/audit", "read", "-"),
+    ("GET /v1/audit/export", "read", "-"),
     ("GET /v1/audit/verify", "read", "-"),
     ("GET /v1/audit/head", "read", "-"),
     ("GET /v1/backup", "administer", "everything"),

@@ -231,6 +231,7 @@ impl fmt::Display for Target {
                 source.iter().try_for_each(|source| write!(f, " of source {source}"))
             }
             TargetKind::FluxKustomization { image } => write!(f, " image {image}"),
+            TargetKind::FluxOciSource => f.write_str(" revision"),
             TargetKind::FluxHelmRelease { values } => write!(f, " {values}"),
         }
     }
@@ -278,6 +279,9 @@ pub enum TargetKind {
         /// What the image is called in its manifests.
         image: String,
     },
+    /// `kustomize.toolkit.fluxcd.io/v1` Kustomization whose source is an OCIRepository: what that pulls, by its
+    /// digest.
+    FluxOciSource,
     /// `helm.toolkit.fluxcd.io/v2` HelmRelease.
     FluxHelmRelease {
         /// Where its values name the image.
@@ -336,7 +340,7 @@ impl TargetKind {
             TargetKind::ArgoRollout { .. } => "ArgoRollout",
             TargetKind::FlaggerCanary { .. } => "FlaggerCanary",
             TargetKind::ArgoApplication { .. } => "ArgoApplication",
-            TargetKind::FluxKustomization { .. } => "FluxKustomization",
+            TargetKind::FluxKustomization { .. } | TargetKind::FluxOciSource => "FluxKustomization",
             TargetKind::FluxHelmRelease { .. } => "FluxHelmRelease",
         }
     }

@@ -61,6 +61,7 @@ fn plan(subject: &Subject) -> String {
         | TargetKind::FluxKustomization { image } => {
             let _ = write!(target, ", image: {image}");
         }
+        TargetKind::FluxOciSource => target.push_str(", revision: true"),
         TargetKind::ArgoApplication { image, .. } => panic!("no subject has {image:?}"),
         TargetKind::FluxHelmRelease { values } => {
             let values = serde_json::to_string(values).expect("JSON is YAML");

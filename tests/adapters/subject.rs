@@ -71,6 +71,7 @@ impl Subject {
                 let entry = json!({"name": name, "newName": repository, "digest": digest});
                 json!({"spec": {"images": [entry]}})
             }
+            TargetKind::FluxOciSource => json!({"spec": {"ref": {"digest": digest}}}),
             TargetKind::ArgoApplication { .. } => {
                 let images = json!([format!("registry.example/shop/app={image}")]);
                 json!({"spec": {"source": {"kustomize": {"images": images}}}})
@@ -195,6 +196,15 @@ pub fn all() -> Vec<Subject> {
             kind: TargetKind::FluxKustomization { image: "registry.example/shop/app".into() },
             written: ("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomization"),
             refers: None,
+            pods: None,
+            stop: suspended(),
+            broken: Broken::Lingers("timeout waiting"),
+        },
+        Subject {
+            name: "ociartifact",
+            kind: TargetKind::FluxOciSource,
+            written: ("source.toolkit.fluxcd.io", "v1", "OCIRepository", "ociartifact"),
+            refers: Some(("kustomize.toolkit.fluxcd.io", "v1", "Kustomization")),
             pods: None,
             stop: suspended(),
             broken: Broken::Lingers("timeout waiting"),

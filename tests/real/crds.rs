@@ -24,7 +24,7 @@ pub struct Shape {
 }
 
 /// All of them.
-pub const SHAPES: [Shape; 5] = [
+pub const SHAPES: [Shape; 6] = [
     Shape {
         group: "argoproj.io",
         version: "v1alpha1",
@@ -64,6 +64,14 @@ pub const SHAPES: [Shape; 5] = [
         plural: "helmreleases",
         status: true,
         schema: helm_release,
+    },
+    Shape {
+        group: "source.toolkit.fluxcd.io",
+        version: "v1",
+        kind: "OCIRepository",
+        plural: "ocirepositories",
+        status: true,
+        schema: oci_repository,
     },
 ];
 
@@ -355,6 +363,12 @@ fn helm_release() -> Value {
             ]),
         ),
     ])
+}
+
+fn oci_repository() -> Value {
+    let reference = object([("tag", text()), ("digest", text()), ("semver", text())]);
+    let spec = [("url", text()), ("interval", text()), ("suspend", yes()), ("ref", reference)];
+    object([("spec", object(spec)), ("status", flux_status([("artifact", open())]))])
 }
 
 fn flux_status<const N: usize>(more: [(&str, Value); N]) -> Value {

@@ -25,6 +25,10 @@ pub const BAD: char = 'b';
 /// What they say of it.
 pub const FAULT: &str = "success rate 71% < 99%";
 
+/// The kinds of object that they play the controllers of.
+const KINDS: [&str; 6] =
+    ["Rollout", "Application", "Canary", "OCIRepository", "Kustomization", "HelmRelease"];
+
 /// Steps until a change is looked at, and until it has come about: what is there before is of before the write.
 const NOTICED: u32 = 3;
 const DONE: u32 = 7;
@@ -68,7 +72,7 @@ pub fn start(client: Client, namespace: &str) -> StandIns {
     StandIns(tokio::spawn(async move {
         let mut memories: BTreeMap<(&str, String), Memory> = BTreeMap::new();
         loop {
-            for kind in ["Rollout", "Application", "Canary", "Kustomization", "HelmRelease"] {
+            for kind in KINDS {
                 let api = objects(&place.client, &place.namespace, kind);
                 let Ok(list) = api.list(&ListParams::default()).await else { continue };
                 for object in list.items {
@@ -78,7 +82,8 @@ pub fn start(client: Client, namespace: &str) -> StandIns {
                         "Rollout" => place.rollout(&object, memory).await,
                         "Application" => application(&object, memory),
                         "Canary" => place.canary(&object, memory).await,
-                        "Kustomization" => kustomization(&object, memory),
+                        "OCIRepository" => oci_repository(&object, memory),
+                        "Kustomization" => place.kustomization(&object, memory).await,
                         _ => helm_release(&object, memory),
                     };
                     let Some(mut patch) = patch else { continue };
@@ -250,6 +255,21 @@ impl Place {
     }
 }
 
+impl Place {
+    async fn kustomization(&self, object: &DynamicObject, memory: &mut Memory) -> Option<Value> {
+        let generation = generation(object);
+        let revision = match text(object, "/spec/sourceRef/kind") {
+            "OCIRepository" => {
+                let sources = objects(&self.client, &self.namespace, "OCIRepository");
+                let source = sources.get(text(object, "/spec/sourceRef/name")).await.ok()?;
+                text(&source, "/status/artifact/revision").to_owned()
+            }
+            _ => format!("main@sha1:{generation:040x}"),
+        };
+        kustomization(object, memory, &revision)
+    }
+}
+
 fn application(application: &DynamicObject, memory: &mut Memory) -> Option<Value> {
     let operation = application.data.get("operation").filter(|operation| operation.is_object());
     let Some(operation) = operation else {
@@ -297,10 +317,23 @@ fn ready(status: &str, reason: &str, message: &str, observed: i64) -> Value {
         "lastTransitionTime": now(), "observedGeneration": observed})
 }
 
-fn kustomization(object: &DynamicObject, memory: &mut Memory) -> Option<Value> {
+/// What a source has pulled, by its digest.
+fn oci_repository(object: &DynamicObject, memory: &mut Memory) -> Option<Value> {
     let (asked, token) = asked(object);
-    let (steps, generation) = (memory.steps(asked), generation(object));
-    let revision = format!("main@sha1:{generation:040x}");
+    if memory.steps(asked) != DONE {
+        return None;
+    }
+    let generation = generation(object);
+    let done = ready("True", "Succeeded", "stored artifact", generation);
+    let revision = format!("latest@{}", text(object, "/spec/ref/digest"));
+    Some(json!({"status": {"conditions": [done], "lastHandledReconcileAt": token,
+        "artifact": {"revision": revision}, "observedGeneration": generation}}))
+}
+
+fn kustomization(object: &DynamicObject, memory: &mut Memory, revision: &str) -> Option<Value> {
+    let (asked, token) = asked(object);
+    let generation = generation(object);
+    let steps = memory.steps(format!("{asked} {revision}"));
     if steps == NOTICED {
         let moves = ready("Unknown", "Progressing", "Reconciliation in progress", generation);
         return Some(json!({"status": {"conditions": [moves], "lastAttemptedRevision": revision}}));
@@ -308,7 +341,7 @@ fn kustomization(object: &DynamicObject, memory: &mut Memory) -> Option<Value> {
     if steps != DONE {
         return None;
     }
-    if is_bad(object.data.pointer("/spec/images")?) {
+    if is_bad(&json!([object.data.pointer("/spec/images"), revision])) {
         let failed = ready("False", "HealthCheckFailed", FAULT, generation);
         return Some(json!({"status": {"conditions": [failed], "lastHandledReconcileAt": token}}));
     }

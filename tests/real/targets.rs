@@ -115,6 +115,18 @@ fn subjects() -> Vec<Subject> {
             fails: FAULT,
         },
         Subject {
+            name: "ociartifact",
+            written: "OCIRepository",
+            target: TargetKind::FluxOciSource,
+            declared: "revision: true",
+            spec: |_, image| {
+                let (repository, digest) = parts(image);
+                json!({"interval": "10m", "url": format!("oci://{repository}"),
+                    "ref": {"tag": "latest", "digest": digest}})
+            },
+            fails: FAULT,
+        },
+        Subject {
             name: "helmrelease",
             written: "HelmRelease",
             target: TargetKind::FluxHelmRelease {
@@ -156,6 +168,17 @@ impl Subject {
                     serde_json::from_value(deployment).expect("a Deployment");
                 space.deployments().create(&owner, &deployment).await.expect("a new Deployment");
             }
+        }
+        if self.written == "OCIRepository" {
+            let reads = json!({
+                "apiVersion": crds::api_version("Kustomization"), "kind": "Kustomization",
+                "metadata": {"name": self.name},
+                "spec": {"interval": "10m", "path": "./", "prune": true, "wait": true,
+                    "sourceRef": {"kind": "OCIRepository", "name": self.name}},
+            });
+            let reads: DynamicObject = serde_json::from_value(reads).expect("an object");
+            let api = objects(&client, space.name(), "Kustomization");
+            api.create(&owner, &reads).await.expect("a new object");
         }
         let kind = if self.written == "Deployment" { "Canary" } else { self.written };
         let api = objects(&client, space.name(), kind);

@@ -55,6 +55,11 @@ fn needed(targets: &[Target]) -> Vec<Needed> {
                 on(&["patch"], "apps", "deployments".into());
                 on(&["list"], "", pods);
             }
+            TargetKind::FluxOciSource => {
+                // What is written is its source.
+                on(&look, "source.toolkit.fluxcd.io", "ocirepositories".into());
+                on(&["patch"], "source.toolkit.fluxcd.io", "ocirepositories".into());
+            }
             TargetKind::ArgoApplication { .. }
             | TargetKind::FluxKustomization { .. }
             | TargetKind::FluxHelmRelease { .. } => {

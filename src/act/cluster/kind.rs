@@ -8,6 +8,7 @@ mod flagger_canary;
 mod flux;
 mod flux_helm_release;
 mod flux_kustomization;
+mod flux_oci_source;
 mod kustomize;
 #[cfg(test)]
 mod sample;
@@ -24,7 +25,8 @@ use serde_json::Value;
 use self::{
     argo_application::ArgoApplication, argo_rollout::ArgoRollout, daemon_set::DaemonSet,
     deployment::Deployment, flagger_canary::FlaggerCanary, flux_helm_release::FluxHelmRelease,
-    flux_kustomization::FluxKustomization, stateful_set::StatefulSet,
+    flux_kustomization::FluxKustomization, flux_oci_source::FluxOciSource,
+    stateful_set::StatefulSet,
 };
 use super::{annotation, fields, pods};
 use crate::{
@@ -118,6 +120,7 @@ pub(super) fn of(kind: &TargetKind) -> Arc<dyn Kind> {
         TargetKind::FluxKustomization { image } => {
             Arc::new(FluxKustomization { image: image.clone() })
         }
+        TargetKind::FluxOciSource => Arc::new(FluxOciSource),
         TargetKind::FluxHelmRelease { values } => {
             Arc::new(FluxHelmRelease { values: values.clone() })
         }

@@ -238,6 +238,9 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
             let source = spec.source.clone();
             (own, image.map(|image| Driven::ArgoApplication { image, source }))
         }
+        TargetKind::FluxKustomization if spec.revision == Some(true) => {
+            (REVISION, Some(Driven::FluxOciSource))
+        }
         TargetKind::FluxKustomization => {
             let image = at.require(spec.image.clone(), IMAGE, problems);
             (IMAGE, image.map(|image| Driven::FluxKustomization { image }))
@@ -275,10 +278,11 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
     ];
     for (field, _) in given.into_iter().filter(|(field, given)| *given && *field != own) {
         let argo = kind == TargetKind::ArgoApplication;
+        let flux = kind == TargetKind::FluxKustomization && [IMAGE, REVISION].contains(&field);
         if argo && field == SOURCE {
             continue;
         }
-        let message = match argo && field != CONTAINER {
+        let message = match flux || (argo && field != CONTAINER) {
             true => format!("`{field}` and `{own}` both say what of it a release changes"),
             false => format!("a target of kind {} has no `{field}`", word(&kind)),
         };

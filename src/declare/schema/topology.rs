@@ -172,7 +172,8 @@ pub struct Target {
     pub image: Option<Text>,
     /// Where the values name the image; of FluxHelmRelease and, among helm.parameters, ArgoApplication.
     pub values: Option<HelmValues>,
-    /// Whether the artifact is the source's targetRevision; of ArgoApplication.
+    /// Whether the artifact is what its source pulls: targetRevision of ArgoApplication, the OCIRepository's digest
+    /// of FluxKustomization.
     pub revision: Option<bool>,
     /// Which of several sources, by its name or its place from 1; of ArgoApplication.
     pub source: Option<Text>,

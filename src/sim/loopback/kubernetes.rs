@@ -19,6 +19,7 @@
 mod cluster;
 mod controller;
 mod failure;
+mod objects;
 mod ownership;
 mod patch;
 mod selector;

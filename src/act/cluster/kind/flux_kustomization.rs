@@ -6,7 +6,7 @@
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
-use super::{Edit, Kind, Progress, Seen, Workers, fields, flux, kustomize, resource};
+use super::{Edit, Kind, Progress, Seen, Workers, fields, flux, kustomize};
 use crate::model::ring::Artifact;
 
 /// One image of a Kustomization.
@@ -17,18 +17,11 @@ pub(super) struct FluxKustomization {
 
 impl Kind for FluxKustomization {
     fn resource(&self) -> ApiResource {
-        resource("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomizations")
+        resource()
     }
 
     fn refuses(&self, seen: &Seen, _: &Artifact) -> Option<String> {
-        let checks = seen.subject.data.pointer("/spec/healthChecks").and_then(Value::as_array);
-        let waits = fields::yes(&seen.subject, "/spec/wait")
-            || checks.is_some_and(|checks| !checks.is_empty());
-        (!waits).then(|| {
-            "does not say how what it applies does: set its `spec.wait: true`, or give it \
-             `spec.healthChecks`"
-                .to_owned()
-        })
+        is_silent(&seen.subject)
     }
 
     fn image(&self, carrier: &DynamicObject) -> Result<Artifact, String> {
@@ -74,6 +67,23 @@ impl Kind for FluxKustomization {
     fn workers(&self, _: &Seen) -> Option<Workers> {
         None
     }
+}
+
+/// The resource of Kustomizations.
+pub(super) fn resource() -> ApiResource {
+    super::resource("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomizations")
+}
+
+/// Why a Kustomization says nothing of what it applies, in words that begin with a verb.
+pub(super) fn is_silent(kustomization: &DynamicObject) -> Option<String> {
+    let checks = kustomization.data.pointer("/spec/healthChecks").and_then(Value::as_array);
+    let waits =
+        fields::yes(kustomization, "/spec/wait") || checks.is_some_and(|checks| !checks.is_empty());
+    (!waits).then(|| {
+        "does not say how what it applies does: set its `spec.wait: true`, or give it \
+         `spec.healthChecks`"
+            .to_owned()
+    })
 }
 
 fn images(object: &DynamicObject) -> &[Value] {

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
 use super::{
-    controller::{Conditions, Controller, rfc3339, uid},
+    controller::{Conditions, Controller, rfc3339},
     failure::Failure,
-    ownership::{Fields, Manager},
+    objects::{self, container, id_of},
+    ownership::Manager,
     patch::Patch,
     store::{Change, Id, Kind, Store},
 };
@@ -20,7 +21,7 @@ use crate::{
     clock::Clock,
     ids::{Mint, Region},
     model::{
-        ring::{Artifact, Target, TargetKind},
+        ring::{Artifact, Target},
         time::{Mono, Now, Span},
     },
     sim::loopback::Workload,
@@ -133,7 +134,9 @@ impl Cluster {
 
     /// Adds a Deployment that nothing runs: one that something else takes its template from.
     pub(in crate::sim::loopback) fn add_template(&self, workload: &Workload) {
-        self.locked(|state, now| state.add_template(workload, now));
+        self.locked(|state, now| {
+            state.add_template(id_of(&workload.target).kind, workload, now);
+        });
     }
 
     /// Gives what an image holds so many restarts once it is ready; it serves all the same.
@@ -274,13 +277,10 @@ impl State {
     fn seed(&mut self, workload: &Workload, now: Now) {
         let target = &workload.target;
         let id = id_of(target);
-        if let TargetKind::FlaggerCanary { container } = &target.kind {
-            // The Deployment that it is over, which Flagger has scaled to nothing.
-            let kind = TargetKind::Deployment { container: container.clone() };
-            let target = Target { kind, ..target.clone() };
-            self.add_template(&Workload { target, ..workload.clone() }, now);
+        if let Some(kind) = objects::other(target) {
+            self.add_template(kind, workload, now);
         }
-        let (mut object, managers) = object(workload, &mut self.mint, now.wall);
+        let (mut object, managers) = objects::object(id.kind, workload, &mut self.mint, now.wall);
         object["metadata"]["managedFields"] = managers.iter().map(Manager::to_json).collect();
         self.store.put(id.clone(), object, managers);
         let controller = Controller::settled(
@@ -294,10 +294,13 @@ impl State {
         self.controllers.push(controller);
     }
 
-    fn add_template(&mut self, workload: &Workload, now: Now) {
-        let id = id_of(&workload.target);
-        let (mut object, managers) = object(workload, &mut self.mint, now.wall);
-        object["spec"]["replicas"] = json!(0);
+    /// Adds what a target takes its template or its manifests from, which runs nothing itself.
+    fn add_template(&mut self, kind: Kind, workload: &Workload, now: Now) {
+        let id = Id { kind, ..id_of(&workload.target) };
+        let (mut object, managers) = objects::object(kind, workload, &mut self.mint, now.wall);
+        if kind == Kind::Deployment {
+            object["spec"]["replicas"] = json!(0);
+        }
         object["metadata"]["managedFields"] = managers.iter().map(Manager::to_json).collect();
         self.store.put(id, object, managers);
     }
@@ -342,155 +345,4 @@ impl State {
             }
         }
     }
-}
-
-fn id_of(target: &Target) -> Id {
-    let (namespace, name) = (target.namespace.clone(), target.name.clone());
-    let kind = match target.kind {
-        TargetKind::Deployment { .. } => Kind::Deployment,
-        TargetKind::StatefulSet { .. } => Kind::StatefulSet,
-        TargetKind::DaemonSet { .. } => Kind::DaemonSet,
-        TargetKind::ArgoRollout { .. } => Kind::Rollout,
-        TargetKind::FlaggerCanary { .. } => Kind::Canary,
-        TargetKind::ArgoApplication { .. } => Kind::Application,
-        TargetKind::FluxKustomization { .. } => Kind::Kustomization,
-        TargetKind::FluxHelmRelease { .. } => Kind::HelmRelease,
-    };
-    Id { kind, namespace, name }
-}
-
-fn container(target: &Target) -> &str {
-    match &target.kind {
-        TargetKind::Deployment { container }
-        | TargetKind::StatefulSet { container }
-        | TargetKind::DaemonSet { container }
-        | TargetKind::ArgoRollout { container }
-        | TargetKind::FlaggerCanary { container } => container,
-        TargetKind::ArgoApplication { .. }
-        | TargetKind::FluxKustomization { .. }
-        | TargetKind::FluxHelmRelease { .. } => "app",
-    }
-}
-
-/// An object as its owners would have written it: they own all of it but the image, which was
-/// handed over to ringward, and they consented.
-fn object(workload: &Workload, mint: &mut Mint, wall: Timestamp) -> (Value, Vec<Manager>) {
-    let Workload { plan, target, image, replicas } = workload;
-    let (kind, labels) = (id_of(target).kind, json!({"app": target.name}));
-    let mut applied = json!({
-        "metadata": {
-            "labels": labels,
-            "annotations": {"ringward.dev/managed-by": plan},
-        },
-        "spec": {
-            "revisionHistoryLimit": 10,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "restartPolicy": "Always",
-                    "terminationGracePeriodSeconds": 30,
-                    "containers": [{
-                        "name": container(target),
-                        "imagePullPolicy": "IfNotPresent",
-                        "ports": [{"containerPort": 8080, "protocol": "TCP"}],
-                    }],
-                },
-            },
-        },
-    });
-    let spec = &mut applied["spec"];
-    match kind {
-        Kind::Deployment | Kind::Pod => {
-            let surge = json!({"maxSurge": 1, "maxUnavailable": 0});
-            spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": surge});
-            spec["progressDeadlineSeconds"] = json!(600);
-            spec["replicas"] = json!(replicas);
-        }
-        Kind::StatefulSet => {
-            let rolling = json!({"partition": 0});
-            spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
-            spec["podManagementPolicy"] = json!("OrderedReady");
-            spec["serviceName"] = json!(target.name);
-            spec["replicas"] = json!(replicas);
-        }
-        Kind::DaemonSet => {
-            let rolling = json!({"maxSurge": 0, "maxUnavailable": 1});
-            spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
-            // One for each node that takes it.
-            applied["metadata"]["labels"]["ringward.dev/nodes"] = json!(replicas.to_string());
-        }
-        Kind::Canary | Kind::Application | Kind::Kustomization | Kind::HelmRelease => {
-            // What it brings about has so many replicas, which it does not say itself.
-            applied["metadata"]["labels"]["ringward.dev/nodes"] = json!(replicas.to_string());
-        }
-        Kind::Rollout => {
-            spec["strategy"] = json!({"canary": {"steps": [{"setWeight": 50}]}});
-            spec["progressDeadlineSeconds"] = json!(600);
-            spec["replicas"] = json!(replicas);
-        }
-    }
-    let mut image_only = json!({"spec": {"template": {"spec": {
-        "containers": [{"name": container(target), "image": image}],
-    }}}});
-    let spec = &mut applied["spec"];
-    let (repository, digest) = image.0.split_once('@').unwrap_or((&image.0, ""));
-    match (kind, &target.kind) {
-        (Kind::Canary, _) => {
-            let reference =
-                json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": target.name});
-            let analysis =
-                json!({"interval": "1m", "threshold": 5, "maxWeight": 50, "stepWeight": 10});
-            *spec = json!({"targetRef": reference, "service": {"port": 80}, "analysis": analysis});
-            image_only = json!({});
-        }
-        (Kind::Application, _) => {
-            let source = json!({"repoURL": "https://git.example/fleet.git", "path": "shop"});
-            *spec = json!({"project": "default", "source": source});
-            let own = json!([format!("registry.example/shop/app={image}")]);
-            image_only = json!({"spec": {"source": {"kustomize": {"images": own}}}});
-        }
-        (_, TargetKind::FluxKustomization { image }) => {
-            let source = json!({"kind": "GitRepository", "name": "fleet"});
-            *spec = json!({"interval": "10m", "path": "./shop", "prune": true, "wait": true});
-            spec["sourceRef"] = source;
-            let own = json!({"name": image, "newName": repository, "digest": digest});
-            image_only = json!({"spec": {"images": [own]}});
-        }
-        (Kind::HelmRelease, _) => {
-            let chart =
-                json!({"chart": "shop", "sourceRef": {"kind": "HelmRepository", "name": "c"}});
-            *spec = json!({"interval": "10m", "chart": {"spec": chart}});
-            let own = json!({"repository": repository, "digest": digest});
-            image_only = json!({"spec": {"values": {"image": own}}});
-        }
-        _ => {}
-    }
-    let manager = |name: &str, fields: &Value| Manager {
-        name: name.into(),
-        applied: true,
-        time: rfc3339(wall),
-        fields: Fields::of(fields),
-    };
-    let managers = vec![manager("ringward", &image_only), manager("platform", &applied)];
-    applied["kind"] = json!(kind.name());
-    applied["apiVersion"] = json!(kind.api_version());
-    applied["metadata"]["name"] = json!(target.name);
-    applied["metadata"]["namespace"] = json!(target.namespace);
-    applied["metadata"]["uid"] = json!(uid(mint));
-    applied["metadata"]["generation"] = json!(1);
-    applied["metadata"]["creationTimestamp"] = json!(rfc3339(wall));
-    match kind {
-        Kind::Application => {
-            applied["spec"]["source"]["kustomize"] =
-                image_only["spec"]["source"]["kustomize"].clone();
-        }
-        Kind::Kustomization => applied["spec"]["images"] = image_only["spec"]["images"].clone(),
-        Kind::HelmRelease => applied["spec"]["values"] = image_only["spec"]["values"].clone(),
-        Kind::Canary => {}
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Rollout | Kind::Pod => {
-            applied["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image)
-        }
-    }
-    (applied, managers)
 }

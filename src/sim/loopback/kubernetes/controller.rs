@@ -6,6 +6,7 @@
 //! DaemonSets, where the old one goes first. A Rollout takes a pause step, and aborts where its analysis fails.
 
 mod argo_cd;
+mod origin;
 mod pod;
 mod report;
 
@@ -307,28 +308,6 @@ impl Controller {
         self.replicas.iter().for_each(|replica| store.delete(&replica.id));
     }
 
-    fn generation(&self, store: &Store) -> i64 {
-        let stored = store.get(&self.id);
-        stored.and_then(|s| s.object["metadata"]["generation"].as_i64()).unwrap_or(0)
-    }
-
-    /// What somebody asked Flux by for a reconciliation.
-    fn token(&self, store: &Store) -> Option<String> {
-        let annotations = &store.get(&self.id)?.object["metadata"]["annotations"];
-        annotations["reconcile.fluxcd.io/requestedAt"].as_str().map(str::to_owned)
-    }
-
-    /// The Deployment that a Rollout or a Canary takes its template from, with its generation.
-    fn workload<'a>(&self, store: &'a Store) -> Option<(&'a Value, i64)> {
-        let spec = &store.get(&self.id)?.object["spec"];
-        let canary = self.id.kind == Kind::Canary;
-        let reference = &spec[if canary { "targetRef" } else { "workloadRef" }];
-        let (kind, namespace) = (Kind::Deployment, self.id.namespace.clone());
-        let id = Id { kind, namespace, name: reference["name"].as_str()?.to_owned() };
-        let object = &store.get(&id)?.object;
-        Some((object, object["metadata"]["generation"].as_i64()?))
-    }
-
     fn observe(&mut self, store: &mut Store, at: Mono, analysis: Span) {
         let Some(stored) = store.get(&self.id) else { return };
         let (spec, workload) = (&stored.object["spec"], self.workload(store));
@@ -376,37 +355,6 @@ impl Controller {
         }
     }
 
-    /// What an object makes its pods of.
-    fn template(&self, object: &Value, workload: Option<&Value>) -> Value {
-        let spec = &object["spec"];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let image = match self.id.kind {
-            Kind::Application => {
-                let image = text(&spec["source"]["kustomize"]["images"][0]);
-                image.rsplit('=').next().unwrap_or_default().to_owned()
-            }
-            Kind::Kustomization => {
-                let image = &spec["images"][0];
-                format!("{}@{}", text(&image["newName"]), text(&image["digest"]))
-            }
-            Kind::HelmRelease => {
-                let image = &spec["values"]["image"];
-                format!("{}@{}", text(&image["repository"]), text(&image["digest"]))
-            }
-            Kind::Deployment
-            | Kind::StatefulSet
-            | Kind::DaemonSet
-            | Kind::Rollout
-            | Kind::Canary
-            | Kind::Pod => {
-                return workload.map_or(&spec["template"], |w| &w["spec"]["template"]).clone();
-            }
-        };
-        let labels = json!({"app": self.id.name});
-        let containers = json!([{"name": self.container, "image": image}]);
-        json!({"metadata": {"labels": labels}, "spec": {"containers": containers}})
-    }
-
     /// What is to run now: what was there before, where an analysis has aborted or is under way.
     fn target(&self) -> &Wanted {
         if self.aborted.is_some() || self.analysis_ends.is_some() {
@@ -427,6 +375,7 @@ impl Controller {
             | Kind::Canary
             | Kind::Application
             | Kind::Kustomization
+            | Kind::OciRepository
             | Kind::HelmRelease
             | Kind::Pod => {
                 if self.wanted.blue_green {
@@ -526,6 +475,7 @@ impl Controller {
             Kind::Deployment
             | Kind::Application
             | Kind::Kustomization
+            | Kind::OciRepository
             | Kind::HelmRelease
             | Kind::Pod => {
                 let set = format!("{own}-{hash}");
@@ -608,6 +558,11 @@ impl Controller {
             let before = store.get(&replica.id).map(|s| s.object["status"].clone());
             let status = pod::status(replica, &before.unwrap_or_default(), wall);
             store.put_status(&replica.id, status);
+        }
+        if let (Kind::Kustomization, Some(name)) = (self.id.kind, self.source(store)) {
+            let id = Id { kind: Kind::OciRepository, name, ..self.id.clone() };
+            let before = store.get(&id).map(|s| s.object["status"].clone());
+            store.put_status(&id, self.pulled(&before.unwrap_or_default(), wall));
         }
         let before = store.get(&self.id).map(|s| s.object["status"].clone());
         store.put_status(&self.id, self.status(&before.unwrap_or_default(), wall));

@@ -26,12 +26,13 @@ pub(super) enum Kind {
     Canary,
     Application,
     Kustomization,
+    OciRepository,
     HelmRelease,
     Pod,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 9] = [
+    pub(super) const ALL: [Kind; 10] = [
         Kind::Deployment,
         Kind::StatefulSet,
         Kind::DaemonSet,
@@ -39,6 +40,7 @@ impl Kind {
         Kind::Canary,
         Kind::Application,
         Kind::Kustomization,
+        Kind::OciRepository,
         Kind::HelmRelease,
         Kind::Pod,
     ];
@@ -52,6 +54,7 @@ impl Kind {
             Kind::Canary => "Canary",
             Kind::Application => "Application",
             Kind::Kustomization => "Kustomization",
+            Kind::OciRepository => "OCIRepository",
             Kind::HelmRelease => "HelmRelease",
             Kind::Pod => "Pod",
         }
@@ -66,6 +69,7 @@ impl Kind {
             Kind::Canary => "canaries",
             Kind::Application => "applications",
             Kind::Kustomization => "kustomizations",
+            Kind::OciRepository => "ocirepositories",
             Kind::HelmRelease => "helmreleases",
             Kind::Pod => "pods",
         }
@@ -81,6 +85,7 @@ impl Kind {
             Kind::Canary => "canary",
             Kind::Application => "app",
             Kind::Kustomization => "ks",
+            Kind::OciRepository => "ocirepo",
             Kind::HelmRelease => "hr",
             Kind::Pod => "po",
         }
@@ -92,6 +97,7 @@ impl Kind {
             Kind::Rollout | Kind::Application => "argoproj.io",
             Kind::Canary => "flagger.app",
             Kind::Kustomization => "kustomize.toolkit.fluxcd.io",
+            Kind::OciRepository => "source.toolkit.fluxcd.io",
             Kind::HelmRelease => "helm.toolkit.fluxcd.io",
             Kind::Pod => "",
         }
@@ -103,6 +109,7 @@ impl Kind {
             Kind::Rollout | Kind::Application => "argoproj.io/v1alpha1",
             Kind::Canary => "flagger.app/v1beta1",
             Kind::Kustomization => "kustomize.toolkit.fluxcd.io/v1",
+            Kind::OciRepository => "source.toolkit.fluxcd.io/v1",
             Kind::HelmRelease => "helm.toolkit.fluxcd.io/v2",
             Kind::Pod => "v1",
         }

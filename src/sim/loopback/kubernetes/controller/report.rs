@@ -10,7 +10,7 @@ impl Controller {
     /// The status; `before` is the one that is there.
     pub(super) fn status(&self, before: &Value, wall: Timestamp) -> Value {
         match self.id.kind {
-            Kind::Deployment | Kind::Pod => self.deployment(before, wall),
+            Kind::Deployment | Kind::OciRepository | Kind::Pod => self.deployment(before, wall),
             Kind::StatefulSet => self.stateful_set(),
             Kind::DaemonSet => self.daemon_set(),
             Kind::Rollout => self.rollout(before, wall),
@@ -143,12 +143,31 @@ impl Controller {
     }
 
     fn kustomization(&self, before: &Value, wall: Timestamp) -> Value {
+        // Of a source by digest the revision ends with it.
+        let revision = |template: &Value| match self.observed_workload {
+            Some(_) => pulled(template),
+            None => "main@sha1:5d9".to_owned(),
+        };
+        let applied = if self.complete() { &self.wanted } else { &self.stable };
         json!({
             "observedGeneration": self.observed,
-            "lastAppliedRevision": "main@sha1:5d9",
-            "lastAttemptedRevision": "main@sha1:5d9",
+            "lastAppliedRevision": revision(&applied.template),
+            "lastAttemptedRevision": revision(&self.wanted.template),
             "lastHandledReconcileAt": self.observed_token,
             "conditions": [self.ready(before, wall, "HealthCheckFailed")],
+        })
+    }
+
+    /// The status of a Kustomization's source.
+    pub(super) fn pulled(&self, before: &Value, wall: Timestamp) -> Value {
+        let words = "stored artifact";
+        let mut ready = condition(before, wall, "Ready", "True", "Succeeded", words);
+        ready["observedGeneration"] = json!(self.observed_workload);
+        json!({
+            "observedGeneration": self.observed_workload,
+            "lastHandledReconcileAt": self.observed_token,
+            "artifact": {"revision": pulled(&self.wanted.template)},
+            "conditions": [ready],
         })
     }
 
@@ -238,6 +257,13 @@ impl Controller {
         counts(&mut status, &self.counted());
         status
     }
+}
+
+/// The revision of what is pulled by a digest.
+fn pulled(template: &Value) -> String {
+    let images = pod::images(template);
+    let digest = images.first().and_then(|(_, image)| image.digest());
+    format!("latest@{}", digest.unwrap_or_default())
 }
 
 /// The real API leaves a count of zero out.

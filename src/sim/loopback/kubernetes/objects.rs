@@ -1,0 +1,215 @@
+//! The objects of a simulated cluster, as their owners would have written them.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    controller::{rfc3339, uid},
+    ownership::{Fields, Manager},
+    patch::{Style, merge},
+    store::{Id, Kind},
+};
+use crate::{
+    ids::Mint,
+    model::ring::{ArgoImage, Target, TargetKind},
+    sim::loopback::Workload,
+};
+
+/// The object that a target names.
+pub(super) fn id_of(target: &Target) -> Id {
+    let (namespace, name) = (target.namespace.clone(), target.name.clone());
+    let kind = match target.kind {
+        TargetKind::Deployment { .. } => Kind::Deployment,
+        TargetKind::StatefulSet { .. } => Kind::StatefulSet,
+        TargetKind::DaemonSet { .. } => Kind::DaemonSet,
+        TargetKind::ArgoRollout { .. } => Kind::Rollout,
+        TargetKind::FlaggerCanary { .. } => Kind::Canary,
+        TargetKind::ArgoApplication { .. } => Kind::Application,
+        TargetKind::FluxKustomization { .. } | TargetKind::FluxOciSource => Kind::Kustomization,
+        TargetKind::FluxHelmRelease { .. } => Kind::HelmRelease,
+    };
+    Id { kind, namespace, name }
+}
+
+/// The container whose image counts, of the pods that the target brings about.
+pub(super) fn container(target: &Target) -> &str {
+    match &target.kind {
+        TargetKind::Deployment { container }
+        | TargetKind::StatefulSet { container }
+        | TargetKind::DaemonSet { container }
+        | TargetKind::ArgoRollout { container }
+        | TargetKind::FlaggerCanary { container } => container,
+        TargetKind::ArgoApplication { .. }
+        | TargetKind::FluxKustomization { .. }
+        | TargetKind::FluxOciSource
+        | TargetKind::FluxHelmRelease { .. } => "app",
+    }
+}
+
+/// What a target's own object takes its template or its manifests from, where it is another object.
+pub(super) fn other(target: &Target) -> Option<Kind> {
+    match target.kind {
+        TargetKind::FlaggerCanary { .. } => Some(Kind::Deployment),
+        TargetKind::FluxOciSource => Some(Kind::OciRepository),
+        TargetKind::Deployment { .. }
+        | TargetKind::StatefulSet { .. }
+        | TargetKind::DaemonSet { .. }
+        | TargetKind::ArgoRollout { .. }
+        | TargetKind::ArgoApplication { .. }
+        | TargetKind::FluxKustomization { .. }
+        | TargetKind::FluxHelmRelease { .. } => None,
+    }
+}
+
+/// An object of that kind for a workload: its owners own all of it but the image, which was handed over to
+/// ringward, and they consented.
+pub(super) fn object(
+    kind: Kind,
+    workload: &Workload,
+    mint: &mut Mint,
+    wall: Timestamp,
+) -> (Value, Vec<Manager>) {
+    let Workload { plan, target, image, replicas } = workload;
+    let labels = json!({"app": target.name});
+    let mut applied = json!({
+        "metadata": {"labels": labels, "annotations": {"ringward.dev/managed-by": plan}},
+    });
+    if !matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::Rollout) {
+        // What it brings about has so many replicas, which it does not say itself.
+        applied["metadata"]["labels"]["ringward.dev/nodes"] = json!(replicas.to_string());
+    }
+    let (repository, digest) = image.0.split_once('@').unwrap_or((&image.0, ""));
+    let (spec, image) = match kind {
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Rollout | Kind::Pod => {
+            let containers = json!([{"name": container(target), "image": image}]);
+            let image = json!({"template": {"spec": {"containers": containers}}});
+            (with_template(kind, workload), image)
+        }
+        Kind::Canary => {
+            let reference =
+                json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": target.name});
+            let analysis =
+                json!({"interval": "1m", "threshold": 5, "maxWeight": 50, "stepWeight": 10});
+            let service = json!({"port": 80});
+            (json!({"targetRef": reference, "service": service, "analysis": analysis}), json!({}))
+        }
+        Kind::Application => {
+            let source = json!({"repoURL": "https://git.example/fleet.git", "path": "shop"});
+            let images = json!([format!("{}={image}", name(target))]);
+            (
+                json!({"project": "default", "source": source}),
+                json!({"source": {"kustomize": {"images": images}}}),
+            )
+        }
+        Kind::Kustomization => {
+            let own = other(target).is_some();
+            let source = match own {
+                true => json!({"kind": "OCIRepository", "name": target.name}),
+                false => json!({"kind": "GitRepository", "name": "fleet"}),
+            };
+            let images = json!([{"name": name(target), "newName": repository, "digest": digest}]);
+            (
+                json!({"interval": "10m", "path": "./shop", "prune": true, "wait": true,
+                    "sourceRef": source}),
+                if own { json!({}) } else { json!({"images": images}) },
+            )
+        }
+        Kind::OciRepository => (
+            json!({"interval": "10m", "url": format!("oci://{repository}"), "ref": {"tag": "latest"}}),
+            json!({"ref": {"digest": digest}}),
+        ),
+        Kind::HelmRelease => {
+            let chart =
+                json!({"chart": "shop", "sourceRef": {"kind": "HelmRepository", "name": "c"}});
+            let values = json!({"image": {"repository": repository, "digest": digest}});
+            (json!({"interval": "10m", "chart": {"spec": chart}}), json!({"values": values}))
+        }
+    };
+    applied["spec"] = spec;
+    let manager = |name: &str, fields: &Value| Manager {
+        name: name.into(),
+        applied: true,
+        time: rfc3339(wall),
+        fields: Fields::of(fields),
+    };
+    let image = json!({"spec": image});
+    let managers = vec![manager("ringward", &image), manager("platform", &applied)];
+    merge(&mut applied, &image, "", Style::Apply);
+    applied["kind"] = json!(kind.name());
+    applied["apiVersion"] = json!(kind.api_version());
+    applied["metadata"]["name"] = json!(target.name);
+    applied["metadata"]["namespace"] = json!(target.namespace);
+    applied["metadata"]["uid"] = json!(uid(mint));
+    applied["metadata"]["generation"] = json!(1);
+    applied["metadata"]["creationTimestamp"] = json!(rfc3339(wall));
+    (applied, managers)
+}
+
+/// What the image is called in manifests.
+fn name(target: &Target) -> &str {
+    match &target.kind {
+        TargetKind::FluxKustomization { image }
+        | TargetKind::ArgoApplication { image: ArgoImage::Kustomize(image), .. } => image,
+        TargetKind::Deployment { .. }
+        | TargetKind::StatefulSet { .. }
+        | TargetKind::DaemonSet { .. }
+        | TargetKind::ArgoRollout { .. }
+        | TargetKind::FlaggerCanary { .. }
+        | TargetKind::ArgoApplication { .. }
+        | TargetKind::FluxOciSource
+        | TargetKind::FluxHelmRelease { .. } => "app",
+    }
+}
+
+/// The specification of what has a pod's template, without the image.
+fn with_template(kind: Kind, workload: &Workload) -> Value {
+    let Workload { target, replicas, .. } = workload;
+    let labels = json!({"app": target.name});
+    let mut spec = json!({
+        "revisionHistoryLimit": 10,
+        "selector": {"matchLabels": labels},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {
+                "restartPolicy": "Always",
+                "terminationGracePeriodSeconds": 30,
+                "containers": [{
+                    "name": container(target),
+                    "imagePullPolicy": "IfNotPresent",
+                    "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+                }],
+            },
+        },
+    });
+    if kind != Kind::DaemonSet {
+        spec["replicas"] = json!(replicas);
+    }
+    match kind {
+        Kind::StatefulSet => {
+            let rolling = json!({"partition": 0});
+            spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+            spec["podManagementPolicy"] = json!("OrderedReady");
+            spec["serviceName"] = json!(target.name);
+        }
+        Kind::DaemonSet => {
+            let rolling = json!({"maxSurge": 0, "maxUnavailable": 1});
+            spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+        }
+        Kind::Rollout => {
+            spec["strategy"] = json!({"canary": {"steps": [{"setWeight": 50}]}});
+            spec["progressDeadlineSeconds"] = json!(600);
+        }
+        Kind::Deployment
+        | Kind::Canary
+        | Kind::Application
+        | Kind::Kustomization
+        | Kind::OciRepository
+        | Kind::HelmRelease
+        | Kind::Pod => {
+            let surge = json!({"maxSurge": 1, "maxUnavailable": 0});
+            spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": surge});
+            spec["progressDeadlineSeconds"] = json!(600);
+        }
+    }
+    spec
+}

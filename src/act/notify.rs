@@ -315,7 +315,7 @@ impl Channel {
             };
             match judged(status, retry_after) {
                 Sent::Done => {}
-                other => return other,
+                ended @ (Sent::Later(..) | Sent::Refused(_) | Sent::Gone) => return ended,
             }
         }
         Sent::Done

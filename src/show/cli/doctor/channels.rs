@@ -19,9 +19,8 @@ pub(super) async fn look(settings: &Settings, compiled: &Compiled, report: &mut 
         if !settings.channels.contains_key(*channel) {
             let found =
                 format!("not in the settings, and {} names it: nobody is told", joined(notifiers));
-            let cure = format!(
-                "put it under `channels` of the settings, or let the Notifier name one of those"
-            );
+            let cure =
+                "put it under `channels` of the settings, or let the Notifier name one of those";
             report.add(Health::Fail, "channel", channel, found, cure);
         }
     }

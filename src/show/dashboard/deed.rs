@@ -28,6 +28,8 @@ pub enum Deed {
     Rollback(ReleaseId, Option<RingName>),
     /// It ends everywhere, for good.
     Abort(ReleaseId),
+    /// Somebody answers for what a hotfix did without on a ring, instead of making up for it.
+    WriteOff(ReleaseId, RingName),
     /// The line stops: everything, a jurisdiction or a plan.
     Freeze(Scope),
     /// A freeze ends.
@@ -53,6 +55,7 @@ impl Deed {
             Deed::Retry(..) => "retry",
             Deed::Rollback(..) => "rollback",
             Deed::Abort(_) => "abort",
+            Deed::WriteOff(..) => "write-off",
             Deed::Freeze(_) => "freeze",
             Deed::Lift(_) => "lift",
             Deed::ApproveWaiver(..) => "approve-waiver",
@@ -71,6 +74,7 @@ impl Deed {
             Deed::Retry(..) => "Retry",
             Deed::Rollback(..) => "Roll back",
             Deed::Abort(_) => "Abort",
+            Deed::WriteOff(..) => "Write off",
             Deed::Freeze(_) => "Freeze",
             Deed::Lift(_) => "Lift",
             Deed::RevokeWaiver(..) => "Revoke",
@@ -89,6 +93,7 @@ impl Deed {
                 None => id.to_string(),
             },
             Deed::Abort(id) => id.to_string(),
+            Deed::WriteOff(id, ring) => format!("what {id} owes on {ring}"),
             Deed::Lift(id) => format!("freeze {id}"),
             Deed::ApproveWaiver(_, id) | Deed::RevokeWaiver(_, id) => format!("waiver {id}"),
         }
@@ -102,6 +107,7 @@ impl Deed {
             | Deed::Advance(..)
             | Deed::Retry(..)
             | Deed::Rollback(..)
+            | Deed::WriteOff(..)
             | Deed::Lift(_) => Verb::Go,
             Deed::Approve(..) | Deed::Reject(..) | Deed::ApproveWaiver(..) => Verb::Agree,
             Deed::RevokeWaiver(..) => Verb::Withdraw,
@@ -113,6 +119,7 @@ impl Deed {
         match self {
             Deed::Abort(_)
             | Deed::Rollback(..)
+            | Deed::WriteOff(..)
             | Deed::Freeze(_)
             | Deed::Reject(..)
             | Deed::RevokeWaiver(..) => Asked::Must,
@@ -133,6 +140,7 @@ impl Deed {
             Deed::Pause(_)
             | Deed::Advance(..)
             | Deed::Retry(..)
+            | Deed::WriteOff(..)
             | Deed::Lift(_)
             | Deed::RevokeWaiver(..) => "",
         }
@@ -155,6 +163,7 @@ impl Deed {
                 Some(ring) => ring_path(id, ring),
                 None => release_path(id),
             },
+            Deed::WriteOff(id, _) => release_path(id),
             Deed::Freeze(_) | Deed::Lift(_) => "/freezes".into(),
             Deed::ApproveWaiver(..) | Deed::RevokeWaiver(..) => "/approvals".into(),
         }
@@ -179,9 +188,10 @@ impl Deed {
                 Scope::Release(id) => of_release(id),
                 Scope::ReleaseRing(id, ring) => on_ring(id, ring),
             },
-            Deed::Approve(id, ring) | Deed::Reject(id, ring) | Deed::Advance(id, ring) => {
-                on_ring(id, ring)
-            }
+            Deed::Approve(id, ring)
+            | Deed::Reject(id, ring)
+            | Deed::Advance(id, ring)
+            | Deed::WriteOff(id, ring) => on_ring(id, ring),
             Deed::Retry(id, ring) | Deed::Rollback(id, ring) => match ring {
                 Some(ring) => on_ring(id, ring),
                 None => of_release(id),
@@ -236,6 +246,7 @@ impl Deed {
             "retry" => Deed::Retry(release.clone()?, ring.clone()),
             "rollback" => Deed::Rollback(release.clone()?, ring.clone()),
             "abort" => Deed::Abort(release.clone()?),
+            "write-off" => on_ring().map(|(id, ring)| Deed::WriteOff(id, ring))?,
             "freeze" => Deed::Freeze(scope()?),
             "lift" => Deed::Lift(label("id")?.into()),
             "approve-waiver" => waiver().map(|(plan, id)| Deed::ApproveWaiver(plan, id))?,
@@ -351,7 +362,8 @@ mod tests {
             Deed::Retry(id.clone(), None),
             Deed::Retry(id.clone(), Some(ring.clone())),
             Deed::Rollback(id.clone(), None),
-            Deed::Rollback(id.clone(), Some(ring)),
+            Deed::Rollback(id.clone(), Some(ring.clone())),
+            Deed::WriteOff(id.clone(), ring),
             Deed::Abort(id),
             Deed::Lift("f-1".into()),
             Deed::ApproveWaiver("checkout".into(), "w-1".into()),

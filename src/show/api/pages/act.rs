@@ -15,7 +15,7 @@ use jiff::{civil::DateTime, tz::TimeZone};
 
 use super::{
     super::{
-        AbortBody, Api, Done, FreezeBody, Nothing, Reason, RollbackBody, StopBody,
+        AbortBody, Api, Done, FreezeBody, Nothing, Reason, RollbackBody, StopBody, WriteOffBody,
         caller::Visit,
         extract::{
             At, Body, FreezePath, PlanPath, ReleasePath, ReleaseRingPath, RingPath, WaiverPath,
@@ -178,7 +178,9 @@ fn revision(world: &World, deed: &Deed) -> Option<u64> {
             | Scope::ReleaseRing(..) => None,
         },
         Deed::Approve(id, _) | Deed::Reject(id, _) | Deed::Advance(id, _) => of(&id.plan),
-        Deed::Retry(id, _) | Deed::Rollback(id, _) | Deed::Abort(id) => of(&id.plan),
+        Deed::Retry(id, _) | Deed::Rollback(id, _) | Deed::Abort(id) | Deed::WriteOff(id, _) => {
+            of(&id.plan)
+        }
         Deed::ApproveWaiver(plan, _) | Deed::RevokeWaiver(plan, _) => of(plan),
         Deed::Lift(_) => None,
     }
@@ -239,6 +241,10 @@ async fn perform(visit: &Visit, deed: &Deed, form: &Form) -> Result<Json<Done>, 
             let hold = form.get("hold").is_some_and(|hold| !hold.is_empty());
             releases::abort(visit, release(id), Body(AbortBody { hold, reason })).await
         }
+        Deed::WriteOff(id, ring) => {
+            let (ring, reason) = (Some(ring.clone()), reason.unwrap_or_default());
+            releases::write_off(visit, release(id), Body(WriteOffBody { ring, reason })).await
+        }
         Deed::Freeze(scope) => {
             let body = FreezeBody {
                 scope: ScopeView::of(scope),
@@ -291,6 +297,7 @@ fn notice(deed: &Deed, in_flight: &[IdempotencyKey]) -> String {
         Deed::Retry(..) => "is tried again",
         Deed::Rollback(..) => "goes back",
         Deed::Abort(_) => "is aborted, for good",
+        Deed::WriteOff(..) => "is written off, and you answer for it",
         Deed::Freeze(_) => "is frozen",
         Deed::Lift(_) => "is lifted",
         Deed::RevokeWaiver(..) => "is revoked",

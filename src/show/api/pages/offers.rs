@@ -36,9 +36,10 @@ fn deed_reach(world: &World, deed: &Deed) -> Reach {
         Deed::Pause(scope) | Deed::Resume(scope) | Deed::Freeze(scope) => {
             line::reach_of_scope(world, scope)
         }
-        Deed::Approve(id, ring) | Deed::Reject(id, ring) | Deed::Advance(id, ring) => {
-            reach_of(world, &id.plan, Some(&id.version), Some(ring))
-        }
+        Deed::Approve(id, ring)
+        | Deed::Reject(id, ring)
+        | Deed::Advance(id, ring)
+        | Deed::WriteOff(id, ring) => reach_of(world, &id.plan, Some(&id.version), Some(ring)),
         Deed::Retry(id, ring) | Deed::Rollback(id, ring) => {
             reach_of(world, &id.plan, Some(&id.version), ring.as_ref())
         }
@@ -180,6 +181,7 @@ pub fn ring_offers(
         (move_on && !paused).then_some(Deed::Pause(scope)),
         again.then(|| Deed::Retry(id.clone(), Some(ring.clone()))),
         go_back.then(|| Deed::Rollback(id.clone(), Some(ring.clone()))),
+        (!run.debts.is_empty()).then(|| Deed::WriteOff(id.clone(), ring.clone())),
     ];
     offers.extend(deeds.into_iter().flatten().map(|deed| offer(visit, world, deed)));
     offers

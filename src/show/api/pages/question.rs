@@ -21,6 +21,7 @@ use crate::{
             confirm::{Bound, Choice, Question},
             deed::Deed,
         },
+        view::{self, DebtView},
         words,
     },
 };
@@ -88,6 +89,7 @@ impl Look<'_> {
             Deed::Retry(id, ring) => self.retry(id, ring.as_ref(), &mut question)?,
             Deed::Rollback(id, ring) => self.rollback(id, ring.as_ref(), &mut question)?,
             Deed::Abort(id) => self.abort(id, &mut question)?,
+            Deed::WriteOff(id, ring) => self.write_off(id, ring, &mut question)?,
             Deed::ApproveWaiver(plan, id) | Deed::RevokeWaiver(plan, id) => {
                 let run = self.world.plans.get(plan).and_then(|state| state.waivers.get(id));
                 let run = run.ok_or_else(|| {
@@ -297,6 +299,30 @@ impl Look<'_> {
             "Approvals of the attempt before do not count.".into(),
         ];
         question.bound = self.courses(release, &rings);
+        Ok(())
+    }
+
+    fn write_off(
+        &self,
+        id: &ReleaseId,
+        ring: &RingName,
+        question: &mut Question,
+    ) -> Result<(), Problem> {
+        self.on(id, ring)?;
+        let mut debts = view::debts(self.world, |plan| *plan == id.plan);
+        debts.retain(|debt| debt.release == *id && debt.ring == *ring);
+        if debts.is_empty() {
+            let detail = format!("{id} owes nothing on {ring} any more");
+            return Err(Problem::new(StatusCode::CONFLICT, "nothing-to-do", detail));
+        }
+        question.will =
+            debts.iter().map(|debt| format!("Not made up for: {}.", debt.message)).collect();
+        question.will.push(format!(
+            "You answer for it, by name and in your words, for good: nothing is measured any more to make up for \
+             it on {ring}."
+        ));
+        let bound = |debt: DebtView| (debt.kind.name().to_owned(), debt.of);
+        question.bound.0 = debts.into_iter().map(bound).collect();
         Ok(())
     }
 

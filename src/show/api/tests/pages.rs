@@ -6,7 +6,7 @@ use reqwest::{Response, StatusCode, header, redirect::Policy};
 
 use super::{super::pages::read_form, Server};
 use crate::{
-    decide::fact::{Fact, Verdict},
+    decide::fact::{Debt, Fact, Verdict},
     ids::ReleaseId,
     model::{
         plan::Plan,
@@ -132,6 +132,50 @@ async fn a_deed_is_explained_then_done_by_the_apis_own_way() {
     let refused = browser.post("/act", &fields(&asked)).await;
     assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert!(refused.text().await.unwrap().contains("a reason is asked for"));
+}
+
+#[tokio::test]
+async fn what_a_hotfix_owes_is_written_off_by_somebody_who_says_why() {
+    let server = Server::start().await;
+    let release = server.stage.submit("2.14.0");
+    server.stage.soak(&release, "internal");
+    let browser = Browser::of(&server, "operator").await;
+    let owed = with("write-off", &ON_INTERNAL);
+    assert_eq!(browser.confirm(&owed).await.status(), StatusCode::CONFLICT);
+    let page = browser.get("/releases/checkout/2.14.0").await;
+    assert!(!page.contains("value=\"write-off\""), "{page}");
+    let debt = Debt::Ahead("beta".into());
+    server.stage.put(&[Fact::DebtRecorded {
+        release: release.clone(),
+        ring: "internal".into(),
+        debt: debt.clone(),
+    }]);
+    let page = browser.get("/releases/checkout/2.14.0").await;
+    assert!(page.contains("value=\"write-off\""), "{page}");
+    let asked = browser.confirm(&owed).await.text().await.unwrap();
+    for part in [
+        "Write off what checkout@2.14.0 owes on internal",
+        "Not made up for: ",
+        "You answer for it",
+    ] {
+        assert!(asked.contains(part), "{part} in {asked}");
+    }
+    let mut form = fields(&asked);
+    let refused = browser.post("/act", &form).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    form.insert("reason".into(), "beta ran it for a week".into());
+    assert_eq!(browser.post("/act", &form).await.status(), StatusCode::SEE_OTHER);
+    let page = browser.get("/releases/checkout/2.14.0").await;
+    assert!(page.contains("is written off, and you answer for it"), "{page}");
+    assert!(!page.contains("value=\"write-off\""), "{page}");
+    let entries = server.stage.desk.store().read(1, 100).unwrap();
+    let facts = entries.iter().flat_map(|entry| &entry.facts);
+    let said = facts.filter_map(|fact| {
+        let Fact::DebtWrittenOff { debt: of, reason, by, .. } = fact else { return None };
+        (*of == debt).then_some((reason.as_str(), by.name.as_str()))
+    });
+    let said: Vec<_> = said.collect();
+    assert_eq!(said, [("beta ran it for a week", "operator")]);
 }
 
 #[tokio::test]

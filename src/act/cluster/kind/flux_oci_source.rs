@@ -102,14 +102,12 @@ impl Kind for FluxOciSource {
                 false => Progress::progressing("it has yet to apply what its source has pulled"),
             }
         });
-        let attempted = is_wanted(kustomization, "/status/lastAttemptedRevision");
-        match applied {
-            // What it says of an older revision is no news of this one.
-            Progress::Failed(_) | Progress::NotReady(_) if !attempted => {
-                Progress::progressing("it has yet to try what its source has pulled")
-            }
-            applied => applied,
+        // What it says of an older revision is no news of this one.
+        let tried = is_wanted(kustomization, "/status/lastAttemptedRevision");
+        if !tried && matches!(applied, Progress::Failed(_) | Progress::NotReady(_)) {
+            return Progress::progressing("it has yet to try what its source has pulled");
         }
+        applied
     }
 
     /// A revision is the digest, which the image says.

@@ -250,7 +250,7 @@ fn table(id: &str, gate: &Gate, sheet: &Sheet) -> String {
         Text(unit),
     );
     format!(
-        "<details id=\"{id}-values\"><summary>{} values as a table</summary>{}</details>",
+        "<details id=\"{id}-values\"><summary>Values as a table ({})</summary>{}</details>",
         gate.points.len(),
         scroll(
             &format!("{id}-table"),

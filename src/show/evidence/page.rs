@@ -32,6 +32,7 @@ table{border-collapse:collapse;width:100%;margin:.3rem 0}\
 th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top;\
 overflow-wrap:break-word}th{background:var(--card);font-weight:600}\
 details{margin:.3rem 0}summary{cursor:pointer}\
+@media(max-width:40rem){body{padding:1rem}table{display:block;overflow-x:auto}}\
 @media print{details::details-content{content-visibility:visible;display:block}body{max-width:none;padding:0;font-size:10pt}tr{break-inside:avoid}\
 h2,h3,h4{break-after:avoid}thead{display:table-header-group}}";
 

@@ -78,5 +78,8 @@ pub fn read(status: u16, body: &[u8]) -> Result<Vec<Sample>, String> {
     let end = answer.to_date.ok_or("the answer does not say which time it is about")?;
     let over = series.pointlist.iter().filter(|(at, _)| at + series.interval * 1_000.0 <= end);
     let samples = over.filter_map(|&(at, value)| Some((at, value.filter(|v| !v.is_nan())?)));
-    samples.map(|(at, value)| Ok(Sample { at: instant(at)?, value })).collect()
+    let samples = samples.map(|(at, value)| Ok(Sample { at: instant(at)?, value }));
+    let mut samples: Vec<Sample> = samples.collect::<Result<_, String>>()?;
+    samples.sort_by_key(|sample| sample.at);
+    Ok(samples)
 }

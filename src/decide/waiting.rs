@@ -1,239 +1,41 @@
 //! Why a release is not moving on a ring: every "not yet", typed. Wording belongs to `show`.
 
+mod approval;
 pub mod earliest;
+mod reach;
+mod reason;
 
 use std::collections::BTreeSet;
-
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::{
     caps,
     event::{Scope, Status},
-    fact::{Binding, Verdict},
+    fact::Verdict,
     residency,
     rollback::exposed_since,
-    world::{
-        Cap, ClusterRun, Phase, Place, PlanState, Release, RingRun, RollbackLimit, Said, Step,
-        World,
-    },
+    world::{ClusterRun, Phase, PlanState, Release, RingRun, Step, World},
 };
 use crate::{
-    ids::{
-        CalendarName, ClusterName, FreezeId, GateName, Jurisdiction, PlanName, PolicyName,
-        Principal, RingName, Version,
-    },
+    ids::{ClusterName, Jurisdiction, Principal, RingName},
     model::{
         blocs::Blocs,
         calendar::{AppliesTo, Calendar, InFlight, Opening},
-        graph::{Join, RingGraph},
+        graph::Join,
         plan::OnNewer,
         policy::{Approvals, Gate},
-        residency::{Breach, Demand, Enforcement, Rule},
+        residency::{Demand, Rule},
         ring::Ring,
         time::{Mono, Now, Span},
     },
 };
 
-/// One reason why a release does not move on a ring.
-#[derive(Debug, Clone, PartialEq)]
-pub enum WaitingOn {
-    /// Rings that it comes after have not passed. No hold: it is simply not its turn.
-    Before(Vec<RingName>),
-    /// Another release is on the ring, or goes first. No hold either.
-    Queue(Version),
-    /// Somebody paused it.
-    Pause(Scope, Said),
-    /// A calendar is closed.
-    Calendar {
-        /// Which.
-        calendar: CalendarName,
-        /// In its owner's words.
-        why: String,
-        /// When it opens.
-        opens: Option<Timestamp>,
-    },
-    /// The line is stopped.
-    Freeze {
-        /// Which freeze.
-        id: FreezeId,
-        /// When it ends by itself.
-        until: Option<Timestamp>,
-        /// Who and why.
-        said: Said,
-    },
-    /// Too few have approved.
-    Approval {
-        /// Those whose approval counts.
-        by: Vec<Principal>,
-        /// What is needed.
-        needed: Approvals,
-    },
-    /// An operator must say that the newer release may take the ring (`onNewer: manual`).
-    Advance(Version),
-    /// As many rings as may be are in motion, or will be before this one.
-    Cap(Full),
-    /// A failover partner is in motion.
-    Pair {
-        /// The cluster of this ring.
-        cluster: ClusterName,
-        /// Its partner.
-        partner: ClusterName,
-        /// The plan that moves it.
-        plan: PlanName,
-    },
-    /// A residency rule forbids it.
-    Residency {
-        /// The rule's id.
-        rule: String,
-        /// The document that declares it.
-        policy: Option<PolicyName>,
-        /// Whether it can be waived.
-        enforcement: Enforcement,
-        /// The ring that breaks it, where it is one ring: this one or one before it.
-        at: Option<RingName>,
-        /// The fact that breaks it.
-        fact: String,
-    },
-    /// A ring that comes after this one is too many versions behind.
-    Skew {
-        /// That ring.
-        ring: RingName,
-        /// How many versions may lie between.
-        limit: u32,
-    },
-    /// A version that it requires has not passed everywhere.
-    Prerequisite(Version),
-    /// The plan's declarations are in error: how many problems, and the first.
-    Policy(usize, String),
-    /// A gate has no usable measurement: the soak stands still.
-    Data {
-        /// Where.
-        cluster: ClusterName,
-        /// Which gate.
-        gate: GateName,
-        /// What it said last.
-        verdict: Verdict,
-        /// In words.
-        detail: String,
-    },
-    /// The samples counted over the soak are too few.
-    Samples {
-        /// Which gate.
-        gate: GateName,
-        /// How many there are.
-        have: f64,
-        /// How many are needed.
-        need: f64,
-    },
-    /// A cluster cannot be reached, or its target is not healthy: the soak stands still.
-    Target(ClusterName, String),
-    /// A ring before it passed and is watched still, and a gate there does not pass now.
-    Watch {
-        /// That ring.
-        ring: RingName,
-        /// Where.
-        cluster: ClusterName,
-        /// Which gate.
-        gate: GateName,
-        /// What it said last, if it was measured since ringward started.
-        verdict: Option<Verdict>,
-    },
-    /// Another ring goes back first. No hold.
-    Turn(RingName),
-    /// That ring failed, and what follows from it is an operator's to say.
-    Decision(RingName),
-    /// As many rollbacks that nobody asked for as may be are under way, or began lately; how many of
-    /// them wait before it.
-    Rollbacks(RollbackLimit, usize),
-}
-
-/// A cap without a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Full {
-    /// What is counted.
-    pub cap: Cap,
-    /// How many may be in motion.
-    pub limit: u32,
-    /// Those that are.
-    pub moving: Vec<Place>,
-    /// How many wait for a place before it, whichever.
-    pub ahead: usize,
-}
-
-/// The kinds of hold, by which `explain`, the API and scenarios name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "semantics.md lists them, and each WaitingOn says what it is")]
-pub enum HoldKind {
-    Pause,
-    Calendar,
-    Freeze,
-    Approval,
-    Cap,
-    Pair,
-    Residency,
-    Skew,
-    Prerequisite,
-    Policy,
-    Data,
-    Target,
-}
-
-impl HoldKind {
-    /// As people and programs write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            HoldKind::Pause => "pause",
-            HoldKind::Calendar => "calendar",
-            HoldKind::Freeze => "freeze",
-            HoldKind::Approval => "approval",
-            HoldKind::Cap => "cap",
-            HoldKind::Pair => "pair",
-            HoldKind::Residency => "residency",
-            HoldKind::Skew => "skew",
-            HoldKind::Prerequisite => "prerequisite",
-            HoldKind::Policy => "policy",
-            HoldKind::Data => "data",
-            HoldKind::Target => "target",
-        }
-    }
-}
-
-impl WaitingOn {
-    fn of(breach: Breach) -> Self {
-        let Breach { rule, policy, enforcement, ring: at, fact, .. } = breach;
-        Self::Residency { rule, policy, enforcement, at, fact }
-    }
-
-    /// Which kind of hold it is; nothing for a ring that merely waits for its turn.
-    pub fn hold(&self) -> Option<HoldKind> {
-        match self {
-            WaitingOn::Before(_) | WaitingOn::Queue(_) | WaitingOn::Turn(_) => None,
-            WaitingOn::Pause(..) => Some(HoldKind::Pause),
-            WaitingOn::Calendar { .. } => Some(HoldKind::Calendar),
-            WaitingOn::Freeze { .. } => Some(HoldKind::Freeze),
-            WaitingOn::Approval { .. } | WaitingOn::Advance(_) | WaitingOn::Decision(_) => {
-                Some(HoldKind::Approval)
-            }
-            WaitingOn::Cap(_) | WaitingOn::Rollbacks(..) => Some(HoldKind::Cap),
-            WaitingOn::Pair { .. } => Some(HoldKind::Pair),
-            WaitingOn::Residency { .. } => Some(HoldKind::Residency),
-            WaitingOn::Skew { .. } => Some(HoldKind::Skew),
-            WaitingOn::Prerequisite(_) => Some(HoldKind::Prerequisite),
-            WaitingOn::Policy(..) => Some(HoldKind::Policy),
-            WaitingOn::Data { .. } | WaitingOn::Samples { .. } | WaitingOn::Watch { .. } => {
-                Some(HoldKind::Data)
-            }
-            WaitingOn::Target(..) => Some(HoldKind::Target),
-        }
-    }
-
-    /// Whether a soak stands still for it. Missing samples do not stop the time, only the pass.
-    pub fn stops_the_soak(&self) -> bool {
-        self.hold().is_some() && !matches!(self, WaitingOn::Samples { .. })
-    }
-}
+use self::reach::{has_passed, rings_before};
+pub(super) use self::reach::{is_overtaken, open_before, requirements, steps_aside};
+pub use self::{
+    approval::{approvals_that_count, binding, may_approve},
+    reach::{is_next, may_still_reach, stopped_by},
+    reason::{Full, HoldKind, WaitingOn},
+};
 
 /// Everything that `release` waits for on `ring`, all of it at once. Nothing where it moves, or where
 /// it is over.
@@ -263,76 +65,6 @@ pub fn waiting_on(world: &World, release: &Release, ring: &RingName, now: Now) -
     }
 }
 
-/// Whether the rings before it have passed.
-pub fn is_next(release: &Release, ring: &RingName) -> bool {
-    if is_behind(&release.plan.graph, release, ring) {
-        return false;
-    }
-    match &release.hotfix {
-        Some(lane) if !reaches(&lane.normal.graph, release, ring) => {
-            !is_behind(&lane.normal.graph, release, ring)
-        }
-        Some(_) | None => true,
-    }
-}
-
-/// The approvals that count now: bound to exactly what would start, unexpired, by distinct people who
-/// may give them (invariant 16).
-pub fn approvals_that_count(
-    release: &Release,
-    ring: &Ring,
-    run: &RingRun,
-    needed: &Approvals,
-    now: Now,
-) -> Vec<Principal> {
-    let binding = binding(release, ring, run);
-    let counts = run.approvals.iter().filter(|approval| {
-        let by = &approval.by;
-        let fresh = needed.expires.is_none_or(|expires| {
-            now.wall.duration_since(approval.at.wall) < expires.to_signed()
-                && now.mono.since(approval.at.mono) < expires
-        });
-        approval.binding == binding && fresh && may_approve(release, by, needed).is_ok()
-    });
-    let people: BTreeSet<_> = counts.map(|approval| approval.by.name.clone()).collect();
-    people.into_iter().collect()
-}
-
-/// Why somebody may not approve, if they may not.
-pub fn may_approve(
-    release: &Release,
-    by: &super::event::Actor,
-    needed: &Approvals,
-) -> Result<(), (super::fact::Refusal, String)> {
-    use super::fact::Refusal;
-    if needed.exclude_author && (by.name == release.author || by.name == release.by.name) {
-        let detail = format!("{} made this release; somebody else must approve it", by.name);
-        return Err((Refusal::SelfApproval, detail));
-    }
-    if !needed.roles.is_empty() && !by.roles.iter().any(|role| needed.roles.contains(role)) {
-        let detail =
-            format!("{} has none of the roles asked for: {}", by.name, needed.roles.join(", "));
-        return Err((Refusal::NotAuthorised, detail));
-    }
-    if let Some(territory) = &needed.jurisdiction
-        && !by.jurisdiction.as_ref().is_some_and(|j| territory.contains(j))
-    {
-        let detail = format!("the approver must belong to {}", territory.name);
-        return Err((Refusal::NotAuthorised, detail));
-    }
-    Ok(())
-}
-
-/// What an approval given now would agree to.
-pub fn binding(release: &Release, ring: &Ring, run: &RingRun) -> Binding {
-    Binding {
-        artifact: release.artifact.clone(),
-        policy: release.plan.hash.clone(),
-        clusters: ring.clusters.iter().map(|c| c.name.clone()).collect(),
-        attempt: run.attempt + 1,
-    }
-}
-
 /// Whether a scope covers a release on a ring: `members` are the countries of its jurisdiction when it
 /// was said, and `blocs` says which belong to it now.
 pub fn covers(
@@ -353,39 +85,6 @@ pub fn covers(
         Scope::Ring(plan, name) => *plan == release.id.plan && *name == ring.name,
         Scope::Release(id) => *id == release.id,
         Scope::ReleaseRing(id, name) => *id == release.id && *name == ring.name,
-    }
-}
-
-fn rings_before(release: &Release, ring: &RingName) -> Vec<RingName> {
-    let open = open_before(&release.plan.graph, release, ring);
-    match &release.hotfix {
-        // It runs ahead of rings that are on their way, and never past one that failed.
-        Some(lane) if open.is_empty() && !reaches(&lane.normal.graph, release, ring) => {
-            open_before(&lane.normal.graph, release, ring)
-        }
-        Some(_) | None => open,
-    }
-}
-
-/// Whether there are any of [`open_before`]: asked of every ring at every look, so that it names none.
-fn is_behind(graph: &RingGraph, release: &Release, ring: &RingName) -> bool {
-    let after = graph.after(ring);
-    let mut passed = after.rings.iter().map(|r| release.ring(r).map(|run| run.phase));
-    match after.join {
-        Join::All => passed.any(|phase| phase != Some(Phase::Passed)),
-        Join::Any => !after.rings.is_empty() && passed.all(|phase| phase != Some(Phase::Passed)),
-    }
-}
-
-/// The rings that have still to pass before `ring` may start by that graph.
-pub(super) fn open_before(graph: &RingGraph, release: &Release, ring: &RingName) -> Vec<RingName> {
-    let after = graph.after(ring);
-    let passed = |r: &RingName| release.ring(r).is_some_and(|run| run.phase == Phase::Passed);
-    let open: Vec<_> = after.rings.iter().filter(|r| !passed(r)).cloned().collect();
-    match after.join {
-        Join::All => open,
-        Join::Any if open.len() < after.rings.len() => Vec::new(),
-        Join::Any => open,
     }
 }
 
@@ -805,48 +504,6 @@ impl Look<'_> {
     }
 }
 
-/// Whether what `release` requires has passed everywhere, by its release or by what is known to run.
-fn has_passed(plan: &PlanState, release: &Release, required: &Version) -> bool {
-    match plan.releases.get(required) {
-        Some(release) => release.rings.values().all(|run| run.phase == Phase::Passed),
-        None => release.plan.clusters().all(|cluster| {
-            let target = plan.targets.get(&cluster.name);
-            let goods = target.map(|target| target.known_good.as_slice()).unwrap_or_default();
-            goods.iter().any(|good| good.version.as_ref() == Some(required))
-        }),
-    }
-}
-
-/// What `release` requires, what that requires, and so on, as far as it was released.
-pub(super) fn requirements<'a>(
-    plan: &'a PlanState,
-    release: &'a Release,
-) -> impl Iterator<Item = &'a Version> {
-    let next = |required: &&'a Version| plan.releases.get(*required)?.requires.as_ref();
-    // A circle is refused when it would be closed; a journal of an older program may hold one.
-    std::iter::successors(release.requires.as_ref(), next).take(plan.order.len() + 1)
-}
-
-/// In strict order nobody goes before a release, but what it requires: where that came later, or has
-/// still to come, the release lets the others pass instead of waiting for them while they wait for it.
-pub(super) fn steps_aside(plan: &PlanState, release: &Release) -> bool {
-    let since = plan.admitted(&release.id.version);
-    let later = |required: &Version| plan.admitted(required).is_none_or(|at| Some(at) > since);
-    release.requires.as_ref().is_some_and(|required| !has_passed(plan, release, required))
-        && requirements(plan, release).any(later)
-}
-
-/// Whether `older` waits for a ring before `ring` that `newer` has passed: it was tried again there, and
-/// the order is broken. To keep to it all the same would have each wait for the other where the skew is
-/// limited.
-pub(super) fn is_overtaken(older: &Release, newer: &Release, ring: &RingName) -> bool {
-    let graph = &newer.plan.graph;
-    graph.ancestors(ring).into_iter().any(|before| {
-        let phase = |release: &Release| release.ring(before).map(|run| run.phase);
-        phase(newer) == Some(Phase::Passed) && phase(older) == Some(Phase::Waiting)
-    })
-}
-
 /// Whether nothing shows yet that a release does well on a ring: it is not ready, or no interval of
 /// its soak stands to its credit and none runs.
 fn not_yet_healthy(run: &RingRun) -> bool {
@@ -945,71 +602,4 @@ fn has_no_data(gate: &Gate, verdict: Verdict, errors_in_a_row: u32) -> bool {
         Verdict::Insufficient | Verdict::Absent => true,
         Verdict::Error => errors_in_a_row > gate.consecutive_error_limit,
     }
-}
-
-/// The ring whose failure keeps `release` from starting on `ring` until an operator says what follows:
-/// it went back with all that its scope takes, and `ring` would be of that; or nothing goes back because
-/// the release is irreversible, and `ring` comes after it. Where an operator has said that `ring` shall
-/// be tried again, nothing does.
-pub fn stopped_by<'a>(release: &'a Release, ring: &RingName) -> Option<&'a RingName> {
-    if release.ring(ring).is_none_or(|run| run.attempt > 0) {
-        return None;
-    }
-    let stops = |failed: &RingName, run: &RingRun| match run.phase {
-        Phase::Failed | Phase::RollingBack | Phase::RolledBack => {
-            let scope = run.back.and_then(|back| back.scope);
-            scope.is_some_and(|scope| release.plan.goes_back_with(failed, scope, ring))
-                || (release.irreversible
-                    && run.phase == Phase::Failed
-                    && is_out(release, failed)
-                    && release.plan.graph.descendants(failed).contains(&ring))
-        }
-        Phase::Waiting
-        | Phase::Deploying
-        | Phase::Soaking
-        | Phase::Passed
-        | Phase::Aborted
-        | Phase::Superseded => false,
-    };
-    let mut rings = release.plan.graph.order().iter();
-    rings.find(|failed| release.ring(failed).is_some_and(|run| stops(failed, run)))
-}
-
-/// Whether a release that has not started on a ring may still come there by itself: nothing before
-/// the ring is over without having passed.
-pub fn may_still_reach(release: &Release, ring: &RingName) -> bool {
-    let normal = release.hotfix.as_ref().map(|lane| &lane.normal.graph);
-    let mut graphs = normal.into_iter().chain([&release.plan.graph]);
-    graphs.all(|graph| reaches(graph, release, ring))
-}
-
-fn reaches(graph: &RingGraph, release: &Release, ring: &RingName) -> bool {
-    let mut open = BTreeSet::new();
-    for name in graph.order() {
-        let after = graph.after(name);
-        let reached = match after.join {
-            Join::All => after.rings.iter().all(|r| open.contains(r)),
-            Join::Any => after.rings.is_empty() || after.rings.iter().any(|r| open.contains(r)),
-        };
-        let reached = reached && stopped_by(release, name).is_none();
-        if name == ring {
-            return reached;
-        }
-        let goes_on = match release.ring(name).map(|run| run.phase) {
-            Some(Phase::Passed | Phase::Deploying | Phase::Soaking) => true,
-            Some(Phase::Waiting) => reached,
-            Some(
-                Phase::Failed
-                | Phase::RollingBack
-                | Phase::RolledBack
-                | Phase::Aborted
-                | Phase::Superseded,
-            )
-            | None => false,
-        };
-        if goes_on {
-            open.insert(name);
-        }
-    }
-    false
 }

@@ -297,7 +297,7 @@ pub enum ArgoImage {
     Kustomize(String),
     /// What its `helm.parameters` name.
     Values(HelmValues),
-    /// Its `targetRevision`: the artifact is `REPOSITORY@REVISION`.
+    /// Its `targetRevision`, of an OCI source: the artifact is `REPOSITORY@sha256:DIGEST`.
     Revision,
 }
 

@@ -247,6 +247,8 @@ fn application() -> Value {
         ("source", source()),
         ("sources", list(source())),
     ]);
+    let compared = object([("source", source()), ("sources", list(source()))]);
+    let sync = object([("status", text()), ("revision", text()), ("comparedTo", compared)]);
     object([
         (
             "spec",
@@ -262,7 +264,7 @@ fn application() -> Value {
         (
             "status",
             object([
-                ("sync", object([("status", text()), ("revision", text())])),
+                ("sync", sync),
                 ("health", object([("status", text()), ("message", text())])),
                 ("reconciledAt", text()),
                 ("history", list(object([("id", number()), ("revision", text())]))),
@@ -348,6 +350,7 @@ fn helm_release() -> Value {
                 ("interval", text()),
                 ("chart", open()),
                 ("suspend", yes()),
+                ("upgrade", object([("disableWait", yes())])),
                 // Without a type, as published.
                 ("values", json!({"x-kubernetes-preserve-unknown-fields": true})),
             ]),

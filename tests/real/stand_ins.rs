@@ -279,9 +279,10 @@ fn application(application: &DynamicObject, memory: &mut Memory) -> Option<Value
         let looks =
             fresh || (steps == NOTICED && text(application, "/status/health/status") != "Healthy");
         return looks.then(|| {
+            let compared = json!({"source": application.data.pointer("/spec/source")});
             json!({"metadata": {"annotations": {"argocd.argoproj.io/refresh": null}}, "status": {
-                "sync": {"status": "Synced", "revision": "5d9"}, "health": {"status": "Healthy"},
-                "reconciledAt": now()}})
+                "sync": {"status": "Synced", "revision": "5d9", "comparedTo": compared},
+                "health": {"status": "Healthy"}, "reconciledAt": now()}})
         });
     };
     let source = application.data.pointer("/spec/source")?;

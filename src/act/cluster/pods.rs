@@ -98,6 +98,12 @@ pub(super) fn confirm(
         let words = format!("{} of {wanted} pods found", pods.len());
         return (progressing(words), image);
     }
+    // Its controller may have said once for all that it is done.
+    let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+    if ready < usize::try_from(wanted).unwrap_or(0) {
+        let words = with_trouble(format!("{ready} of {wanted} pods are ready"), pods);
+        return (progressing(words), image);
+    }
     let mut ids = Vec::with_capacity(pods.len());
     for pod in pods {
         match container_of(pod, container).map(|c| c.image_id.as_str()) {

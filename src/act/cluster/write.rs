@@ -278,7 +278,7 @@ impl Request<'_> {
                 }
             }
             Edit::Merge { fields, paths } => {
-                let owners = self.owners(carrier, &paths);
+                let owners = self.owners(carrier, &fields, &paths);
                 let take_over = !owners.is_empty();
                 if take_over && !lets_take_over(carrier) {
                     return Err(Failed::Refused(self.owned_by_others(&owners)));
@@ -300,27 +300,37 @@ impl Request<'_> {
     }
 
     /// Who else owns what a merge would change.
-    fn owners(&self, carrier: &DynamicObject, paths: &[Vec<String>]) -> Vec<failure::Owner> {
+    fn owners(
+        &self,
+        carrier: &DynamicObject,
+        fields: &Value,
+        paths: &[Vec<String>],
+    ) -> Vec<failure::Owner> {
         let Ok(image) = self.kind.image(carrier) else { return Vec::new() };
         if image == self.write.artifact {
             return Vec::new();
         }
+        let written = fields::annotation(carrier, annotation::DIGEST);
+        let stands = written.is_some() && written == image.digest();
         let mut owners = Vec::new();
-        let mut ours = false;
         for path in paths {
+            // What stays as it is nobody has to give up; it stays its owner's, too.
+            if let (Some(live), Some(patch)) = (at(&carrier.data, path), at(fields, path))
+                && is_there(live, patch)
+            {
+                continue;
+            }
             let steps: Vec<&str> = path.iter().map(String::as_str).collect();
-            for manager in fields::owners(carrier, &steps) {
+            let managers = fields::owners(carrier, &steps);
+            // An older API server leaves a list to whom it was taken from, too (seen with 1.20). As long as it
+            // names what we have written there, nobody has taken it back.
+            if stands && managers.contains(&MANAGER) {
+                continue;
+            }
+            for manager in managers.into_iter().filter(|manager| *manager != MANAGER) {
                 let (field, manager) = (format!(".{}", path.join(".")), manager.to_owned());
-                ours |= manager == MANAGER;
                 owners.push(failure::Owner { field, manager });
             }
-        }
-        owners.retain(|owner| owner.manager != MANAGER);
-        // An older API server leaves a list to whom it was taken from, too (seen with 1.20). As long as it names
-        // what we have written there, nobody has taken it back.
-        let written = fields::annotation(carrier, annotation::DIGEST);
-        if ours && written.is_some() && written == image.digest() {
-            owners.clear();
         }
         owners
     }
@@ -426,6 +436,20 @@ fn add(object: &mut Value, more: Value) {
             }
         }
         (object, more) => *object = more,
+    }
+}
+
+fn at<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, step| value.get(step.as_str()))
+}
+
+/// Whether a merge patch leaves a value as it is.
+fn is_there(live: &Value, patch: &Value) -> bool {
+    match (live, patch) {
+        (Value::Object(live), Value::Object(patch)) => patch
+            .iter()
+            .all(|(name, patch)| live.get(name).is_some_and(|live| is_there(live, patch))),
+        (live, patch) => live == patch,
     }
 }
 

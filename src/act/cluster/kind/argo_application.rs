@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Busy, Edit, Kind, Progress, Seen, Workers,
@@ -53,7 +53,7 @@ impl Kind for ArgoApplication {
                 (wanted.map(|(of, _)| of) != Some(repository)).then(|| {
                     format!(
                         "takes a revision of {repository}, and {artifact} is none: release \
-                             {repository}@REVISION"
+                             {repository}@sha256:..."
                     )
                 })
             }
@@ -189,6 +189,10 @@ impl Kind for ArgoApplication {
         }
         let text = |pointer: &str| fields::text(application, pointer).unwrap_or_default();
         let Some(run) = fields::annotation(application, annotation::INTENT) else {
+            // The status is of the source that it was compared with, which may be an older one.
+            if !self.is_repeated(application, "/status/sync/comparedTo") {
+                return Progress::Other(Status::Pending);
+            }
             return match text("/status/sync/status") {
                 "Synced" => health(application),
                 other => Progress::progressing(format!(
@@ -247,6 +251,17 @@ impl ArgoApplication {
         found.ok_or_else(|| format!("has no source `{name}` among its {}", several.len()))
     }
 
+    /// Whether the source, as it is, is repeated at a pointer of the status.
+    fn is_repeated(&self, application: &DynamicObject, pointer: &str) -> bool {
+        let Ok((place, source)) = self.find(application) else { return false };
+        let Some(there) = application.data.pointer(pointer) else { return false };
+        let said = match place {
+            Some(place) => there["sources"].get(place),
+            None => there.get("source"),
+        };
+        said.is_some_and(|said| plain(said) == plain(source))
+    }
+
     /// Our operation has ended well: what Argo CD has seen of it since.
     fn succeeded(&self, application: &DynamicObject) -> Progress {
         if let Some(why) = self.other_revision(application) {
@@ -294,13 +309,8 @@ impl ArgoApplication {
         if !matches!((began, written), (Some(began), Some(written)) if began > written) {
             return Progress::Other(Status::Pending);
         }
-        let result = application.data.pointer("/status/operationState/syncResult");
-        let at = |place: Option<usize>| match place {
-            Some(place) => result?["sources"].get(place),
-            None => result?.get("source"),
-        };
         // The same source, with what was written: whoever synced it has synced that.
-        let same = self.find(application).is_ok_and(|(place, source)| at(place) == Some(source));
+        let same = self.is_repeated(application, "/status/operationState/syncResult");
         let message = text("/status/operationState/message");
         match text("/status/operationState/phase") {
             "Succeeded" if same => self.succeeded(application),
@@ -368,6 +378,22 @@ fn parameters(source: &Value) -> &[Value] {
 
 fn list(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A source without what says nothing: of that Argo CD leaves out some and puts in some as it repeats one.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| (name.clone(), plain(value)));
+            let fields: Map<String, Value> = fields.filter(|(_, value)| !value.is_null()).collect();
+            if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+        }
+        Value::Array(items) if items.is_empty() => Value::Null,
+        Value::Array(items) => Value::Array(items.iter().map(plain).collect()),
+        Value::String(text) if text.is_empty() => Value::Null,
+        Value::Bool(false) => Value::Null,
+        Value::Null | Value::Bool(true) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
 }
 
 fn at_path<'a>(value: &'a Value, path: &[&str]) -> &'a Value {

@@ -61,8 +61,10 @@ impl Kind for FlaggerCanary {
     fn fence(&self, seen: &Seen, artifact: &Artifact) -> Option<String> {
         let same = self.image(seen.carrier()).is_ok_and(|image| &image == artifact);
         let applied = fields::text(&seen.subject, "/status/lastAppliedSpec").unwrap_or_default();
-        // The same template again is no news to Flagger: there is nothing to wait for.
-        (!same || self.is_old_news(seen, artifact)).then(|| applied.to_owned())
+        // The same template again is no news to Flagger: there is nothing to wait for. Where that is the way
+        // back, what failed before it has still not failed of it.
+        let fenced = !same || is_back(seen) || self.is_old_news(seen, artifact);
+        fenced.then(|| applied.to_owned())
     }
 
     fn progress(&self, seen: &Seen) -> Progress {
@@ -134,10 +136,18 @@ impl FlaggerCanary {
     /// so that Flagger leaves it alone.
     fn is_old_news(&self, seen: &Seen, artifact: &Artifact) -> bool {
         let same = self.image(seen.carrier()).is_ok_and(|image| &image == artifact);
-        let is_back = fence(seen) == fields::text(&seen.subject, "/status/lastAppliedSpec");
         let failed = fields::text(&seen.subject, "/status/phase") == Some("Failed");
-        failed && same != is_back
+        failed && same != is_back(seen)
     }
+}
+
+/// Whether what was promoted is back, as far as Flagger has told: it has taken up nothing since the write. A
+/// template that is marked is another attempt, which it has yet to see.
+fn is_back(seen: &Seen) -> bool {
+    let annotations = seen.carrier().data.pointer("/spec/template/metadata/annotations");
+    let marked = annotations.is_some_and(|annotations| annotations.get(ATTEMPT).is_some());
+    let fence = fence(seen);
+    !marked && fence.is_some() && fence == fields::text(&seen.subject, "/status/lastAppliedSpec")
 }
 
 /// What Flagger had applied before the write that is there.

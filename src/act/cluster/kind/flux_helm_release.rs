@@ -24,16 +24,11 @@ impl Kind for FluxHelmRelease {
     }
 
     fn image(&self, carrier: &DynamicObject) -> Result<Artifact, String> {
-        let value = |path: &str| {
-            let text = fields::text(carrier, &format!("/spec/values/{}", path.replace('.', "/")));
-            text.filter(|text| !text.is_empty())
-                .ok_or_else(|| format!("has no `{path}` in `spec.values`: add what runs there now"))
-        };
-        values::read(&self.values, value)
+        values::read(&self.values, |path| value(carrier, path))
     }
 
-    fn refuses(&self, _: &Seen, artifact: &Artifact) -> Option<String> {
-        values::refuses(&self.values, artifact)
+    fn refuses(&self, seen: &Seen, artifact: &Artifact) -> Option<String> {
+        is_silent(&seen.subject).or_else(|| values::refuses(&self.values, artifact))
     }
 
     fn edit(&self, _: &Seen, artifact: &Artifact, token: &str) -> Edit {
@@ -58,6 +53,9 @@ impl Kind for FluxHelmRelease {
 
     fn progress(&self, seen: &Seen) -> Progress {
         let object = &seen.subject;
+        if let Some(why) = is_silent(object) {
+            return Progress::unknown(format!("the HelmRelease {why}"));
+        }
         // Between two tries it is remediated too.
         let tries = current(object, "Reconciling").is_some_and(|condition| condition.is("True"));
         let remediated = current(object, "Remediated").filter(|_| !tries);
@@ -83,6 +81,31 @@ impl Kind for FluxHelmRelease {
     fn workers(&self, _: &Seen) -> Option<Workers> {
         None
     }
+}
+
+/// Why a HelmRelease says nothing of what it upgrades, in words that begin with a verb.
+fn is_silent(release: &DynamicObject) -> Option<String> {
+    fields::yes(release, "/spec/upgrade/disableWait").then(|| {
+        "does not say how what it upgrades does: take `disableWait` out of its `spec.upgrade`"
+            .to_owned()
+    })
+}
+
+/// The value at a path, through objects alone.
+fn value<'a>(release: &'a DynamicObject, path: &str) -> Result<&'a str, String> {
+    let missing = || format!("has no `{path}` in `spec.values`: add what runs there now");
+    let mut at = release.data.pointer("/spec/values").ok_or_else(missing)?;
+    for step in path.split('.') {
+        if at.is_array() {
+            // A merge patch knows no items: an object would take the place of the whole list.
+            return Err(format!(
+                "has a list on the way to `{path}` in `spec.values`, which cannot be written through: \
+                 let `values` name a path of objects"
+            ));
+        }
+        at = at.get(step).ok_or_else(missing)?;
+    }
+    at.as_str().filter(|text| !text.is_empty()).ok_or_else(missing)
 }
 
 fn put(object: &mut Value, path: &[&str], text: &str) {

@@ -49,6 +49,9 @@ impl Kind for FluxKustomization {
 
     fn progress(&self, seen: &Seen) -> Progress {
         let object = &seen.subject;
+        if let Some(why) = is_silent(object) {
+            return Progress::unknown(format!("the Kustomization {why}"));
+        }
         flux::progress(object, "Kustomization", None, || {
             let revision = |field: &str| fields::text(object, field);
             let applied = revision("/status/lastAppliedRevision");

@@ -56,12 +56,7 @@ impl Kind for FluxOciSource {
     }
 
     fn image(&self, source: &DynamicObject) -> Result<Artifact, String> {
-        let text = |field: &str| {
-            fields::text(source, &format!("/spec/ref/{field}")).filter(|text| !text.is_empty())
-        };
-        // What it pulled counts where it is not told to pull one thing.
-        let pulled = fields::text(source, "/status/artifact/revision").and_then(digest);
-        match text("digest").or(pulled) {
+        match wanted(source) {
             Some(digest) => Ok(Artifact(format!("{}@{digest}", repository(source)))),
             None => {
                 Err("names no `spec.ref.digest`, and has pulled nothing: add what runs there now"
@@ -79,12 +74,13 @@ impl Kind for FluxOciSource {
     }
 
     fn progress(&self, seen: &Seen) -> Progress {
-        let source = seen.carrier();
-        let wanted = fields::text(source, "/spec/ref/digest");
+        let (source, kustomization) = (seen.carrier(), &seen.subject);
+        if let Some(why) = flux_kustomization::is_silent(kustomization) {
+            return Progress::unknown(format!("the Kustomization {why}"));
+        }
+        let wanted = wanted(source);
         let is_wanted = |object: &DynamicObject, pointer: &str| {
-            let revision = fields::text(object, pointer);
-            revision.is_some()
-                && wanted.is_none_or(|wanted| revision.and_then(digest) == Some(wanted))
+            wanted.is_some() && fields::text(object, pointer).and_then(digest) == wanted
         };
         let pulled = flux::progress(source, "OCIRepository", None, || {
             match is_wanted(source, "/status/artifact/revision") {
@@ -95,7 +91,6 @@ impl Kind for FluxOciSource {
         if pulled != Progress::AllReady {
             return pulled;
         }
-        let kustomization = &seen.subject;
         let applied = flux::progress(kustomization, "Kustomization", None, || {
             match is_wanted(kustomization, "/status/lastAppliedRevision") {
                 true => Progress::AllReady,
@@ -118,6 +113,12 @@ impl Kind for FluxOciSource {
     fn workers(&self, _: &Seen) -> Option<Workers> {
         None
     }
+}
+
+/// The digest that the source is to pull; where it is told none, the one that it has pulled.
+fn wanted(source: &DynamicObject) -> Option<&str> {
+    let told = fields::text(source, "/spec/ref/digest").filter(|digest| !digest.is_empty());
+    told.or_else(|| fields::text(source, "/status/artifact/revision").and_then(digest))
 }
 
 fn repository(source: &DynamicObject) -> &str {

@@ -3,7 +3,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     ids::ReleaseId,
-    model::ring::{Target, TargetKind},
+    model::ring::{HelmValues, Target, TargetKind},
 };
 
 const IMAGE: &str = "registry.test/checkout@sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -208,7 +208,7 @@ fn a_list_that_is_owned_whole_is_merged_as_it_is_but_for_the_image() {
             {"name": "app", "image": "registry.test/checkout:3", "env": [{"name": "A", "value": "b"}]}])
     );
     let request = request(&write, &*kind, 3);
-    let owners = |seen: &Seen| request.owners(&seen.subject, &paths);
+    let owners = |seen: &Seen| request.owners(&seen.subject, &fields, &paths);
     assert_eq!(owners(&rollout("helm"))[0].manager, "helm");
     assert_eq!(owners(&rollout("helm"))[0].field, ".spec.template.spec.containers");
     assert!(owners(&rollout("ringward")).is_empty());
@@ -226,5 +226,40 @@ fn a_list_that_is_owned_whole_is_merged_as_it_is_but_for_the_image() {
     // What nobody has to give up is nobody's business.
     write.artifact = Artifact(IMAGE.into());
     let same = super::tests::request(&write, &*kind, 3);
-    assert!(same.owners(&rollout("helm").subject, &paths).is_empty());
+    assert!(same.owners(&rollout("helm").subject, &fields, &paths).is_empty());
+}
+
+#[test]
+fn whoever_owns_one_of_two_values_is_not_passed_over_for_the_other() {
+    let mut write = a_write();
+    let (repository, digest) = ("image.repository".into(), "image.digest".into());
+    let values = HelmValues::Parts { repository, digest };
+    write.target.kind = TargetKind::FluxHelmRelease { values };
+    let two = format!("registry.test/checkout@sha256:{}", "2".repeat(64));
+    write.artifact = Artifact(two);
+    let kind = kind::of(&write.target.kind);
+    let one = IMAGE.split('@').nth(1).unwrap();
+    let owners = |repository: &str, annotated: &str| {
+        // Helm's digest is ours too, as an older API server leaves it.
+        let subject = serde_json::from_value(json!({
+            "metadata": {"name": "checkout", "annotations": {"ringward.dev/digest": annotated},
+                "managedFields": [
+                    {"manager": "helm", "fieldsV1": {"f:spec": {"f:values": {"f:image": {
+                        "f:repository": {}, "f:digest": {}}}}}},
+                    {"manager": "ringward", "fieldsV1": {"f:spec": {"f:values": {"f:image": {
+                        "f:digest": {}}}}}}]},
+            "spec": {"values": {"image": {"repository": repository, "digest": one}}},
+        }));
+        let seen = Seen { subject: subject.unwrap(), other: None };
+        let Edit::Merge { fields, paths } = kind.edit(&seen, &write.artifact, "t") else {
+            panic!("values are merged")
+        };
+        let owners = request(&write, &*kind, 3).owners(&seen.subject, &fields, &paths);
+        owners.into_iter().map(|owner| (owner.field, owner.manager)).collect::<Vec<_>>()
+    };
+    let of_helm = |value: &str| (format!(".spec.values.image.{value}"), "helm".to_owned());
+    assert_eq!(owners("old.test/checkout", one), [of_helm("repository")]);
+    // What stays as it is takes nothing from anybody.
+    assert!(owners("registry.test/checkout", one).is_empty());
+    assert_eq!(owners("registry.test/checkout", "sha256:2"), [of_helm("digest")]);
 }

@@ -78,6 +78,8 @@ pub(super) struct Controller {
     releases: u32,
     /// Of an Application.
     operation: argo_cd::Operation,
+    /// Of an Application: the source that it last looked at.
+    compared: Value,
 }
 
 /// The specification that the controller works from: the one it has observed.
@@ -152,6 +154,7 @@ impl Controller {
             observed_token: None,
             releases: 0,
             operation: argo_cd::Operation::default(),
+            compared: Value::Null,
         };
         controller.observe(store, now.mono, Span::ZERO);
         controller.stable = controller.wanted.clone();
@@ -346,6 +349,7 @@ impl Controller {
             self.analysis_ends = (self.id.kind == Kind::Canary).then(|| at + analysis);
         }
         self.observed_token = self.token(store);
+        self.compared = spec["source"].clone();
         self.wanted = wanted;
         self.observed = self.generation(store);
         self.observed_workload = generation;

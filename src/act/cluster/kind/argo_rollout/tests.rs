@@ -36,8 +36,9 @@ fn pod(name: &str, hash: &str, image_id: &str) -> Pod {
         "metadata": {"name": name, "labels": {"rollouts-pod-template-hash": hash},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "u",
                 "name": format!("checkout-{hash}"), "controller": true}]},
-        "status": {"phase": "Running", "containerStatuses": [{"name": "app", "image": "",
-            "imageID": image_id, "ready": true, "restartCount": 0}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "app", "image": "", "imageID": image_id, "ready": true,
+                "restartCount": 0}]},
     });
     serde_json::from_value(pod).unwrap()
 }

@@ -29,8 +29,9 @@ fn read(change: Value) -> TargetState {
         let pod = json!({
             "metadata": {"name": name, "ownerReferences": [{"apiVersion": "apps/v1",
                 "kind": "DaemonSet", "uid": "u", "name": "agent", "controller": true}]},
-            "status": {"phase": "Running", "containerStatuses": [{"name": "app", "image": "",
-                "imageID": format!("registry.test/agent@{ONE}"), "ready": true, "restartCount": 0}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "app", "image": "", "ready": true, "restartCount": 0,
+                    "imageID": format!("registry.test/agent@{ONE}")}]},
         });
         serde_json::from_value(pod).unwrap()
     });

@@ -41,11 +41,12 @@ fn pod(name: &str, image_id: &str, change: Value) -> Pod {
         "metadata": {"name": name, "labels": {"app": "checkout", "pod-template-hash": "5d9"},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "u",
                 "name": "checkout-5d9", "controller": true}]},
-        "status": {"phase": "Running", "containerStatuses": [
-            {"name": "proxy", "image": "", "imageID": format!("registry.test/proxy@{TWO}"),
-                "ready": true, "restartCount": 0},
-            {"name": "app", "image": "", "imageID": image_id, "ready": true, "restartCount": 0},
-        ]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [
+                {"name": "proxy", "image": "", "imageID": format!("registry.test/proxy@{TWO}"),
+                    "ready": true, "restartCount": 0},
+                {"name": "app", "image": "", "imageID": image_id, "ready": true, "restartCount": 0},
+            ]},
     });
     merge(&mut base, change);
     serde_json::from_value(base).unwrap()

@@ -35,16 +35,21 @@ fn canary(before: Option<&str>, change: Value) -> Seen {
     Seen { subject: parse(base), other: Some(parse(deployment)) }
 }
 
-fn read(seen: &Seen, digest: &str) -> TargetState {
-    let pod: Pod = serde_json::from_value(json!({
+fn pod(digest: &str, ready: bool) -> Pod {
+    serde_json::from_value(json!({
         "metadata": {"name": "p", "labels": {"app": "checkout-primary", "pod-template-hash": "5d9"},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "u",
                 "name": "checkout-primary-5d9", "controller": true}]},
-        "status": {"phase": "Running", "containerStatuses": [{"name": "app", "image": "",
-            "imageID": format!("registry.test/checkout@{digest}"), "ready": true, "restartCount": 0}]},
+        "status": {"phase": "Running",
+            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+            "containerStatuses": [{"name": "app", "image": "", "ready": ready, "restartCount": 0,
+                "imageID": format!("registry.test/checkout@{digest}")}]},
     }))
-    .unwrap();
-    kind::read(&kind(), seen, &[pod])
+    .unwrap()
+}
+
+fn read(seen: &Seen, digest: &str) -> TargetState {
+    kind::read(&kind(), seen, &[pod(digest, true)])
 }
 
 fn status(before: Option<&str>, change: Value) -> Status {
@@ -60,6 +65,15 @@ fn what_was_promoted_is_success_where_the_primary_runs_it() {
     assert!(matches!(stale, Status::Progressing(_)), "the status of before our write: {stale:?}");
     let applied = json!({"status": {"lastAppliedSpec": "c"}});
     assert!(matches!(status(Some("a"), applied), Status::Progressing(_)));
+}
+
+#[test]
+fn what_was_promoted_once_is_no_success_where_none_of_it_is_ready() {
+    let seen = canary(Some("a"), json!({}));
+    let state = kind::read(&kind(), &seen, &[pod(ONE, false)]);
+    assert_eq!(state.status, Status::Progressing("0 of 1 pods are ready".into()));
+    let state = kind::read(&kind(), &seen, &[pod(ONE, false), pod(ONE, true)]);
+    assert_eq!(state.status, Status::Succeeded);
 }
 
 #[test]
@@ -102,6 +116,35 @@ fn a_write_is_fenced_unless_it_changes_nothing() {
     assert_eq!(kind().fence(&seen, &same), None);
     let daemons = canary(None, json!({"spec": {"targetRef": {"kind": "Service"}}}));
     assert!(kind().carrier(&daemons.subject).unwrap_err().contains("Service"));
+}
+
+#[test]
+fn the_way_back_written_again_is_no_failure() {
+    let one = Artifact(format!("registry.test/checkout@{ONE}"));
+    let failed = json!({"status": {"phase": "Failed", "lastAppliedSpec": "c"}});
+    let back = canary(Some("c"), failed.clone());
+    let fence = kind().fence(&back, &one);
+    assert_eq!(fence.as_deref(), Some("c"));
+    assert_eq!(status(fence.as_deref(), failed), Status::Succeeded);
+}
+
+#[test]
+fn the_way_back_from_an_attempt_that_nobody_took_up_is_not_marked() {
+    let (one, two) = (format!("registry.test/checkout@{ONE}"), "registry.test/checkout:2");
+    let failed = json!({"status": {"phase": "Failed", "lastAppliedSpec": "c"}});
+    let mut seen = canary(Some("c"), failed);
+    let template = &mut seen.other.as_mut().unwrap().data["spec"]["template"];
+    template["metadata"] = json!({"annotations": {ATTEMPT: "t-1"}});
+    template["spec"]["containers"][0]["image"] = json!(two);
+    let marked = |image: &str| {
+        let Edit::Apply { fields, .. } = kind().edit(&seen, &Artifact(image.into()), "t-2") else {
+            panic!("a Deployment is applied")
+        };
+        fields.pointer("/spec/template/metadata/annotations").is_some()
+    };
+    assert!(!marked(&one), "the promoted template comes back to the letter");
+    assert!(marked(two), "another attempt at the same");
+    assert_eq!(kind().fence(&seen, &Artifact(one)).as_deref(), Some("c"));
 }
 
 #[test]

@@ -60,6 +60,33 @@ fn what_went_back_by_itself_has_failed_for_this_generation_only() {
 }
 
 #[test]
+fn what_does_not_wait_for_what_it_upgrades_says_nothing() {
+    let silent = json!({"spec": {"upgrade": {"disableWait": true}}});
+    let artifact = Artifact(format!("registry.test/checkout@{ONE}"));
+    assert!(kind().refuses(&object(silent.clone()), &artifact).unwrap().contains("disableWait"));
+    let Status::Unknown(why) = read(silent).status else { panic!("expected Unknown") };
+    assert!(why.starts_with("the HelmRelease") && why.contains("disableWait"), "{why}");
+    let waits = json!({"spec": {"upgrade": {"disableWait": false}}});
+    assert_eq!(kind().refuses(&object(waits.clone()), &artifact), None);
+    assert_eq!(read(waits).status, Status::Succeeded);
+}
+
+#[test]
+fn a_path_through_a_list_is_no_place_to_write() {
+    let image = format!("registry.test/checkout@{ONE}");
+    let listed =
+        json!({"spec": {"values": {"containers": [{"image": image}], "deep": {"image": image}}}});
+    let of = |path: &str| {
+        let kind = FluxHelmRelease { values: HelmValues::Image { image: path.into() } };
+        kind.image(&object(listed.clone()).subject)
+    };
+    let why = of("containers.0.image").unwrap_err();
+    assert!(why.contains("a list on the way to `containers.0.image`"), "{why}");
+    assert_eq!(of("deep.image"), Ok(Artifact(image.clone())));
+    assert!(of("deep.image.tag").unwrap_err().contains("has no `deep.image.tag`"));
+}
+
+#[test]
 fn only_the_values_that_name_the_image_are_written() {
     let artifact = Artifact(format!("registry.test/checkout@{ONE}"));
     let Edit::Merge { fields, paths } = kind().edit(&object(json!({})), &artifact, "t") else {

@@ -84,8 +84,12 @@ fn what_says_nothing_of_what_runs_is_not_written_to() {
     let artifact = Artifact("a:1".into());
     let silent = object(json!({"spec": {"wait": false}}));
     assert!(kind().refuses(&silent, &artifact).unwrap().contains("spec.wait: true"));
+    // Nor is what it says taken for anything, whoever has written what is there.
+    let Status::Unknown(why) = read(json!({"spec": {"wait": false}})).status else { panic!() };
+    assert!(why.starts_with("the Kustomization") && why.contains("spec.wait: true"), "{why}");
     let checks = json!({"spec": {"wait": false, "healthChecks": [{"kind": "Deployment"}]}});
-    assert_eq!(kind().refuses(&object(checks), &artifact), None);
+    assert_eq!(kind().refuses(&object(checks.clone()), &artifact), None);
+    assert_eq!(read(checks).status, Status::Succeeded);
     let nothing = read(json!({"spec": {"images": []}})).status;
     assert!(matches!(&nothing, Status::Unknown(why) if why.contains(NAME)), "{nothing:?}");
     let tagged = json!({"spec": {"images": [{"name": NAME, "newTag": "2.14"}]}});

@@ -70,9 +70,28 @@ fn what_is_pulled_and_applied_is_success() {
 #[test]
 fn a_source_without_a_digest_runs_what_it_has_pulled() {
     let untold = json!({"spec": {"ref": {"digest": ""}}});
-    assert_eq!(read(untold, json!({})).image, Some(artifact(ONE)));
+    let state = read(untold.clone(), json!({}));
+    assert_eq!((state.status, state.image), (Status::Succeeded, Some(artifact(ONE))));
+    // What it has pulled since is not what runs before it is applied.
+    let mut newer = untold;
+    merge(&mut newer, json!({"status": {"artifact": {"revision": format!("latest@{TWO}")}}}));
+    let state = read(newer.clone(), json!({}));
+    let Status::Progressing(why) = state.status else { panic!("expected Progressing") };
+    assert!(why.contains("yet to apply"), "{why}");
+    assert_eq!(state.image, Some(artifact(TWO)));
+    let applied = json!({"status": {"lastAppliedRevision": format!("latest@{TWO}")}});
+    assert_eq!(read(newer, applied).status, Status::Succeeded);
     let nothing = json!({"spec": {"ref": {"digest": ""}}, "status": {"artifact": null}});
     assert!(matches!(read(nothing, json!({})).status, Status::Unknown(_)));
+}
+
+#[test]
+fn what_says_nothing_of_what_runs_is_unknown() {
+    let silent = json!({"spec": {"wait": false}});
+    let Status::Unknown(why) = read(json!({}), silent).status else { panic!("expected Unknown") };
+    assert!(why.contains("spec.wait: true"), "{why}");
+    let checks = json!({"spec": {"wait": false, "healthChecks": [{"kind": "Deployment"}]}});
+    assert_eq!(read(json!({}), checks).status, Status::Succeeded);
 }
 
 #[test]

@@ -29,13 +29,15 @@ fn set(change: Value) -> Seen {
 
 fn pod(name: &str, revision: &str, waits: Option<&str>) -> Pod {
     let state = waits.map_or(json!({"running": {}}), |why| json!({"waiting": {"reason": why}}));
+    let ready = if waits.is_none() { "True" } else { "False" };
     let pod = json!({
         "metadata": {"name": name, "labels": {"controller-revision-hash": revision},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "uid": "u",
                 "name": "ledger", "controller": true}]},
-        "status": {"phase": "Running", "containerStatuses": [{"name": "app", "image": "",
-            "imageID": format!("registry.test/ledger@{ONE}"), "ready": waits.is_none(),
-            "restartCount": 0, "state": state}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}],
+            "containerStatuses": [{"name": "app", "image": "", "ready": waits.is_none(),
+                "imageID": format!("registry.test/ledger@{ONE}"), "restartCount": 0,
+                "state": state}]},
     });
     serde_json::from_value(pod).unwrap()
 }

@@ -44,6 +44,7 @@ impl Controller {
         let Some(stored) = store.get(&self.id) else { return false };
         let (object, at) = (stored.object.clone(), rfc3339(now.wall));
         store.take_annotation(&self.id, "argocd.argoproj.io/refresh");
+        self.compared = object["spec"]["source"].clone();
         if self.operation.asked.is_none() && object["operation"].is_object() {
             self.operation.asked = Some(object["operation"].clone());
             self.operation.state = json!({"startedAt": at});
@@ -87,7 +88,8 @@ impl Controller {
             ("Progressing", "Waiting for rollout to finish".to_owned())
         };
         let mut status = json!({
-            "sync": {"status": "Synced", "revision": "5d9"},
+            "sync": {"status": "Synced", "revision": "5d9",
+                "comparedTo": {"source": self.compared}},
             "health": {"status": health, "message": message},
             "reconciledAt": rfc3339(wall),
             "history": [{"id": self.releases, "revision": "5d9"}],

@@ -192,7 +192,6 @@ pub async fn start(
         external_url: settings.external_url,
         notifiers: subscriptions.subscribe(),
     });
-    let tell = tell.map_err(AppError::Outbox)?;
     let (stop, stopped) = watch::channel(false);
     let motion = settings.limits.in_motion.clone();
     let drive = Drive {

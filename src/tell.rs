@@ -16,7 +16,6 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     sync::Arc,
 };
 
@@ -111,24 +110,25 @@ fn declared(known: &mut Option<Notifiers>, declared: BTreeMap<String, Option<Not
 }
 
 /// Starts a task for each channel, each from where it stood: what is recorded after this returns is told. They
-/// never end by themselves: whatever is cut off is done again.
-///
-/// # Errors
-/// Where a channel stands cannot be read or kept.
-pub fn start(tell: Tell) -> io::Result<Vec<JoinHandle<()>>> {
+/// never end by themselves: whatever is cut off is done again. No file of theirs is worth a server that does not
+/// start.
+pub fn start(tell: Tell) -> Vec<JoinHandle<()>> {
     let tell = Arc::new(tell);
     let names: Vec<String> = tell.courier.channels().cloned().collect();
-    tell.outbox.forget_others(names.iter())?;
+    if let Err(error) = tell.outbox.forget_others(names.iter()) {
+        tracing::error!(%error, "where channels stood that are no more is not forgotten");
+    }
     let (look, held) = watch::channel(None);
     let begun = names.into_iter().map(|name| Channel::begin(tell.clone(), name, held.clone()));
-    let begun: Vec<Channel> = begun.collect::<Result<_, _>>()?;
+    // Each stands in its place before anything is told.
+    let begun: Vec<Channel> = begun.collect();
     let (declared, holds) = (tell.clone(), tell);
     let mut tasks = vec![
         tokio::spawn(async move { declared.note_declared().await }),
         tokio::spawn(async move { holds.look_for_holds(look).await }),
     ];
     tasks.extend(begun.into_iter().map(|channel| tokio::spawn(channel.run())));
-    Ok(tasks)
+    tasks
 }
 
 impl Tell {
@@ -158,6 +158,11 @@ impl Tell {
     /// Looks for what holds releases, where anybody wants to be told.
     async fn look_for_holds(&self, look: watch::Sender<Option<Held>>) {
         let mut lasting = holds::Lasting::default();
+        // That nobody asks is not known before, and would forget what was told.
+        let mut known = self.notifiers.clone();
+        if known.wait_for(Option::is_some).await.is_err() {
+            return;
+        }
         loop {
             let asked = {
                 let notifiers = self.notifiers.borrow();
@@ -168,7 +173,10 @@ impl Tell {
             };
             let held = match asked {
                 true => holds::held(&self.desk, self.external_url.as_deref(), &mut lasting),
-                false => Held::default(),
+                false => {
+                    lasting = holds::Lasting::default();
+                    Held::default()
+                }
             };
             look.send_replace(Some(held));
             self.clock.sleep(HOLDS).await;

@@ -128,8 +128,10 @@ fn short(text: &str, most: usize) -> String {
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
-    /// The listener has it, or has no use for what is told.
+    /// The listener has it.
     Done,
+    /// What listens there has no use for what is told: nothing was sent.
+    Nothing,
     /// It may take it later; after so long, if it said so.
     Later(Option<Span>, String),
     /// It will never take this one.
@@ -193,17 +195,24 @@ impl Courier {
     }
 
     /// What makes a channel the one that it is: with another URL or another secret it is another. Nothing of
-    /// them can be read from it.
+    /// them can be read from it; nothing where one of its files cannot be read.
     pub async fn fingerprint(&self, channel: &str) -> Option<String> {
         let Channel { settings, url, .. } = self.0.get(channel)?;
         let mut whole = Sha256::new();
-        whole.update(format!("{} {url:?}", settings.kind.name()));
-        for file in [&settings.url_file, &settings.secret_file, &settings.routing_key_file] {
+        let url = url.as_ref().map(Url::as_str).unwrap_or_default();
+        whole.update(format!("{} {url}", settings.kind.name()));
+        let files = [
+            &settings.url_file,
+            &settings.secret_file,
+            &settings.bearer_token_file,
+            &settings.routing_key_file,
+        ];
+        for file in files {
             let content = match file {
-                Some(file) => secret(file).await.ok(),
-                None => None,
+                Some(file) => secret(file).await.ok()?,
+                None => String::new(),
             };
-            whole.update(format!("\n{}", content.unwrap_or_default()));
+            whole.update(format!("\n{content}"));
         }
         Some(whole.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -304,6 +313,9 @@ impl Channel {
             Ok(requests) => requests,
             Err(why) => return Sent::Later(None, why),
         };
+        if requests.is_empty() {
+            return Sent::Nothing;
+        }
         for request in requests {
             let base = request.url.clone();
             if let Err(why) = permitted(&base) {
@@ -314,7 +326,7 @@ impl Channel {
                 Err(why) => return Sent::Later(None, why),
             };
             match judged(status, retry_after) {
-                Sent::Done => {}
+                Sent::Done | Sent::Nothing => {}
                 ended @ (Sent::Later(..) | Sent::Refused(_) | Sent::Gone) => return ended,
             }
         }

@@ -265,6 +265,10 @@ fn ended(
                 "the signature of the lines is not by the key that it names, {key}"
             ));
         }
+        // Each is true by itself; only together are they one export's.
+        if shown.at != signed.at {
+            return Err("the lines and the head were signed at different times".into());
+        }
         if shown.sha256 != bytes {
             return Err("a line before it is not as the server showed it".into());
         }
@@ -373,22 +377,32 @@ mod tests {
         assert!(flaw(&other).starts_with("line 2"), "{}", flaw(&other));
 
         // With a signature over the lines, each byte of them counts.
-        let showing = || {
+        let showing = |at| {
             let mut out = Vec::new();
             let mut showing = Showing::to(&mut out);
             for seq in [1, 2, 5] {
                 let hash = store.records(seq, 1).unwrap()[0].hash;
                 showing.line(hash, shown(seq).trim_end()).unwrap();
             }
-            showing.end(&store.key().unwrap(), &store.head(), at()).unwrap();
+            showing.end(&store.key().unwrap(), &store.head(), at).unwrap();
             String::from_utf8(out).unwrap()
         };
-        let text = showing();
+        let text = showing(at());
         let found = inspect(&mut text.as_bytes()).unwrap();
         assert_eq!((found.verified, found.shown, found.missing), (false, true, 2));
         let edited = flaw(&text.replacen("then", "when", 1));
         assert_eq!(edited, "line 4: a line before it is not as the server showed it");
         let later = text.replace("2023-11-14", "2023-11-15");
         assert!(flaw(&later).starts_with("line 4: the signature"), "{}", flaw(&later));
+
+        // Two ends, both signed by the server, make no third.
+        let last = |text: &str| {
+            serde_json::from_str::<ExportEnd>(text.lines().next_back().unwrap()).unwrap()
+        };
+        let other = last(&showing(Timestamp::from_second(1_700_000_001).unwrap()));
+        let crossed = ExportEnd { signed: other.signed, ..last(&text) };
+        let lines = text.split_inclusive('\n').take(3).collect::<String>();
+        let found = flaw(&(lines + &serde_json::to_string(&crossed).unwrap()));
+        assert_eq!(found, "line 4: the lines and the head were signed at different times");
     }
 }

@@ -76,18 +76,19 @@ impl Outbox {
     /// Forgets the places of channels that are none of these: one that comes back is a new one.
     ///
     /// # Errors
-    /// The folder cannot be read, or a file in it not be removed.
+    /// The folder cannot be read, or a file in it not be removed; the others are all the same.
     pub fn forget_others<'a>(&self, channels: impl Iterator<Item = &'a String>) -> io::Result<()> {
         let known: BTreeSet<String> = channels.map(|channel| file(channel)).collect();
+        let mut done = Ok(());
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if name.starts_with(CHANNEL) && !known.contains(name.as_ref()) {
-                fs::remove_file(entry.path())?;
+                done = done.and(fs::remove_file(entry.path()));
             }
         }
-        Ok(())
+        done
     }
 
     /// Who was told what when that was last known.
@@ -152,5 +153,12 @@ mod tests {
         assert_eq!(outbox.place("gone").unwrap(), None);
         assert!(outbox.place("../ops").unwrap().is_some());
         assert_eq!(outbox.told().unwrap(), Some(7));
+        // What cannot be removed saves none of the others.
+        fs::create_dir(outbox.folder.join("channel-00.json")).unwrap();
+        for name in ["a", "b", "c"] {
+            outbox.keep(name, &Place::default()).unwrap();
+        }
+        outbox.forget_others([].iter()).unwrap_err();
+        assert!(["a", "b", "c"].iter().all(|name| outbox.place(name).unwrap().is_none()));
     }
 }

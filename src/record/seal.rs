@@ -101,9 +101,7 @@ impl SigningKey {
         let signature = STANDARD.encode(signature.as_ref());
         SignedHead { seq, head, at, key: self.public(), signature }
     }
-}
 
-impl SigningKey {
     /// Signs that a text with that SHA-256 was shown, at that instant.
     pub fn sign_text(&self, sha256: Digest, at: Timestamp) -> SignedText {
         let signature = self.0.sign(text_statement(sha256, at).as_bytes());

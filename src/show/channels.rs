@@ -18,7 +18,8 @@ pub struct Standing {
     pub kind: Option<&'static str>,
     /// The last entry that it was told of, or had no use for.
     pub seq: u64,
-    /// When that happened which it could not be told yet; nothing while it takes what it is told.
+    /// When that happened which it could not be told yet, or since when it cannot be told anything; nothing while
+    /// it takes what it is told.
     pub since: Option<Timestamp>,
     /// How often the message that is on its way was not taken.
     pub failures: u32,

@@ -1,11 +1,6 @@
 //! One channel: it is told on from its place in the journal, for as long as the server runs.
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    io::{self, ErrorKind},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, convert::Infallible, io, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::watch, task::block_in_place};
@@ -31,7 +26,7 @@ const LOOK: Span = Span::seconds(1);
 const FIRST: Span = Span::seconds(1);
 /// up to this.
 const LONGEST: Span = Span::minutes(5);
-/// The longest that a listener may ask for.
+/// The longest that a listener may ask for; the shortest is `FIRST`.
 const PATIENCE: Span = Span::seconds(3_600);
 /// Where nothing was taken for so long, all up to the present is left out.
 const DEAD: Span = Span::minutes(24 * 60);
@@ -49,6 +44,8 @@ pub(super) struct Channel {
     place: Place,
     /// The entry that stands on disk, and when it was written there.
     kept: (u64, Mono),
+    /// Its place could not be kept. It is told nothing before it can: each start would tell it again.
+    unkept: bool,
     /// Since when nothing was taken.
     failing: Option<Mono>,
     notifiers: watch::Receiver<Option<Notifiers>>,
@@ -68,22 +65,17 @@ pub(super) enum Broken {
 
 impl Channel {
     /// Where it stood; a channel that is new stands at the end of the journal, and is told of what comes.
-    ///
-    /// # Errors
-    /// Its place cannot be read or kept.
     pub(super) fn begin(
         tell: Arc<Tell>,
         name: String,
         held: watch::Receiver<Option<Held>>,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let head = tell.desk.store().head().seq;
         let place = match tell.outbox.place(&name) {
             Ok(Some(place)) if place.seq <= head => place,
             // One that is ahead belongs to another journal.
             Ok(Some(_) | None) => Place { seq: head, ..Place::default() },
-            Err(error)
-                if [ErrorKind::InvalidData, ErrorKind::UnexpectedEof].contains(&error.kind()) =>
-            {
+            Err(error) => {
                 tracing::error!(
                     channel = name,
                     %error,
@@ -91,9 +83,12 @@ impl Channel {
                 );
                 Place { seq: head, skipped: Some((0, head)), ..Place::default() }
             }
-            Err(error) => return Err(error),
         };
-        tell.outbox.keep(&name, &place)?;
+        let kept = tell.outbox.keep(&name, &place);
+        if let Err(error) = &kept {
+            tracing::error!(channel = name, %error, "its place in the journal cannot be kept");
+        }
+        let unkept = kept.is_err();
         tell.telemetry.will_notify(&name);
         let kind = tell.courier.kind(&name).map(|kind| kind.name());
         let (seq, skipped, gone) = (place.seq, place.skipped, place.gone.is_some());
@@ -102,7 +97,7 @@ impl Channel {
         });
         let kept = (place.seq, tell.clock.now().mono);
         let notifiers = tell.notifiers.clone();
-        Ok(Self { tell, name, place, kept, failing: None, notifiers, held })
+        Self { tell, name, place, kept, unkept, failing: None, notifiers, held }
     }
 
     /// Tells it whatever it wants to be told.
@@ -113,10 +108,19 @@ impl Channel {
         }
         loop {
             let Err(error) = self.follow().await;
-            tracing::error!(channel = self.name, %error, "a channel is not told anything for now");
-            self.note(|standing| standing.why = Some(error.to_string()));
+            self.broke(&error);
             self.tell.clock.sleep(LONGEST).await;
         }
+    }
+
+    /// It cannot be told anything for now, and what is to be told grows old from here on.
+    pub(super) fn broke(&self, error: &Broken) {
+        tracing::error!(channel = self.name, %error, "a channel is not told anything for now");
+        let now = self.tell.clock.now().wall;
+        self.note(|standing| {
+            standing.since.get_or_insert(now);
+            standing.why = Some(error.to_string());
+        });
     }
 
     async fn follow(&mut self) -> Result<Infallible, Broken> {
@@ -139,6 +143,9 @@ impl Channel {
 
     /// Tells it all that it was not told yet, as far as it takes it.
     pub(super) async fn look(&mut self) -> Result<(), Broken> {
+        if self.unkept {
+            self.keep()?;
+        }
         if self.is_gone().await? {
             return Ok(());
         }
@@ -153,16 +160,27 @@ impl Channel {
 
     /// Whether it asked to be left alone, and is the same still. Another begins with what comes.
     async fn is_gone(&mut self) -> Result<bool, Broken> {
-        let Some(gone) = &self.place.gone else { return Ok(false) };
+        let Some(gone) = self.place.gone.clone() else { return Ok(false) };
         self.place.seq = self.head();
-        if self.tell.courier.fingerprint(&self.name).await.as_ref() == Some(gone) {
-            self.note(|_| {});
-            return Ok(true);
+        match self.tell.courier.fingerprint(&self.name).await {
+            Some(now) if gone.is_empty() => {
+                self.place.gone = Some(now);
+                self.keep()?;
+            }
+            Some(now) if now != gone => {
+                tracing::info!(
+                    channel = self.name,
+                    "its settings have changed: it is told what comes"
+                );
+                self.place = Place { seq: self.place.seq, ..Place::default() };
+                self.keep()?;
+                return Ok(false);
+            }
+            // A secret that cannot be read for a moment is no other one.
+            Some(_) | None => {}
         }
-        tracing::info!(channel = self.name, "its settings have changed: it is told what comes");
-        self.place = Place { seq: self.place.seq, ..Place::default() };
-        self.keep()?;
-        Ok(false)
+        self.note(at_rest);
+        Ok(true)
     }
 
     /// Tells of what was left out.
@@ -243,41 +261,50 @@ impl Channel {
 
     /// Tells of what holds releases now and was not told yet.
     async fn holds(&mut self) -> Result<(), Broken> {
+        if self.place.gone.is_some() || self.place.skipped.is_some() {
+            return Ok(());
+        }
         // Before the first look nobody knows what holds what.
         let Some(held) = self.held.borrow_and_update().clone() else { return Ok(()) };
-        let mine: BTreeMap<_, _> = held.iter().filter(|(_, told)| self.wants(told)).collect();
+        let mine: BTreeMap<_, _> = held.iter().filter(|(_, hold)| self.wants(&hold.told)).collect();
         let before = self.place.held.clone();
         self.place.held.retain(|key, _| mine.contains_key(key));
         let head = self.tell.desk.store().head();
-        for key in mine.keys() {
+        for (key, _) in mine.iter().filter(|(_, hold)| hold.lasts) {
             let id = || format!("hold_{}", digest(&format!("{key} {} {}", head.seq, head.hash)));
             self.place.held.entry((*key).clone()).or_insert_with(|| (id(), false));
         }
         if self.place.held != before {
             self.keep()?;
         }
-        for (key, told) in mine {
+        for (key, hold) in mine.into_iter().filter(|(_, hold)| hold.lasts) {
             let Some((id, false)) = self.place.held.get(key).cloned() else { continue };
-            let told = Told { id: id.clone(), ..told.clone() };
-            let holds = |channel: &Self| {
-                let now = channel.held.borrow();
-                channel.wants(&told) && now.as_ref().is_none_or(|held| held.contains_key(key))
-            };
-            if !self.deliver(&told, holds).await? {
+            let told = Told { id: id.clone(), ..hold.told.clone() };
+            if !self.deliver(&told, |channel| channel.holds_still(key, &told)).await? {
                 return Ok(());
             }
-            self.place.held.insert(key.clone(), (id, true));
+            if self.holds_still(key, &told) {
+                self.place.held.insert(key.clone(), (id, true));
+            } else {
+                // It may not have been told; where it comes back it is another.
+                self.place.held.remove(key);
+            }
             self.keep()?;
         }
         Ok(())
     }
 
+    /// Whether what is told of a hold is so, and still wanted.
+    fn holds_still(&self, key: &str, told: &Told) -> bool {
+        let now = self.held.borrow();
+        self.wants(told) && now.as_ref().is_none_or(|held| held.contains_key(key))
+    }
+
     /// It was told everything.
     fn rest(&mut self) -> Result<(), Broken> {
-        self.note(|standing| {
-            (standing.since, standing.failures, standing.why, standing.again) =
-                (None, 0, None, None);
-        });
+        // A message that ended before it was taken is no beginning of a day's silence.
+        self.failing = None;
+        self.note(at_rest);
         let changed = self.notifiers.has_changed().unwrap_or(false);
         if changed {
             self.notifiers.mark_unchanged();
@@ -305,6 +332,8 @@ impl Channel {
                     self.answered("sent");
                     return Ok(true);
                 }
+                // Nobody was asked, and nothing is counted.
+                Sent::Nothing => return Ok(true),
                 Sent::Refused(why) => {
                     self.answered("refused");
                     let (channel, id) = (&self.name, &told.id);
@@ -317,9 +346,12 @@ impl Channel {
                         channel = self.name,
                         "the listener wants nothing more (410): it is told nothing until its settings change"
                     );
-                    self.place.gone = self.tell.courier.fingerprint(&self.name).await;
+                    // Empty where a secret cannot be read just now: it is asked for again.
+                    let gone = self.tell.courier.fingerprint(&self.name).await.unwrap_or_default();
+                    self.place.gone = Some(gone);
                     self.place.seq = self.head();
                     self.keep()?;
+                    self.note(at_rest);
                     return Ok(false);
                 }
                 Sent::Later(after, why) => {
@@ -332,8 +364,7 @@ impl Channel {
                         self.skip(self.head())?;
                         return Ok(false);
                     }
-                    let pause =
-                        after.map_or_else(|| backoff(failures, &told.id), |a| a.min(PATIENCE));
+                    let pause = pause(after, failures, &told.id);
                     failures += 1;
                     self.note(|standing| {
                         standing.failures = failures;
@@ -376,7 +407,9 @@ impl Channel {
     }
 
     fn keep(&mut self) -> Result<(), Broken> {
+        self.unkept = true;
         block_in_place(|| self.tell.outbox.keep(&self.name, &self.place))?;
+        self.unkept = false;
         self.kept = (self.place.seq, self.tell.clock.now().mono);
         self.note(|_| {});
         Ok(())
@@ -399,6 +432,16 @@ impl Channel {
     fn head(&self) -> u64 {
         self.tell.desk.store().head().seq
     }
+}
+
+/// Nothing is left that it could not be told.
+fn at_rest(standing: &mut Standing) {
+    (standing.since, standing.failures, standing.why, standing.again) = (None, 0, None, None);
+}
+
+/// Until the next attempt: what the listener asks for within bounds, so that 0 is no invitation to hammer it.
+fn pause(asked: Option<Span>, failures: u32, id: &str) -> Span {
+    asked.map_or_else(|| backoff(failures, id), |asked| asked.clamp(FIRST, PATIENCE))
 }
 
 /// Twice as long after each failure, spread by the message so that channels do not ask in step.
@@ -432,5 +475,13 @@ mod tests {
         within(u32::MAX, 225.0, 375.0);
         assert_ne!(backoff(3, "a"), backoff(3, "b"));
         assert_eq!(backoff(3, "a"), backoff(3, "a"));
+    }
+
+    #[test]
+    fn what_a_listener_asks_for_is_granted_within_bounds() {
+        assert_eq!(pause(Some(Span::ZERO), 0, "a"), FIRST);
+        assert_eq!(pause(Some(Span::seconds(7)), 0, "a"), Span::seconds(7));
+        assert_eq!(pause(Some(Span(u64::MAX)), 0, "a"), PATIENCE);
+        assert_eq!(pause(None, 3, "a"), backoff(3, "a"));
     }
 }

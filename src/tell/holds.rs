@@ -27,8 +27,18 @@ const LASTS: Span = Span::minutes(5);
 #[derive(Debug, Default)]
 pub(super) struct Lasting(BTreeMap<String, Mono>);
 
-/// Every hold that is to be told of, by what it is known again by; none has an id yet.
-pub(super) type Held = Arc<BTreeMap<String, Told>>;
+/// A hold that somebody should hear of.
+#[derive(Debug, Clone)]
+pub(super) struct Hold {
+    /// What is told of it; it has no id yet.
+    pub(super) told: Told,
+    /// Whether it is told of by now. One that does not last yet is known all the same: after a restart none does,
+    /// and who was told of it must not be told again.
+    pub(super) lasts: bool,
+}
+
+/// Every hold, by what it is known again by.
+pub(super) type Held = Arc<BTreeMap<String, Hold>>;
 
 /// Looks for what holds releases now.
 pub(super) fn held(desk: &Desk, external_url: Option<&str>, lasting: &mut Lasting) -> Held {
@@ -61,24 +71,21 @@ fn look(
     external_url: Option<&str>,
     lasting: &Lasting,
     seen: &mut BTreeMap<String, Mono>,
-    all: &mut BTreeMap<String, Told>,
+    all: &mut BTreeMap<String, Hold>,
 ) {
     for (ring, run) in &release.rings {
         for waiting in waiting_on(world, release, ring, now) {
             let Some(kind) = waiting.hold() else { continue };
             let words = words::of(&waiting, world, release, ring, now);
             let key = format!("{}/{ring}/{}/{}", release.id, run.attempt, kind.name());
-            let topic = match kind {
-                HoldKind::Approval => Topic::ApprovalNeeded,
+            let (topic, lasts) = match kind {
+                HoldKind::Approval => (Topic::ApprovalNeeded, true),
                 // Who paused it is told as such.
                 HoldKind::Pause | HoldKind::Freeze => continue,
                 HoldKind::Data | HoldKind::Target => {
                     let since = lasting.0.get(&key).copied().unwrap_or(now.mono);
                     seen.insert(key.clone(), since);
-                    if now.mono.since(since) < LASTS {
-                        continue;
-                    }
-                    Topic::Held
+                    (Topic::Held, now.mono.since(since) >= LASTS)
                 }
                 HoldKind::Calendar
                 | HoldKind::Cap
@@ -90,7 +97,7 @@ fn look(
                     if words.ender != Ender::Person {
                         continue;
                     }
-                    Topic::Held
+                    (Topic::Held, true)
                 }
             };
             let said = format!(
@@ -107,7 +114,7 @@ fn look(
                 link: link(external_url, Some(&release.id)),
                 ..nothing(String::new(), topic, now.wall)
             };
-            all.entry(key).or_insert(told);
+            all.entry(key).or_insert(Hold { told, lasts });
         }
     }
 }

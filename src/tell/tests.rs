@@ -28,7 +28,11 @@ const OTHER: &str = "whsec_OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
 struct Listener {
     answers: Arc<Mutex<VecDeque<u16>>>,
     took: Arc<Mutex<Vec<Value>>>,
+    /// What happens while the next message is on its way.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl Listener {
     async fn on(listener: tokio::net::TcpListener, answers: &[u16]) -> Self {
@@ -50,6 +54,10 @@ impl Listener {
 }
 
 async fn hear(State(listener): State<Listener>, body: String) -> StatusCode {
+    let meanwhile = listener.meanwhile.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(happens) = meanwhile {
+        happens();
+    }
     let mut answers = listener.answers.lock().unwrap_or_else(PoisonError::into_inner);
     let status = answers.pop_front().unwrap_or(200);
     if status == 200 {
@@ -106,7 +114,7 @@ impl Scene {
             external_url: None,
             notifiers: self.known.subscribe(),
         };
-        Channel::begin(Arc::new(tell), "ops".into(), self.held.subscribe()).unwrap()
+        Channel::begin(Arc::new(tell), "ops".into(), self.held.subscribe())
     }
 
     fn head(&self) -> u64 {
@@ -114,9 +122,21 @@ impl Scene {
     }
 
     fn hold(&self, keys: &[&str]) {
+        self.see(keys, true);
+    }
+
+    /// What is found to hold, and whether it lasts.
+    fn see(&self, keys: &[&str], lasts: bool) {
+        self.held.send_replace(Some(self.held(keys, lasts)));
+    }
+
+    fn held(&self, keys: &[&str], lasts: bool) -> Held {
         let at = self.stage.now().wall;
-        let told = |key: &&str| ((*key).to_owned(), entry::nothing(String::new(), Topic::Held, at));
-        self.held.send_replace(Some(Arc::new(keys.iter().map(told).collect())));
+        let hold = |key: &&str| {
+            let told = entry::nothing(String::new(), Topic::Held, at);
+            ((*key).to_owned(), holds::Hold { told, lasts })
+        };
+        Arc::new(keys.iter().map(hold).collect())
     }
 }
 
@@ -194,13 +214,18 @@ async fn who_asks_for_more_is_not_told_the_past() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wanted_nothing_more_is_told_what_comes_under_another_secret() {
-    let scene = Scene::new(&[Topic::Submitted]);
+    let scene = Scene::new(&[Topic::Submitted, Topic::Held]);
     let (socket, url) = port().await;
     let listener = Listener::on(socket, &[410]).await;
     let mut channel = scene.channel(&url);
     scene.stage.submit("1.0");
+    scene.hold(&["a"]);
     channel.look().await.unwrap();
     assert_eq!(state(&channel), ChannelState::Gone);
+    assert_eq!(listener.took(), [""; 0], "nothing more is also no hold");
+    scene.hold(&[]);
+    // Nor does what it is not told grow old.
+    assert_eq!(standing(&channel).since, None);
     scene.stage.submit("2.0");
     let mut channel = scene.channel(&url);
     channel.look().await.unwrap();
@@ -208,6 +233,9 @@ async fn who_wanted_nothing_more_is_told_what_comes_under_another_secret() {
     let place =
         std::fs::read_to_string(scene.data.path().join("notify/channel-6f7073.json")).unwrap();
     assert!(!place.contains("127.0.0.1") && !place.contains("MDEy"), "{place}");
+    std::fs::remove_file(scene.data.path().join("secret")).unwrap();
+    channel.look().await.unwrap();
+    assert_eq!(state(&channel), ChannelState::Gone, "no secret is no other secret");
     std::fs::write(scene.data.path().join("secret"), OTHER).unwrap();
     channel.look().await.unwrap();
     assert_eq!(state(&channel), ChannelState::Unused, "no Notifier was noted");
@@ -230,6 +258,56 @@ async fn a_place_that_was_lost_is_told_and_stops_no_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_cannot_be_read_or_kept_stops_no_start_and_is_seen() {
+    let scene = Scene::new(&[Topic::Submitted]);
+    let (socket, url) = port().await;
+    let listener = Listener::on(socket, &[]).await;
+    let file = scene.data.path().join("notify/channel-6f7073.json");
+    scene.outbox();
+    std::fs::create_dir(&file).unwrap();
+    let mut channel = scene.channel(&url);
+    let error = channel.look().await.unwrap_err();
+    let began = scene.stage.now().wall;
+    channel.broke(&error);
+    scene.stage.clock.advance(Span::minutes(5));
+    let error = channel.look().await.unwrap_err();
+    channel.broke(&error);
+    let seen = standing(&channel);
+    assert_eq!((seen.since, seen.failures), (Some(began), 0));
+    assert!(seen.why.is_some_and(|why| why.contains("cannot be kept")));
+    assert_eq!(listener.took(), [""; 0], "each start would tell it again");
+    std::fs::remove_dir(&file).unwrap();
+    channel.look().await.unwrap();
+    assert_eq!(listener.took(), ["skipped"]);
+    assert_eq!((standing(&channel).since, standing(&channel).why), (None, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_does_not_last_yet_after_a_restart_is_not_told_again() {
+    let scene = Scene::new(&[Topic::Held]);
+    let (socket, url) = port().await;
+    let listener = Listener::on(socket, &[]).await;
+    scene.see(&["a"], false);
+    let mut channel = scene.channel(&url);
+    channel.look().await.unwrap();
+    assert_eq!(listener.took(), [""; 0]);
+    scene.hold(&["a"]);
+    channel.look().await.unwrap();
+    assert_eq!(listener.took(), ["held"]);
+    let mut channel = scene.channel(&url);
+    for lasts in [false, true] {
+        scene.see(&["a"], lasts);
+        channel.look().await.unwrap();
+        assert_eq!(listener.took(), [""; 0]);
+    }
+    scene.hold(&[]);
+    channel.look().await.unwrap();
+    scene.hold(&["a"]);
+    channel.look().await.unwrap();
+    assert_eq!(listener.took(), ["held"], "it ended and came back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_ended_before_it_could_be_told_is_not_told() {
     let scene = Scene::new(&[Topic::Held]);
     let (socket, url) = port().await;
@@ -245,9 +323,11 @@ async fn a_hold_that_ended_before_it_could_be_told_is_not_told() {
     listener.answers.lock().unwrap().push_back(500);
     let mut channel = scene.channel(&url);
     scene.hold(&["a", "b"]);
-    let ended = async { scene.hold(&["a"]) };
-    let (told, ()) = tokio::join!(channel.look(), ended);
-    told.unwrap();
+    let (held, left) = (scene.held.clone(), scene.held(&["a"], true));
+    let ended = move || _ = held.send_replace(Some(left));
+    *listener.meanwhile.lock().unwrap() = Some(Box::new(ended));
+    channel.look().await.unwrap();
+    assert!(listener.meanwhile.lock().unwrap().is_none(), "it was on its way");
     assert_eq!(listener.took(), [""; 0]);
 }
 

@@ -1,4 +1,4 @@
-//! The one way out to metric sources, whatever their kind.
+//! The one way out to metric sources and to channels, whatever their kind.
 //!
 //! Everything about the other side is taken to be hostile: it may be slow, endless, or lead elsewhere.
 //! There is a cap on what is read, nothing is followed, and nothing is unpacked: what it packs to a
@@ -41,7 +41,7 @@ pub(super) struct Answered {
     pub(super) retry_after: Option<Span>,
 }
 
-/// A client for every source; it keeps connections open per host.
+/// A client for every other side; it keeps connections open per host.
 #[derive(Debug)]
 pub(in crate::act) struct Client {
     /// By the file of certificates that is trusted; none is the system's.
@@ -54,13 +54,13 @@ pub(in crate::act) struct Client {
 #[expect(missing_docs, reason = "a variant's fields are its sentence's words")]
 pub enum NoClient {
     /// No TLS, or no certificates to trust.
-    #[error("the client for metric sources cannot be set up")]
+    #[error("the HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
     /// Trust that cannot be read.
-    #[error("{} cannot be read: it is the caFile of a metric source", path.display())]
+    #[error("{} cannot be read: it is a caFile of the settings", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     /// Trust that is none.
-    #[error("{} holds no certificate in PEM: it is the caFile of a metric source", .0.display())]
+    #[error("{} holds no certificate in PEM: it is a caFile of the settings", .0.display())]
     NoCertificate(PathBuf),
 }
 
@@ -156,7 +156,12 @@ impl Client {
 /// For how long the other side asks to be left alone.
 fn retry_after(response: &Response) -> Option<Span> {
     let said = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-    said.and_then(|v| v.trim().parse().ok()).map(Span::seconds)
+    said.and_then(seconds)
+}
+
+/// So many seconds, however absurd: the number is the other side's.
+fn seconds(text: &str) -> Option<Span> {
+    text.trim().parse().ok().map(|n: u64| Span::seconds(1) * n)
 }
 
 fn client(more: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<reqwest::Client, NoClient> {
@@ -233,5 +238,17 @@ fn distrust(error: &rustls::Error) -> &'static str {
         "its certificate is of an unknown authority; give that one's as caFile in the server's settings"
     } else {
         "its certificate is not valid"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_seconds_is_too_large() {
+        assert_eq!(seconds(" 7 "), Some(Span::seconds(7)));
+        assert_eq!(seconds(&u64::MAX.to_string()), Some(Span(u64::MAX)));
+        assert_eq!(seconds("Wed, 21 Oct 2026 07:28:00 GMT"), None);
     }
 }

@@ -77,7 +77,9 @@ fn events(told: &Told) -> Vec<(&'static str, String, Value)> {
         if let Some(artifact) = &told.artifact {
             content["artifactId"] = purl(artifact).into();
         }
-        let id = format!("{}/{}", task().0, told.topic);
+        // One of each cluster: several of a ring may be stuck.
+        let cluster = told.cluster.as_ref().map(|cluster| format!("/{cluster}"));
+        let id = format!("{}{}/{}", task().0, cluster.unwrap_or_default(), told.topic);
         ("dev.cdevents.incident.detected.0.3.0", id, content)
     };
     match told.topic {

@@ -1,5 +1,5 @@
 //! PagerDuty's Events API, version 2: an alert where something failed, resolved where it is back; a change
-//! event where a release advances; nothing else.
+//! event where a release advances and where messages were left out; nothing else.
 
 use reqwest::Url;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub(super) fn request(told: &Told, routing_key: &str, base: &Url) -> Option<Outg
             ("v2/enqueue", body)
         }
         Topic::RolledBack | Topic::Retried => ("v2/enqueue", event("resolve")),
-        Topic::Started | Topic::Passed | Topic::Succeeded => {
+        Topic::Started | Topic::Passed | Topic::Succeeded | Topic::Skipped => {
             let body = json!({
                 "routing_key": routing_key,
                 "payload": payload(told),
@@ -58,8 +58,7 @@ pub(super) fn request(told: &Told, routing_key: &str, base: &Url) -> Option<Outg
         | Topic::Frozen
         | Topic::Lifted
         | Topic::PlanInError
-        | Topic::SourceRefused
-        | Topic::Skipped => return None,
+        | Topic::SourceRefused => return None,
     };
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));

@@ -56,6 +56,9 @@ fn a_webhook_gets_json_under_a_stable_id() {
         },
     });
     assert_eq!(body(&sent), wanted);
+    // A hold is no entry of the journal.
+    let held = Told { seq: 0, ..told(Topic::Held) };
+    assert_eq!(body(&webhook::request(&held, url()))["data"]["entry"], Value::Null);
 }
 
 #[test]
@@ -147,6 +150,8 @@ fn pagerduty_gets_an_alert_on_failure_and_a_change_on_advance() {
     assert_eq!(change.url.as_str(), "https://events.pagerduty.com/v2/change/enqueue");
     assert_eq!(body(&change)["payload"]["custom_details"], details);
     assert!(body(&change).get("event_action").is_none());
+    let skipped = ask(Topic::Skipped).unwrap();
+    assert_eq!(skipped.url.as_str(), "https://events.pagerduty.com/v2/change/enqueue");
     for quiet in [Topic::Held, Topic::ApprovalNeeded, Topic::Paused, Topic::Submitted] {
         assert!(ask(quiet).is_none(), "{quiet}");
     }
@@ -270,6 +275,13 @@ fn a_release_is_a_pipeline_run_and_a_ring_a_task_run_of_it() {
     ] {
         assert_eq!(cdevent(&told), [(kind.to_owned(), service.clone())]);
     }
+    // Two clusters of a ring that are stuck are two incidents.
+    let stuck = |cluster: &str| {
+        let told = Told { cluster: Some(cluster.into()), ..told(Topic::Stuck) };
+        cdevent(&told)[0].1["id"].clone()
+    };
+    assert_eq!(stuck("eu-1"), "checkout@2.14.0/eu-west/1/eu-1/stuck");
+    assert_eq!(stuck("eu-2"), "checkout@2.14.0/eu-west/1/eu-2/stuck");
     // Whatever is told, and whatever of it is known, it is one that CDEvents knows or none.
     for topic in Topic::ALL {
         for ring in [None, Some("eu-west".into())] {
@@ -366,4 +378,29 @@ async fn a_channel_says_what_it_lacks_before_anything_is_sent() {
     }
     let good = settings(ChannelKind::Cdevents, Some("http://x/"));
     assert_eq!(Courier::new([("ops".into(), good)].into()).unwrap().ready("ops").await, Ok(()));
+}
+
+#[tokio::test]
+async fn another_secret_is_another_channel_and_one_that_cannot_be_read_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    let bus = ChannelSettings {
+        kind: ChannelKind::Cdevents,
+        url: Some("http://127.0.0.1:9/".into()),
+        url_file: None,
+        secret_file: None,
+        bearer_token_file: Some(token.clone()),
+        routing_key_file: None,
+        ca_file: None,
+    };
+    let courier = Courier::new([("bus".into(), bus)].into()).unwrap();
+    assert_eq!(courier.fingerprint("bus").await, None);
+    std::fs::write(&token, "one").unwrap();
+    let one = courier.fingerprint("bus").await.unwrap();
+    assert_eq!(courier.fingerprint("bus").await, Some(one.clone()));
+    std::fs::write(&token, "two").unwrap();
+    assert_ne!(courier.fingerprint("bus").await, Some(one));
+    // Nobody is asked where there is no event for what is told.
+    let now = Timestamp::UNIX_EPOCH;
+    assert_eq!(courier.send("bus", &told(Topic::Held), now).await, Sent::Nothing);
 }

@@ -12,7 +12,7 @@ pub(super) fn request(told: &Told, url: Url) -> Outgoing {
         "type": format!("ringward.{}", told.topic),
         "timestamp": told.at.to_string(),
         "data": {
-            "entry": told.seq,
+            "entry": (told.seq > 0).then_some(told.seq),
             "plan": told.plan,
             "release": told.release,
             "artifact": told.artifact,

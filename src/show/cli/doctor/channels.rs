@@ -14,6 +14,8 @@ pub(super) async fn look(settings: &Settings, compiled: &Compiled, report: &mut 
             named.entry(&notifier.channel).or_default().insert(name);
         }
     }
+    // One that is in error may name any of them.
+    let unsure = compiled.notifiers.as_ref().is_none_or(|all| all.values().any(Option::is_none));
     let joined = |names: &BTreeSet<&str>| names.iter().copied().collect::<Vec<_>>().join(", ");
     for (channel, notifiers) in &named {
         if !settings.channels.contains_key(*channel) {
@@ -50,8 +52,11 @@ pub(super) async fn look(settings: &Settings, compiled: &Compiled, report: &mut 
             }
             (Ok(()), None) => {
                 let found = format!("type {kind}, and no Notifier names it");
-                let cure =
-                    "declare a Notifier under policies/ with it as its channel, or take it out";
+                let cure = if unsure {
+                    "mend the declarations first: a Notifier that is in error may name it"
+                } else {
+                    "declare a Notifier under policies/ with it as its channel, or take it out"
+                };
                 report.add(Health::Warn, "channel", name, found, cure);
             }
             (Ok(()), Some(notifiers)) => {

@@ -94,6 +94,11 @@ async fn channels(client: &Client, report: &mut Report) {
             report.add(Health::Fail, "told", &name, found, cure);
         }
         match state {
+            ChannelState::Retrying if failures == 0 => {
+                let found = format!("not told anything for now, {behind} entries behind: {why}");
+                let cure = "see the server's log and its data directory; it tries again by itself";
+                report.add(Health::Fail, "told", &name, found, cure);
+            }
             ChannelState::Retrying => {
                 let found =
                     format!("not taken at attempt {failures}, {behind} entries behind: {why}");

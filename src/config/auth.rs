@@ -188,15 +188,15 @@ fn bindings(name: &str, bindings: &[Binding]) -> Result<(), SettingsError> {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let is_role = |role: &String| (1..=63).contains(&role.len()) && role.chars().all(is_word);
         let places = jurisdiction.iter().chain(within);
-        let mut unknown = places.filter(|place| !looks_like_a_place(place.as_str()));
+        let mut unknown = places.filter(|place| !is_place(place.as_str()));
         let detail = if subjects.count() != 1 {
             "names not one of user, group and serviceAccount".into()
-        } else if account.is_some_and(|account| account.split('/').count() != 2) {
+        } else if account.is_some_and(|account| !is_account(account)) {
             "names a serviceAccount otherwise than as namespace/name".into()
         } else if roles.is_empty() || !roles.iter().all(is_role) {
             "has no roles, or a role that is no word".into()
         } else if let Some(place) = unknown.next() {
-            format!("names `{place}`, which is neither a country code nor a bloc")
+            format!("names `{place}`, which is neither a country code nor a bloc that is built in")
         } else {
             continue;
         };
@@ -205,12 +205,15 @@ fn bindings(name: &str, bindings: &[Binding]) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// A country, or what could be a bloc: blocs may be declared later.
-fn looks_like_a_place(place: &str) -> bool {
-    let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    blocs::is_country(place)
-        || (place.len() != 2 && !place.is_empty() && place.chars().all(inside))
-        || place == "EU"
+/// Namespace and name.
+fn is_account(account: &str) -> bool {
+    let parts = account.split_once('/');
+    parts.is_some_and(|(space, name)| !space.is_empty() && !name.is_empty() && !name.contains('/'))
+}
+
+/// A country, or a bloc that is built in: what declarations say of others is not for them to give roles by.
+fn is_place(place: &str) -> bool {
+    blocs::is_country(place) || blocs::blocs().any(|(bloc, _)| bloc == place)
 }
 
 fn wrong(name: &str, detail: &str) -> Result<(), SettingsError> {
@@ -247,6 +250,7 @@ kubernetes: {audiences: [ringward], bindings: [{serviceAccount: ci/deployer, rol
             ("bindings: [{user: a}]", "has no roles"),
             ("bindings: [{user: a, roles: ['x y']}]", "no word"),
             ("bindings: [{user: a, roles: [viewer], within: [UK]}]", "`UK`"),
+            ("bindings: [{user: a, roles: [viewer], within: [DACH]}]", "`DACH`"),
             ("bindings: [{serviceAccount: a/b, roles: [viewer]}]", "kubernetes.bindings"),
         ] {
             let error = oidc(rest).unwrap_err();
@@ -254,6 +258,11 @@ kubernetes: {audiences: [ringward], bindings: [{serviceAccount: ci/deployer, rol
         }
         assert!(check("oidc: {issuer: 'http://a.example', audience: b}").is_err());
         assert_eq!(check("oidc: {issuer: 'http://127.0.0.1:80', audience: b}"), Ok(()));
+        for account in ["a", "a/", "/b", "a/b/c"] {
+            let bound = format!("bindings: [{{serviceAccount: {account}, roles: [viewer]}}]");
+            let error = check(&format!("kubernetes: {{audiences: [a], {bound}}}")).unwrap_err();
+            assert!(error.contains("namespace/name"), "{account}: {error}");
+        }
         assert!(check("kubernetes: {audiences: []}").unwrap_err().contains("audiences"));
     }
 }

@@ -129,10 +129,15 @@ impl Telemetry {
                 "ringward_gate_evaluations_total",
                 "Measurements judged, by verdict",
             ),
-            emergencies: counter(
-                "ringward_break_glass_total",
-                "Uses of tokens that are for emergencies",
-            ),
+            emergencies: {
+                let emergencies = counter(
+                    "ringward_break_glass_total",
+                    "Uses of tokens that are for emergencies",
+                );
+                // From nothing on: the increase of a counter that was not there is not seen.
+                emergencies.add(0, &[]);
+                emergencies
+            },
             transitions: counter(
                 "ringward_transitions_total",
                 "Transitions of rings, by phase and by who decided",

@@ -58,6 +58,10 @@ pub(super) fn end(
             detail: "it ends at one instant: give `until` or `for`, not both".into(),
         }),
         (Some(until), None) => Ok(Some(End::At(until))),
+        (None, Some(Span::ZERO)) => Err(Violation {
+            pointer: "/for".into(),
+            detail: "it would be over before it begins: say how long it lasts".into(),
+        }),
         (None, Some(lasting)) => Ok(Some(End::In(lasting))),
         (None, None) => Ok(None),
     }

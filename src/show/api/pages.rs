@@ -216,7 +216,8 @@ pub async fn sign_in(
     let next = form.get("next").filter(|next| is_own_path(next)).map_or("/", String::as_str);
     let now = api.desk.clock().now().wall;
     if api.identities.tokens().caller(token, now).is_none_or(|caller| caller.emergency.is_some()) {
-        let wrong = "The token is unknown, was revoked or has expired.";
+        let wrong = "This opens to a token of `ringward token create` alone, and to none for emergencies; \
+                     the token is no such, is unknown, was revoked or has expired.";
         let form = dashboard::sign_in::page(Some(wrong), next);
         return Ok(html(StatusCode::UNAUTHORIZED, form));
     }

@@ -4,7 +4,11 @@
 //! The keys are the provider's to change: they are fetched again when they are old, and when a token
 //! names one that is not known, but not for every such token.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -15,7 +19,7 @@ use jsonwebtoken::{
 use reqwest::{Certificate, Client, Url, redirect};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
+use tokio::{sync, time::timeout};
 
 use super::{
     BadAuth, Caller,
@@ -35,6 +39,9 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 
 /// How long an answer of the provider's may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long somebody whose key is known waits for a look for newer ones.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Between two looks for keys.
 const LOOK_AGAIN: Span = Span::seconds(60);
@@ -62,6 +69,8 @@ pub(super) struct Oidc {
     settings: OidcSettings,
     http: Client,
     keys: Mutex<Keys>,
+    /// Held while the provider is asked.
+    looking: Arc<sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -93,7 +102,7 @@ struct Published {
 }
 
 impl Oidc {
-    pub(super) fn new(settings: OidcSettings) -> Result<Self, BadAuth> {
+    pub(super) fn new(settings: OidcSettings) -> Result<Arc<Self>, BadAuth> {
         let mut http = Client::builder()
             .user_agent(concat!("ringward/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -107,7 +116,8 @@ impl Oidc {
                 http.tls_certs_only(trusted.ok_or_else(|| BadAuth::NoCertificate(path.clone()))?);
         }
         let http = http.build().map_err(BadAuth::Client)?;
-        Ok(Self { settings, http, keys: Mutex::default() })
+        let (keys, looking) = (Mutex::default(), Arc::default());
+        Ok(Arc::new(Self { settings, http, keys, looking }))
     }
 
     /// Whether a credential says that it is of this provider; nothing of it is proved.
@@ -118,7 +128,7 @@ impl Oidc {
             .is_some_and(|claims| claims.get("iss").is_some_and(|iss| *iss == self.settings.issuer))
     }
 
-    pub(super) async fn caller(&self, token: &str, now: Now) -> Result<Caller, Unknown> {
+    pub(super) async fn caller(self: &Arc<Self>, token: &str, now: Now) -> Result<Caller, Unknown> {
         let header: Header = token.split('.').next().and_then(part).ok_or(UNSIGNED)?;
         let signed = self.algorithm(&header).ok_or(UNSIGNED)?;
         let kind = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
@@ -184,6 +194,11 @@ impl Oidc {
             &self.settings;
         let name = claims.get(name_claim).and_then(Value::as_str);
         let name = name.ok_or(Unknown::Nobody("the token does not name who shows it"))?;
+        // An address that anybody may write into their profile is nobody's name.
+        let verified = claims.get("email_verified").is_none_or(|verified| *verified == true);
+        if name_claim == "email" && !verified {
+            return Err(Unknown::Nobody("the provider has not verified the token's address"));
+        }
         let groups: BTreeSet<&str> = texts(claims.get(groups_claim)).take(MOST_GROUPS).collect();
         let place = jurisdiction_claim.as_ref().and_then(|claim| claims.get(claim)?.as_str());
         let place = place.filter(|place| blocs::is_country(place)).map(Jurisdiction::from);
@@ -196,30 +211,55 @@ impl Oidc {
     }
 
     /// The key that a token names; looked for at the provider where it is not known, or old.
-    async fn key(&self, kid: Option<&str>, signed: Signed, now: Mono) -> Result<Jwk, Unknown> {
-        // Who waits here waits for one look at the provider, whoever began it.
-        let mut keys = self.keys.lock().await;
-        let age = keys.seen.map(|seen| now.since(seen));
-        let found = |keys: &Keys| keys.find(kid, signed);
+    async fn key(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+        signed: Signed,
+        now: Mono,
+    ) -> Result<Jwk, Unknown> {
+        let known = self.keys().usable(kid, signed, now);
+        self.look(known.is_err(), now);
+        // Who waits here waits for one look at the provider, whoever began it; who could go on without
+        // does not wait for a provider that is silent.
+        let looked = self.looking.lock();
+        match known {
+            Err(_) => drop(looked.await),
+            Ok(_) => drop(timeout(GRACE, looked).await),
+        }
+        self.keys().usable(kid, signed, now)
+    }
+
+    /// Begins to look for keys, where it is time to. The look outlives whoever asked for it: else who hangs
+    /// up in the middle could keep the keys from everybody.
+    fn look(self: &Arc<Self>, wanted: bool, now: Mono) {
+        let Ok(looking) = self.looking.clone().try_lock_owned() else { return };
+        let mut keys = self.keys();
         let may_look = keys.tried.is_none_or(|tried| now.since(tried) >= LOOK_AGAIN);
-        if may_look && (found(&keys).is_none() || age.is_none_or(|age| age >= OLD)) {
-            keys.tried = Some(now);
-            match self.fetch(keys.uri.clone()).await {
+        if !may_look || !(wanted || keys.seen.is_none_or(|seen| now.since(seen) >= OLD)) {
+            return;
+        }
+        keys.tried = Some(now);
+        let (oidc, uri) = (self.clone(), keys.uri.clone());
+        drop(keys);
+        tokio::spawn(async move {
+            let fetched = oidc.fetch(uri).await;
+            let mut keys = oidc.keys();
+            match fetched {
                 Ok((uri, all)) => (keys.all, keys.uri, keys.seen) = (all, Some(uri), Some(now)),
                 Err(error) => {
-                    let issuer = &self.settings.issuer;
+                    let issuer = &oidc.settings.issuer;
                     tracing::warn!(issuer, error, "the keys of the OpenID provider cannot be had");
                     // It may have moved them.
                     keys.uri = None;
                 }
             }
-        }
-        match keys.seen.map(|seen| now.since(seen)) {
-            Some(age) if age < STALE => found(&keys).ok_or(Unknown::Nobody(
-                "the token is signed by a key that its issuer does not publish",
-            )),
-            Some(_) | None => Err(Unknown::Unavailable("the OpenID provider does not answer")),
-        }
+            drop(keys);
+            drop(looking);
+        });
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch(&self, known: Option<Url>) -> Result<(Url, Vec<Jwk>), String> {
@@ -270,6 +310,16 @@ impl Oidc {
 }
 
 impl Keys {
+    /// The key that a token names, if keys are known that are not too old.
+    fn usable(&self, kid: Option<&str>, signed: Signed, now: Mono) -> Result<Jwk, Unknown> {
+        match self.seen.map(|seen| now.since(seen)) {
+            Some(age) if age < STALE => self.find(kid, signed).ok_or(Unknown::Nobody(
+                "the token is signed by a key that its issuer does not publish",
+            )),
+            Some(_) | None => Err(Unknown::Unavailable("the OpenID provider does not answer")),
+        }
+    }
+
     /// The key of that name that may sign so; without a name, the only one that may.
     fn find(&self, kid: Option<&str>, signed: Signed) -> Option<Jwk> {
         let fits = |key: &&Jwk| {

@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Tokens, jwt::Oidc, review::Reviews};
+use super::{BadAuth, Caller, Grant, Tokens, is_name, jwt::Oidc, review::Reviews};
 use crate::{
     config::{AuthSettings, Binding},
     ids::{Jurisdiction, Principal},
     model::time::Now,
 };
-
-use super::{BadAuth, Grant, is_name};
 
 /// The longest credential that is looked at, in bytes.
 const LONGEST: usize = 16 * 1024;
@@ -28,7 +26,7 @@ pub enum Unknown {
 #[derive(Debug)]
 pub struct Identities {
     tokens: Arc<Tokens>,
-    oidc: Option<Oidc>,
+    oidc: Option<Arc<Oidc>>,
     reviews: Option<Reviews>,
 }
 

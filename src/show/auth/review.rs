@@ -30,7 +30,7 @@ const BELIEVED: Span = Span::seconds(30);
 /// How long it is believed that a token is nobody's.
 const DISBELIEVED: Span = Span::seconds(5);
 
-/// Answers that are kept; the oldest make room.
+/// Answers that are kept; those that end first make room.
 const KEPT: usize = 10_000;
 
 /// Questions to the cluster at once.
@@ -110,8 +110,12 @@ impl Reviews {
             let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
             if answers.len() >= KEPT {
                 answers.retain(|_, answer| now.mono < answer.until);
-                while answers.len() >= KEPT {
-                    answers.pop_first();
+                // Strangers' tokens, which are soon asked about again, before those of people who are known.
+                let first = answers.iter().min_by_key(|(_, answer)| answer.until);
+                if let Some(first) = first.map(|(key, _)| key.clone())
+                    && answers.len() >= KEPT
+                {
+                    answers.remove(&first);
                 }
             }
             answers.insert(key, answer);

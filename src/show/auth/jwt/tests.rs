@@ -12,6 +12,7 @@ use axum::{
 };
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::*;
 use crate::show::auth::{Reach, Verb, may};
@@ -31,6 +32,8 @@ enum Said {
     Status(u16),
     Elsewhere,
     Endless,
+    /// Nothing, until it is told to go on.
+    Later(Arc<Notify>),
 }
 
 type Shared = (Arc<std::sync::Mutex<Said>>, Arc<AtomicUsize>);
@@ -49,6 +52,10 @@ async fn keys(State((said, asked)): State<Shared>) -> Response {
         Said::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
         Said::Elsewhere => (StatusCode::FOUND, [(header::LOCATION, "/other")]).into_response(),
         Said::Endless => vec![b' '; 2 * LONGEST_ANSWER].into_response(),
+        Said::Later(go_on) => {
+            go_on.notified().await;
+            Json(json!({"keys": [published("ec", Signed::ES256, "k1")]})).into_response()
+        }
     }
 }
 
@@ -137,7 +144,7 @@ fn now(seconds: i64) -> Now {
     Now { wall: Timestamp::from_second(at(seconds)).unwrap(), mono: Mono(mono) }
 }
 
-async fn provider() -> (Provider, Oidc) {
+async fn provider() -> (Provider, Arc<Oidc>) {
     let provider = Provider::start(Said::Keys(vec![published("ec", Signed::ES256, "k1")])).await;
     let oidc = Oidc::new(provider.settings()).unwrap();
     (provider, oidc)
@@ -281,6 +288,51 @@ async fn keys_are_looked_for_again_but_not_for_every_token() {
     assert!(oidc.caller(&second("k2"), now(80_000)).await.is_ok());
     let told = oidc.caller(&second("k2"), now(660 + 24 * 3_600)).await;
     assert!(matches!(told, Err(Unknown::Unavailable(_))), "{told:?}");
+}
+
+#[tokio::test]
+async fn who_hangs_up_keeps_the_keys_from_nobody() {
+    let (provider, oidc) = provider().await;
+    let token = signed(&provider.claims());
+    let go_on = Arc::new(Notify::new());
+    provider.says(Said::Later(go_on.clone()));
+    let (asking, shown) = (oidc.clone(), token.clone());
+    let asking = tokio::spawn(async move { asking.caller(&shown, now(0)).await });
+    while provider.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    go_on.notify_one();
+    assert!(oidc.caller(&token, now(1)).await.is_ok());
+    assert_eq!(provider.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_silent_locks_nobody_out_whose_key_is_known() {
+    let (provider, oidc) = provider().await;
+    let token = signed(&with(provider.claims(), "exp", json!(at(1_000_000))));
+    assert!(oidc.caller(&token, now(0)).await.is_ok());
+    provider.says(Said::Later(Arc::new(Notify::new())));
+    assert!(oidc.caller(&token, now(660)).await.is_ok());
+    assert_eq!(provider.asked(), 2, "it was asked, and nobody waits for its answer");
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_verified_is_no_name() {
+    let (provider, _) = provider().await;
+    let settings = OidcSettings { name_claim: "email".into(), ..provider.settings() };
+    let oidc = Oidc::new(settings).unwrap();
+    let claims = with(provider.claims(), "email", json!("kim@example.com"));
+    for verified in [json!(false), json!("true"), json!(null)] {
+        let claims = with(claims.clone(), "email_verified", verified);
+        let told = because(oidc.caller(&signed(&claims), now(0)).await);
+        assert!(told.contains("not verified"), "{claims}: {told}");
+    }
+    // A provider that has no such claim has no address that it has not verified.
+    assert!(oidc.caller(&signed(&claims), now(0)).await.is_ok());
+    let claims = with(claims, "email_verified", json!(true));
+    assert!(oidc.caller(&signed(&claims), now(0)).await.is_ok());
 }
 
 #[tokio::test]

@@ -111,6 +111,15 @@ impl Patch {
         for path in left_out {
             if !managers.iter().any(|m| !ours(m) && m.fields.contains(&path)) {
                 remove_at(&mut object, &path);
+                // What is empty then a typed object does not write.
+                let mut way = path.as_slice();
+                while let Some((_, above)) = way.split_last()
+                    && value_at(&object, above)
+                        .is_some_and(|v| v.as_object().is_some_and(|v| v.is_empty()))
+                {
+                    remove_at(&mut object, above);
+                    way = above;
+                }
             }
         }
         match managers.iter_mut().find(|m| ours(m)) {

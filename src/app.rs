@@ -147,7 +147,8 @@ pub async fn start(
     if let Some(path) = tokens.first_start(&mut Mint::system(), clock.now().wall)? {
         tracing::info!(path = %path.display(), "made an admin token");
     }
-    let identities = Identities::new(Arc::new(tokens), settings.auth).await?;
+    let external_url = settings.external_url.as_deref();
+    let identities = Identities::new(Arc::new(tokens), settings.auth, external_url).await?;
     let tls = settings.tls.map(Tls::read).transpose()?;
     let secure = tls.is_some();
     if !secure && !settings.listen.ip().is_loopback() {

@@ -4,7 +4,8 @@
 mod auth;
 
 pub use auth::{
-    Algorithm, AuthSettings, Binding, KubernetesSettings, OidcSettings, is_trustworthy,
+    Algorithm, AuthSettings, Binding, BrowserSettings, KubernetesSettings, OidcSettings,
+    is_trustworthy,
 };
 
 use std::{
@@ -368,7 +369,7 @@ impl Settings {
             fs::read_to_string(path).map_err(|e| SettingsError::Unreadable(path.into(), e))?;
         let read: Self =
             serde_yaml::from_str(&text).map_err(|e| SettingsError::Malformed(path.into(), e))?;
-        read.auth.check()?;
+        read.auth.check(read.external_url.as_deref())?;
         let Home { evaluator, data, backups } = &read.place;
         let wrong = [evaluator, data, backups]
             .into_iter()

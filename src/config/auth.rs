@@ -50,6 +50,27 @@ pub struct OidcSettings {
     /// What its users and groups may do; who is in none of them may do nothing.
     #[serde(default)]
     pub bindings: Vec<Binding>,
+    /// How people sign in there with a browser; without it, the dashboard opens to ringward's own tokens
+    /// alone.
+    pub browser: Option<BrowserSettings>,
+}
+
+/// What ringward is to the provider when somebody signs in with a browser: one of its clients, by the
+/// authorisation code flow with PKCE.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BrowserSettings {
+    /// The client's id. ID tokens give it under `aud`.
+    pub client_id: String,
+    /// The file that holds the client's secret, where it has one. Read at each sign-in, so that it can be
+    /// rotated.
+    pub client_secret_file: Option<PathBuf>,
+    /// What is asked for beside `openid`, so that ID tokens hold the claims that bindings go by.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// How long somebody is signed in before the provider is asked again, from 5 minutes to 8 hours.
+    #[serde(default = "hour")]
+    pub session: Span,
 }
 
 /// A cluster that is asked whose tokens those are that ringward does not know.
@@ -119,11 +140,22 @@ fn leeway() -> Span {
     Span::seconds(30)
 }
 
+fn hour() -> Span {
+    Span::minutes(60)
+}
+
+/// Where a provider sends browsers back to, beneath the server's `externalUrl`.
+const CALLBACK: &str = "/login/callback";
+
 impl AuthSettings {
-    /// Says what of them cannot be.
-    pub(super) fn check(&self) -> Result<(), SettingsError> {
+    /// Says what of them cannot be, where people reach the server by `external_url`.
+    pub(super) fn check(&self, external_url: Option<&str>) -> Result<(), SettingsError> {
         if let Some(oidc) = &self.oidc {
             oidc.check()?;
+            if let Some(browser) = &oidc.browser {
+                browser.check()?;
+                BrowserSettings::redirect_uri(external_url)?;
+            }
         }
         if let Some(kubernetes) = &self.kubernetes {
             if kubernetes.audiences.is_empty() {
@@ -167,6 +199,40 @@ impl OidcSettings {
             return wrong("oidc.bindings", &detail);
         }
         bindings("oidc.bindings", &self.bindings)
+    }
+}
+
+impl BrowserSettings {
+    fn check(&self) -> Result<(), SettingsError> {
+        if self.client_id.is_empty() {
+            return wrong("oidc.browser.clientId", "is empty: name the client that ringward is");
+        }
+        // RFC 6749, 3.3.
+        let inside = |b: u8| b.is_ascii_graphic() && !b"\"\\".contains(&b);
+        if !self.scopes.iter().all(|scope| !scope.is_empty() && scope.bytes().all(inside)) {
+            return wrong("oidc.browser.scopes", "has one that is no word");
+        }
+        if self.session < Span::minutes(5) || self.session > Span::seconds(8 * 3600) {
+            return wrong("oidc.browser.session", "is not between 5m and 8h");
+        }
+        Ok(())
+    }
+
+    /// The one address that the provider is to send browsers back to.
+    ///
+    /// # Errors
+    /// It is not said where people reach this server, or not so that a session is safe there.
+    pub fn redirect_uri(external_url: Option<&str>) -> Result<String, SettingsError> {
+        match external_url.filter(|url| is_trustworthy(url)) {
+            Some(url) => Ok(format!("{}{CALLBACK}", url.trim_end_matches('/'))),
+            None => Err(SettingsError::Auth {
+                name: "oidc.browser".into(),
+                detail: format!(
+                    "needs externalUrl, by https or on loopback: the provider sends browsers back to {CALLBACK} \
+                     beneath it"
+                ),
+            }),
+        }
     }
 }
 
@@ -226,7 +292,7 @@ mod tests {
 
     fn check(text: &str) -> Result<(), String> {
         let read: AuthSettings = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
-        read.check().map_err(|e| e.to_string())
+        read.check(Some("https://ringward.example.com")).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -245,6 +311,11 @@ kubernetes: {audiences: [ringward], bindings: [{serviceAccount: ci/deployer, rol
             ("algorithms: []", "oidc.algorithms is empty"),
             ("leeway: 6m", "more than 5m"),
             ("jwksUri: 'http://keys.example.com'", "oidc.jwksUri is no https URL"),
+            ("browser: {clientId: ''}", "oidc.browser.clientId is empty"),
+            ("browser: {clientId: c, scopes: ['a b']}", "no word"),
+            ("browser: {clientId: c, session: 4m}", "between 5m and 8h"),
+            ("browser: {clientId: c, session: 9h}", "between 5m and 8h"),
+            ("browser: {clientId: c, clientSecret: x}", "unknown field `clientSecret`"),
             ("bindings: [{roles: [viewer]}]", "oidc.bindings[0] names not one"),
             ("bindings: [{user: a, group: b, roles: [viewer]}]", "names not one"),
             ("bindings: [{user: a}]", "has no roles"),
@@ -264,5 +335,20 @@ kubernetes: {audiences: [ringward], bindings: [{serviceAccount: ci/deployer, rol
             assert!(error.contains("namespace/name"), "{account}: {error}");
         }
         assert!(check("kubernetes: {audiences: []}").unwrap_err().contains("audiences"));
+    }
+
+    #[test]
+    fn browsers_come_back_to_one_address_that_is_safe() {
+        let back = |url| BrowserSettings::redirect_uri(url).map_err(|error| error.to_string());
+        for (url, address) in [
+            ("https://ringward.example.com", "https://ringward.example.com/login/callback"),
+            ("https://example.com/ringward/", "https://example.com/ringward/login/callback"),
+            ("http://localhost:7474", "http://localhost:7474/login/callback"),
+        ] {
+            assert_eq!(back(Some(url)).as_deref(), Ok(address));
+        }
+        for url in [None, Some("http://ringward.example.com")] {
+            assert!(back(url).unwrap_err().contains("oidc.browser needs externalUrl"), "{url:?}");
+        }
     }
 }

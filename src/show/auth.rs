@@ -6,11 +6,13 @@
 //! To stop asks less than to go: a stop needs a foot in what is stopped, a go needs all of it. An
 //! administrator is no approver: what they may grant themselves is seen when they do it.
 
+mod code_flow;
 mod jwt;
 mod known;
 mod review;
 mod token;
 
+pub use code_flow::{CodeFlow, NotSignedIn};
 pub use known::{Identities, Unknown};
 pub use token::{ADMIN_TOKEN, Emergency, NewToken, TOKENS, Token, TokenError, Tokens};
 
@@ -19,6 +21,7 @@ use std::{io, path::PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    config::SettingsError,
     decide::event::Actor,
     ids::{Jurisdiction, PlanName, Principal},
     model::blocs,
@@ -235,6 +238,8 @@ pub enum BadAuth {
     NoCertificate(PathBuf),
     #[error("the client for the OpenID provider cannot be set up")]
     Client(#[source] reqwest::Error),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error("the cluster of auth.kubernetes cannot be reached by what the settings say")]
     Cluster { source: Box<dyn std::error::Error + Send + Sync> },
 }

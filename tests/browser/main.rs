@@ -7,9 +7,11 @@
 #![expect(clippy::disallowed_methods, reason = "a browser lives in real time")]
 
 mod chromium;
+mod provider;
 mod stage;
 
 use chromium::Browser;
+use provider::Provided;
 use stage::Demo;
 
 /// What a page must not be wider than, on a phone.
@@ -185,4 +187,47 @@ fn the_keyboard_alone_gets_everywhere() {
     browser.key("Enter");
     browser.until("the ring's page", "location.pathname.endsWith('/rings/rest')");
     browser.clean(&[]);
+}
+
+#[test]
+#[ignore = "needs Chromium and an OpenID provider; .ci/run runs it"]
+fn somebody_signs_in_at_a_real_openid_provider() {
+    let (Some(mut browser), Some(provided)) = (Browser::start(), Provided::start()) else { return };
+    browser.size(DESK);
+    let known = "document.querySelector('form.who')?.textContent.includes('kim operator')";
+    browser.open(&provided.at("/freezes"));
+    browser.shoot("sign-in-provider", |_| {});
+    browser.press(".sign a.button");
+    // Whoever thinks better of it is told so on our own page, and may try again.
+    browser.press("a[href$=abort]");
+    assert!(
+        browser.text("[role=alert]").contains("did not let you in"),
+        "{}",
+        browser.text("main")
+    );
+    browser.shoot("sign-in-refused", |_| {});
+    browser.press(".sign a.button");
+    browser.fill("[name=login]", "kim");
+    browser.fill("[name=password]", "anything");
+    browser.press("button[type=submit]");
+    browser.press("button[type=submit]");
+    browser.until("kim is known", known);
+    assert_eq!(
+        browser.value("location.pathname"),
+        "/freezes",
+        "it comes back to what was asked for"
+    );
+    // What is done is done in that name.
+    browser.press("button[value=freeze]");
+    browser.fill("#reason", "a drill");
+    browser.press("form.confirm button");
+    browser.told("is frozen");
+    assert!(browser.text("main").contains("kim"), "{}", browser.text("main"));
+    browser.press("form.who button");
+    assert_eq!(browser.count("#token"), 1, "{}", browser.text("main"));
+    // The provider knows them still, and asks nothing.
+    browser.press(".sign a.button");
+    browser.until("kim is known again", known);
+    // The provider's own pages want a font from elsewhere and an icon, and get neither.
+    browser.clean(&["fonts.googleapis.com", "favicon.ico", "401"]);
 }

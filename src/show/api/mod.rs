@@ -233,6 +233,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/confirm", post(pages::act::confirm))
         .route("/act", post(pages::act::act))
         .route("/login", post(pages::sign_in))
+        .route("/login/oidc", get(pages::provider::leave))
+        .route("/login/callback", get(pages::provider::back))
         .route("/logout", post(pages::sign_out))
         .with_state(api)
         .layer(DefaultBodyLimit::max(BODY))

@@ -1,4 +1,5 @@
-//! The dashboard's pages and their sessions: the same tokens, by a cookie that other sites cannot send.
+//! The dashboard's pages and their sessions: the same tokens, or whom the OpenID provider vouches for, by a
+//! cookie that other sites cannot send.
 //!
 //! Architecture invariant: a session opens these pages and nothing else. The API knows bearer tokens
 //! only. What a page asks for is asked by the API's own handlers, so that the two cannot differ; and it
@@ -9,6 +10,7 @@ pub mod act;
 pub mod line;
 pub mod look;
 mod offers;
+pub mod provider;
 mod question;
 pub mod record;
 pub mod rings;
@@ -29,7 +31,7 @@ use super::{Api, caller::Visit, problem::Problem};
 use crate::{
     model::time::Span,
     show::{
-        auth::{Caller, Reach, Verb, digest},
+        auth::{Caller, CodeFlow, Reach, Verb, digest},
         dashboard::{self, Frame, Place, Viewer, deed::Form},
         view,
     },
@@ -52,16 +54,24 @@ pub struct Sessions(Mutex<BTreeMap<String, Session>>);
 
 #[derive(Debug)]
 struct Session {
-    /// The digest of the token that it was opened with, which must still be good.
-    token: String,
+    by: By,
     until: Timestamp,
     /// What was done last, until it was said.
     notice: Option<String>,
 }
 
+/// What a session was opened with.
+#[derive(Debug, Clone)]
+enum By {
+    /// A token of our own, which must still be good; its digest.
+    Token(String),
+    /// A sign-in at the provider, by its secret's digest, and whom that vouched for.
+    Provider(String, Caller),
+}
+
 impl Sessions {
-    fn open(&self, cookie: &str, token: &str, now: Timestamp) {
-        let until = now.saturating_add(SESSION.to_signed()).unwrap_or(Timestamp::MAX);
+    fn open(&self, cookie: &str, by: By, lasting: Span, now: Timestamp) {
+        let until = now.saturating_add(lasting.to_signed()).unwrap_or(Timestamp::MAX);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, session| now < session.until);
         if all.len() >= SESSIONS
@@ -69,14 +79,32 @@ impl Sessions {
         {
             all.remove(&first);
         }
-        all.insert(digest(cookie), Session { token: digest(token), until, notice: None });
+        all.insert(digest(cookie), Session { by, until, notice: None });
     }
 
-    /// The digest of the token that opened it.
-    fn token(&self, cookie: &str, now: Timestamp) -> Option<String> {
+    /// Opens one for whom the provider vouched for at that sign-in.
+    fn open_for(
+        &self,
+        cookie: &str,
+        (secret, caller): (&str, Caller),
+        lasting: Span,
+        now: Timestamp,
+    ) {
+        self.open(cookie, By::Provider(digest(secret), caller), lasting, now);
+    }
+
+    /// Whether that sign-in has opened one already: it is good for one alone.
+    fn was_opened_by(&self, secret: &str) -> bool {
+        let secret = digest(secret);
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().any(|session| matches!(&session.by, By::Provider(of, _) if *of == secret))
+    }
+
+    /// What opened it, while it lasts.
+    fn by(&self, cookie: &str, now: Timestamp) -> Option<By> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let session = all.get(&digest(cookie)).filter(|session| now < session.until)?;
-        Some(session.token.clone())
+        Some(session.by.clone())
     }
 
     /// Leaves a notice for the next page, or takes it.
@@ -93,8 +121,16 @@ impl Sessions {
 
 /// Whose session that is, while it and the token that opened it are good.
 pub fn caller(api: &Api, cookie: &str, now: Timestamp) -> Option<Caller> {
-    let token = api.sessions.token(cookie, now)?;
-    api.identities.tokens().caller_by_digest(&token, now)
+    match api.sessions.by(cookie, now)? {
+        By::Token(token) => api.identities.tokens().caller_by_digest(&token, now),
+        By::Provider(_, caller) => Some(caller),
+    }
+}
+
+/// The page to sign in on.
+fn sign_in_page(api: &Api, wrong: Option<&str>, next: &str) -> String {
+    let provider = api.identities.browsers().map(CodeFlow::provider);
+    dashboard::sign_in::page(wrong, next, provider.as_deref())
 }
 
 /// Somebody with a session. Whoever has none is shown the form to sign in with, and comes back.
@@ -109,7 +145,7 @@ impl FromRequestParts<Arc<Api>> for Guest {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
-        let found = cookie(&parts.headers).and_then(|cookie| {
+        let found = cookie(&parts.headers, COOKIE).and_then(|cookie| {
             let now = api.desk.clock().now().wall;
             Some((cookie.to_owned(), caller(api, cookie, now)?))
         });
@@ -118,7 +154,7 @@ impl FromRequestParts<Arc<Api>> for Guest {
                 true => parts.uri.path_and_query().map_or("/", |path| path.as_str()),
                 false => "/",
             };
-            return Err(html(StatusCode::OK, dashboard::sign_in::page(None, next)));
+            return Err(html(StatusCode::OK, sign_in_page(api, None, next)));
         };
         let guest = Self::new(api.clone(), caller, cookie, parts.headers.contains_key(LIVE));
         let now = api.desk.clock().now();
@@ -218,11 +254,10 @@ pub async fn sign_in(
     if api.identities.tokens().caller(token, now).is_none_or(|caller| caller.emergency.is_some()) {
         let wrong = "This opens to a token of `ringward token create` alone, and to none for emergencies; \
                      the token is no such, is unknown, was revoked or has expired.";
-        let form = dashboard::sign_in::page(Some(wrong), next);
-        return Ok(html(StatusCode::UNAUTHORIZED, form));
+        return Ok(html(StatusCode::UNAUTHORIZED, sign_in_page(&api, Some(wrong), next)));
     }
     let cookie = mint(&api);
-    api.sessions.open(&cookie, token, now);
+    api.sessions.open(&cookie, By::Token(digest(token)), SESSION, now);
     Ok(moved(&api, &cookie, SESSION.0 / 1_000, next))
 }
 
@@ -232,7 +267,7 @@ pub async fn sign_out(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     same_site(&headers)?;
-    if let Some(cookie) = cookie(&headers) {
+    if let Some(cookie) = cookie(&headers, COOKIE) {
         api.sessions.close(cookie);
     }
     Ok(moved(&api, "", 0, "/"))
@@ -268,10 +303,10 @@ fn mint(api: &Api) -> String {
     api.mint.lock().unwrap_or_else(PoisonError::into_inner).secret()
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
     let mut each = all.flat_map(|cookies| cookies.split(';'));
-    each.find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    each.find_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Browsers say where a request comes from; what another site sends is refused.
@@ -304,10 +339,13 @@ fn is_own_path(path: &str) -> bool {
 
 /// To another page, with a cookie that lasts so many seconds.
 fn moved(api: &Api, cookie: &str, age: u64, to: &str) -> Response {
-    let secure = if api.secure { "; Secure" } else { "" };
-    let cookie =
-        format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
+    let cookie = session_cookie(cookie, age, api.secure);
     ([(header::SET_COOKIE, cookie)], Redirect::to(to)).into_response()
+}
+
+fn session_cookie(cookie: &str, age: u64, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}")
 }
 
 /// A form as browsers send it (`application/x-www-form-urlencoded`, WHATWG URL 5.1).

@@ -1,6 +1,7 @@
 //! The API over a loopback socket, with the real core behind the desk.
 
 mod pages;
+mod provider;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use super::{
     Hook, Parts, router,
 };
 use crate::{
-    config::ApiSettings,
+    config::{ApiSettings, AuthSettings},
     ids::{Mint, PlanName},
     model::{
         plan::Plan,
@@ -28,6 +29,9 @@ use crate::{
 };
 
 mod routes;
+
+/// Where people reach it, as its settings say.
+const EXTERNAL: &str = "https://ringward.example";
 
 /// A server on loopback, and a token for each role.
 struct Server {
@@ -49,6 +53,11 @@ impl Server {
     }
 
     async fn with(plan: Plan, hook: Option<Hook>) -> Self {
+        Self::vouched(plan, hook, AuthSettings::default()).await
+    }
+
+    /// With identities that others vouch for.
+    async fn vouched(plan: Plan, hook: Option<Hook>, auth: AuthSettings) -> Self {
         let mut stage = Stage::with(plan);
         stage.serve();
         let data = tempfile::tempdir().unwrap();
@@ -56,7 +65,7 @@ impl Server {
         let telemetry = Arc::new(Telemetry::new(&stage.desk));
         let routes = router(Parts {
             desk: stage.desk.clone(),
-            identities: Identities::own(tokens.clone()),
+            identities: Identities::new(tokens.clone(), auth, Some(EXTERNAL)).await.unwrap(),
             telemetry,
             channels: Arc::default(),
             secure: false,

@@ -14,9 +14,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use jsonwebtoken::{
     Algorithm as Signed, DecodingKey, Validation, decode,
-    jwk::{Jwk, KeyAlgorithm, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
-use reqwest::{Certificate, Client, Url, redirect};
+use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url, redirect};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::{sync, time::timeout};
@@ -59,7 +59,10 @@ const MOST_KEYS: usize = 100;
 const MOST_GROUPS: usize = 1_000;
 
 /// What a token says of itself under `typ`: an access token (RFC 9068), or a JWT of no special kind.
-const TYPES: [&str; 2] = ["at+jwt", "jwt"];
+const TYPES: &[&str] = &["at+jwt", "jwt"];
+
+/// What an ID token says: no more than that it is a JWT.
+const ID_TYPES: &[&str] = &["jwt"];
 
 const UNSIGNED: Unknown = Unknown::Nobody("the token is not signed as the settings ask");
 
@@ -91,8 +94,14 @@ struct Header {
 }
 
 #[derive(Debug, Deserialize)]
-struct Discovered {
+struct Discovered<T> {
     issuer: String,
+    #[serde(flatten)]
+    rest: T,
+}
+
+#[derive(Debug, Deserialize)]
+struct Keyring {
     jwks_uri: String,
 }
 
@@ -129,12 +138,42 @@ impl Oidc {
     }
 
     pub(super) async fn caller(self: &Arc<Self>, token: &str, now: Now) -> Result<Caller, Unknown> {
+        let claims = self.claims(token, TYPES, &self.settings.audience, now).await?;
+        self.known(&claims)
+    }
+
+    /// Who has signed in, by an ID token for that client and that sign-in (OpenID Connect Core 1.0, 3.1.3.7).
+    pub(super) async fn signed_in(
+        self: &Arc<Self>,
+        token: &str,
+        (client, nonce): (&str, &str),
+        now: Now,
+    ) -> Result<Caller, Unknown> {
+        let claims = self.claims(token, ID_TYPES, client, now).await?;
+        if claims.get("nonce").and_then(Value::as_str) != Some(nonce) {
+            return Err(Unknown::Nobody("the provider's answer is of another sign-in"));
+        }
+        let ours = claims.get("azp").map(|azp| *azp == client);
+        if !ours.unwrap_or_else(|| texts(claims.get("aud")).count() == 1) {
+            return Err(Unknown::Nobody("the token was made for another client"));
+        }
+        self.known(&claims)
+    }
+
+    /// What a token says, where it is one of the provider's, of such a kind, for that audience, now.
+    async fn claims(
+        self: &Arc<Self>,
+        token: &str,
+        types: &[&str],
+        audience: &str,
+        now: Now,
+    ) -> Result<Map<String, Value>, Unknown> {
         let header: Header = token.split('.').next().and_then(part).ok_or(UNSIGNED)?;
         let signed = self.algorithm(&header).ok_or(UNSIGNED)?;
         let kind = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
         let kind = kind.strip_prefix("application/").unwrap_or(&kind);
         // What is critical to understand, and is not understood, must be refused (RFC 7515, 4.1.11).
-        if !TYPES.contains(&kind) || header.crit.is_some() {
+        if !types.contains(&kind) || header.crit.is_some() {
             return Err(Unknown::Nobody("the token is of a kind that opens nothing here"));
         }
         let key = self.key(header.kid.as_deref(), signed, now.mono).await?;
@@ -146,8 +185,8 @@ impl Oidc {
         let key = DecodingKey::from_jwk(&key).ok();
         let key = key.filter(|key| key.family() == signed.family()).ok_or(UNSIGNED)?;
         let claims = decode::<Map<String, Value>>(token, &key, &how).map_err(|_| UNSIGNED)?.claims;
-        self.hold(&claims, now.wall)?;
-        self.known(&claims)
+        self.hold(&claims, audience, now.wall)?;
+        Ok(claims)
     }
 
     /// How it is signed, where that is one of the ways that were pinned.
@@ -167,8 +206,13 @@ impl Oidc {
     }
 
     /// Whether what the claims say is so, here and now.
-    fn hold(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<(), Unknown> {
-        let OidcSettings { issuer, audience, leeway, .. } = &self.settings;
+    fn hold(
+        &self,
+        claims: &Map<String, Value>,
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<(), Unknown> {
+        let OidcSettings { issuer, leeway, .. } = &self.settings;
         if claims.get("iss").and_then(Value::as_str) != Some(issuer) {
             return Err(Unknown::Nobody("the token is of another issuer"));
         }
@@ -263,23 +307,10 @@ impl Oidc {
     }
 
     async fn fetch(&self, known: Option<Url>) -> Result<(Url, Vec<Jwk>), String> {
-        let OidcSettings { issuer, jwks_uri, .. } = &self.settings;
-        let uri = match (jwks_uri, known) {
+        let uri = match (&self.settings.jwks_uri, known) {
             (Some(uri), _) => Url::parse(uri).map_err(|e| e.to_string())?,
             (None, Some(uri)) => uri,
-            (None, None) => {
-                let url =
-                    format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-                let url = Url::parse(&url).map_err(|e| e.to_string())?;
-                let found: Discovered = self.get(url).await?;
-                if found.issuer != *issuer {
-                    return Err("it says that it is another issuer".into());
-                }
-                if !is_trustworthy(&found.jwks_uri) {
-                    return Err("its jwks_uri is no https URL".into());
-                }
-                Url::parse(&found.jwks_uri).map_err(|e| e.to_string())?
-            }
+            (None, None) => address("jwks_uri", &self.discover::<Keyring>().await?.jwks_uri)?,
         };
         let published: Published = self.get(uri.clone()).await?;
         // A key of a kind that we do not know is no reason to know none.
@@ -291,12 +322,39 @@ impl Oidc {
         if keys.is_empty() { Err("it publishes no key".into()) } else { Ok((uri, keys)) }
     }
 
-    async fn get<T: for<'de> Deserialize<'de>>(&self, url: Url) -> Result<T, String> {
-        let broken = |error: reqwest::Error| error.without_url().to_string();
-        let mut answer = self.http.get(url).send().await.map_err(broken)?;
-        if !answer.status().is_success() {
-            return Err(format!("it answers {}", answer.status()));
+    /// What the provider says of itself (OpenID Connect Discovery 1.0, 4).
+    pub(super) async fn discover<T: for<'de> Deserialize<'de>>(&self) -> Result<T, String> {
+        let issuer = &self.settings.issuer;
+        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let url = Url::parse(&url).map_err(|e| e.to_string())?;
+        let found: Discovered<T> = self.get(url).await?;
+        if found.issuer != *issuer {
+            return Err("it says that it is another issuer".into());
         }
+        Ok(found.rest)
+    }
+
+    async fn get<T: for<'de> Deserialize<'de>>(&self, url: Url) -> Result<T, String> {
+        let (status, body) = self.ask(self.http.get(url)).await?;
+        if !status.is_success() {
+            return Err(format!("it answers {status}"));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|_| "its answer is not what OpenID Connect says".into())
+    }
+
+    /// What the provider is asked with.
+    pub(super) fn http(&self) -> &Client {
+        &self.http
+    }
+
+    /// The provider's answer, whatever it is.
+    pub(super) async fn ask(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let broken = |error: reqwest::Error| error.without_url().to_string();
+        let mut answer = request.send().await.map_err(broken)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(broken)? {
             if body.len() + chunk.len() > LONGEST_ANSWER {
@@ -304,8 +362,12 @@ impl Oidc {
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body)
-            .map_err(|_| "its answer is not what OpenID Connect says".into())
+        Ok((answer.status(), body))
+    }
+
+    /// Its issuer's name, letter for letter.
+    pub(super) fn issuer(&self) -> &str {
+        &self.settings.issuer
     }
 }
 
@@ -327,13 +389,28 @@ impl Keys {
             let signs =
                 common.public_key_use.as_ref().is_none_or(|to| *to == PublicKeyUse::Signature);
             let alg = common.key_algorithm.is_none_or(|alg| alg == KeyAlgorithm::from(signed));
-            // The key's own kind is held against the algorithm when the signature is.
-            signs && alg && kid.is_none_or(|kid| common.key_id.as_deref() == Some(kid))
+            let kind = match &key.algorithm {
+                AlgorithmParameters::EllipticCurve(of) => match of.curve {
+                    EllipticCurve::P256 => signed == Signed::ES256,
+                    EllipticCurve::P384 => signed == Signed::ES384,
+                    _ => false,
+                },
+                _ => DecodingKey::from_jwk(key).is_ok_and(|key| key.family() == signed.family()),
+            };
+            signs && alg && kind && kid.is_none_or(|kid| common.key_id.as_deref() == Some(kid))
         };
         let mut fitting = self.all.iter().filter(fits);
         let first = fitting.next()?;
         fitting.next().is_none().then(|| first.clone())
     }
+}
+
+/// An address that the provider gives.
+pub(super) fn address(name: &str, given: &str) -> Result<Url, String> {
+    if !is_trustworthy(given) {
+        return Err(format!("its {name} is no https URL"));
+    }
+    Url::parse(given).map_err(|e| e.to_string())
 }
 
 /// One part of a token, as the JSON that it encodes.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{BadAuth, Caller, Grant, Tokens, is_name, jwt::Oidc, review::Reviews};
+use super::{BadAuth, Caller, CodeFlow, Grant, Tokens, is_name, jwt::Oidc, review::Reviews};
 use crate::{
     config::{AuthSettings, Binding},
     ids::{Jurisdiction, Principal},
@@ -27,27 +27,43 @@ pub enum Unknown {
 pub struct Identities {
     tokens: Arc<Tokens>,
     oidc: Option<Arc<Oidc>>,
+    browsers: Option<CodeFlow>,
     reviews: Option<Reviews>,
 }
 
 impl Identities {
-    /// Those with a token of our own, and those whom the settings let others vouch for.
+    /// Those with a token of our own, and those whom the settings let others vouch for, where people reach
+    /// the server by `external_url`.
     ///
     /// # Errors
-    /// A file that the settings name is no use.
-    pub async fn new(tokens: Arc<Tokens>, settings: AuthSettings) -> Result<Self, BadAuth> {
+    /// A file that the settings name is no use, or nobody could come back from the provider.
+    pub async fn new(
+        tokens: Arc<Tokens>,
+        settings: AuthSettings,
+        external_url: Option<&str>,
+    ) -> Result<Self, BadAuth> {
         let AuthSettings { oidc, kubernetes } = settings;
+        let browser = oidc.as_ref().and_then(|oidc| oidc.browser.clone());
         let oidc = oidc.map(Oidc::new).transpose()?;
+        let browsers = oidc.clone().zip(browser);
+        let browsers = browsers
+            .map(|(oidc, browser)| CodeFlow::new(browser, oidc, external_url))
+            .transpose()?;
         let reviews = match kubernetes {
             Some(settings) => Some(Reviews::new(settings).await?),
             None => None,
         };
-        Ok(Self { tokens, oidc, reviews })
+        Ok(Self { tokens, oidc, browsers, reviews })
     }
 
     /// Those with a token of our own alone.
     pub fn own(tokens: Arc<Tokens>) -> Self {
-        Self { tokens, oidc: None, reviews: None }
+        Self { tokens, oidc: None, browsers: None, reviews: None }
+    }
+
+    /// Where people sign in with a browser, if they can.
+    pub fn browsers(&self) -> Option<&CodeFlow> {
+        self.browsers.as_ref()
     }
 
     /// The tokens of our own.

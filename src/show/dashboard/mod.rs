@@ -134,15 +134,15 @@ pub fn document(frame: &Frame<'_>, main: &str) -> String {
         live = if *live { " data-live" } else { "" },
         at = html::time(now.wall, *now),
     );
-    shell(title, &body)
+    shell(title, "", &body)
 }
 
 /// A mark before the name.
 const MARK: &str = "<svg aria-hidden=\"true\" viewBox=\"0 0 16 16\" width=\"18\" height=\"18\">\
                     <circle cx=\"8\" cy=\"8\" r=\"6.5\"/><circle cx=\"8\" cy=\"8\" r=\"2.6\"/></svg>";
 
-/// A document with nothing around its body.
-fn shell(title: &str, body: &str) -> String {
+/// A document with nothing around its body, and `head` beside what every head has.
+fn shell(title: &str, head: &str, body: &str) -> String {
     let edition = EDITION.as_str();
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -150,7 +150,7 @@ fn shell(title: &str, body: &str) -> String {
          <meta name=\"color-scheme\" content=\"light dark\"><title>{} · ringward</title>\
          <link rel=\"stylesheet\" href=\"/assets/style.css?{edition}\">\
          <link rel=\"icon\" type=\"image/svg+xml\" href=\"/assets/icon.svg?{edition}\">\
-         <script src=\"/assets/live.js?{edition}\" defer></script></head><body>{body}</body></html>\n",
+         <script src=\"/assets/live.js?{edition}\" defer></script>{head}</head><body>{body}</body></html>\n",
         Text(title)
     )
 }

@@ -291,6 +291,58 @@ async fn keys_are_looked_for_again_but_not_for_every_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_names_no_key_is_held_against_the_only_one_of_its_kind() {
+    let (provider, oidc) = provider().await;
+    let mut keys =
+        [published("ec", Signed::ES256, "k1"), published("rsa", Signed::RS256, "k2")].to_vec();
+    keys.iter_mut().for_each(|key| key.common.key_algorithm = None);
+    provider.says(Said::Keys(keys.clone()));
+    let nameless = |name: &str, signed| {
+        encode(&Header::new(signed), &provider.claims(), &secret(name, signed)).unwrap()
+    };
+    for (name, signed) in [("ec", Signed::ES256), ("rsa", Signed::RS256)] {
+        let told = oidc.caller(&nameless(name, signed), now(0)).await;
+        assert!(told.is_ok(), "{name}: {told:?}");
+    }
+    // Of two that it may be, it is neither.
+    let mut other = published("other", Signed::ES256, "k3");
+    other.common.key_algorithm = None;
+    provider.says(Said::Keys([keys, vec![other]].concat()));
+    let oidc = Oidc::new(provider.settings()).unwrap();
+    let told = because(oidc.caller(&nameless("ec", Signed::ES256), now(0)).await);
+    assert!(told.contains("does not publish"), "{told}");
+}
+
+#[tokio::test]
+async fn an_id_token_is_for_one_client_and_one_sign_in() {
+    let (provider, oidc) = provider().await;
+    let claims = || with(with(provider.claims(), "aud", json!("web")), "nonce", json!("n-1"));
+    for (claims, why) in [
+        (claims(), None),
+        (with(claims(), "azp", json!("web")), None),
+        (with(with(claims(), "aud", json!(["web", "b"])), "azp", json!("web")), None),
+        (with(claims(), "nonce", json!("n-2")), Some("another sign-in")),
+        (with(claims(), "nonce", Value::Null), Some("another sign-in")),
+        (with(claims(), "azp", json!("app")), Some("another client")),
+        (with(claims(), "aud", json!(["web", "b"])), Some("another client")),
+        (with(claims(), "aud", json!(AUDIENCE)), Some("another audience")),
+        (with(claims(), "iss", json!("https://elsewhere")), Some("another issuer")),
+        (with(claims(), "exp", json!(at(-31))), Some("expired")),
+    ] {
+        let told = oidc.signed_in(&signed(&claims), ("web", "n-1"), now(0)).await;
+        match why {
+            None => assert!(told.is_ok(), "{claims}: {told:?}"),
+            Some(why) => assert!(because(told).contains(why), "{claims}"),
+        }
+    }
+    // An access token of the same provider signs nobody in.
+    let header = Header { typ: Some("at+jwt".into()), ..header(Signed::ES256, "k1") };
+    let access = encode(&header, &claims(), &secret("ec", Signed::ES256)).unwrap();
+    let told = because(oidc.signed_in(&access, ("web", "n-1"), now(0)).await);
+    assert!(told.contains("of a kind"), "{told}");
+}
+
+#[tokio::test]
 async fn who_hangs_up_keeps_the_keys_from_nobody() {
     let (provider, oidc) = provider().await;
     let token = signed(&provider.claims());

@@ -234,6 +234,15 @@ pub struct Traffic {
     pub errors: Option<f64>,
 }
 
+impl fmt::Display for EffectSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            EffectSize::MeanRatio => "ratio of means",
+            EffectSize::Cles => "share of higher pairs",
+        })
+    }
+}
+
 impl fmt::Display for Worse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

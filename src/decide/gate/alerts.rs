@@ -41,7 +41,12 @@ impl Rule for Alerts {
                     names.push("…".into());
                 }
                 let verb = if many.len() == 1 { "alert fires" } else { "alerts fire" };
-                (Verdict::Fail, format!("{} {verb}: {}", many.len(), names.join(", ")))
+                let names = match names.as_slice() {
+                    // Of the past only their number is known.
+                    [] => String::new(),
+                    names => format!(": {}", names.join(", ")),
+                };
+                (Verdict::Fail, format!("{} {verb}{names}", many.len()))
             }
         };
         let mut ruling = Ruling::new(verdict, Some(0.0), detail);

@@ -182,7 +182,9 @@ fn tell(burn: &Burn) -> String {
     let (Some(over_long), Some(over_short)) = (burn.long, burn.short) else {
         return format!("no requests in the last {long} or {short}");
     };
-    let [over_long, over_short, limit] = Figures::new(None).tell([over_long, over_short, rate]);
+    // Each is told apart from the limit, and not from the other: they often are the same but for rounding.
+    let [over_long, limit] = Figures::new(None).tell([over_long, rate]);
+    let [over_short, _] = Figures::new(None).tell([over_short, rate]);
     let rates = format!("burn rate {over_long} over {long} and {over_short} over {short}");
     match burn.verdict {
         Verdict::Fail => format!("{rates}, both above {limit}"),
@@ -219,6 +221,18 @@ mod tests {
         assert_eq!(outcome.ruling.against, Some(14.4));
         assert!((outcome.burns[0].long.unwrap() - 15.0).abs() < 1e-9);
         assert_eq!(outcome.ruling.detail, "burn rate 15 over 1h and 15 over 5m, both above 14.4");
+        // The same rate over both, but for rounding.
+        let pair = Pair { rate: 5.0, long: Span::minutes(15), short: Span::minutes(5) };
+        let rules_of_one = Rules { objective: 0.99, pairs: vec![pair], min_samples: 1.0 };
+        let uneven = [199.2, 201.9, 198.7].map(|n| Interval {
+            length: Span::minutes(5),
+            requests: n,
+            errors: n * 0.002,
+        });
+        assert_eq!(
+            judge(&uneven, &rules_of_one).ruling.detail,
+            "burn rate 0.2 over 15m and 0.2 over 5m, not both above 5"
+        );
         // It stopped five minutes ago.
         let mut over = vec![18.0; 12];
         over[11] = 0.0;

@@ -113,7 +113,8 @@ pub fn judge(experiment: &[f64], control: &[f64], rules: &Rules) -> Outcome {
     let (experiment, control) = (side(&x), side(&y));
     let least = rules.min_samples.max(1);
     if x.len() < least || y.len() < least {
-        let detail = format!("{} samples against {}, fewer than {least}", x.len(), y.len());
+        let noun = if x.len() == 1 { "sample" } else { "samples" };
+        let detail = format!("{} {noun} against {}, fewer than {least}", x.len(), y.len());
         return Outcome {
             ruling: Ruling::new(Verdict::Insufficient, None, detail),
             class: Class::Nodata,
@@ -155,14 +156,13 @@ pub fn judge(experiment: &[f64], control: &[f64], rules: &Rules) -> Outcome {
     } else {
         Class::Pass
     };
-    let (verdict, critical, word) = match class {
-        Class::High => (Verdict::Fail, limits.critical_increase.is_some_and(at_least), "above"),
-        Class::Low => (Verdict::Fail, limits.critical_decrease.is_some_and(at_most), "below"),
-        Class::Pass => (Verdict::Pass, false, "not significantly off"),
-        Class::Nodata => (Verdict::Insufficient, false, "unknown to"),
+    let (verdict, critical) = match class {
+        Class::High => (Verdict::Fail, limits.critical_increase.is_some_and(at_least)),
+        Class::Low => (Verdict::Fail, limits.critical_decrease.is_some_and(at_most)),
+        Class::Pass => (Verdict::Pass, false),
+        Class::Nodata => (Verdict::Insufficient, false),
     };
-    let [low, high, band] = Figures::new(None).tell([low, high, band]);
-    let detail = format!("shift [{low}, {high}] {word} the tolerance of {band}");
+    let detail = tell(class, &test, effect, rules);
     Outcome {
         ruling: Ruling::new(verdict, Some(control.mean), detail),
         class,
@@ -171,6 +171,36 @@ pub fn judge(experiment: &[f64], control: &[f64], rules: &Rules) -> Outcome {
         control,
         test: Some(test),
         effect,
+    }
+}
+
+/// The interval beside the tolerance, and, where it lies outside of that and does no harm, why not.
+fn tell(class: Class, test: &Test, effect: Option<f64>, rules: &Rules) -> String {
+    let limits = rules.effect;
+    let none = limits.measure.none();
+    let (low, high) = test.interval;
+    let band = rules.tolerance * test.estimate.abs();
+    let (word, limit, sign, other) = if low > band {
+        ("above", limits.allowed_increase.unwrap_or(none), "<", Worse::Decrease)
+    } else if high < -band {
+        ("below", limits.allowed_decrease.unwrap_or(none), ">", Worse::Increase)
+    } else {
+        ("not significantly off", none, "", Worse::Either)
+    };
+    let [low, high, band] = Figures::new(None).tell([low, high, band]);
+    let shift = format!("shift [{low}, {high}] {word} the tolerance of {band}");
+    match (class, effect) {
+        (Class::High | Class::Low | Class::Nodata, _) => shift,
+        (Class::Pass, _) if other == Worse::Either => shift,
+        (Class::Pass, _) if rules.direction == other => {
+            format!("{shift}, and only {other} is worse")
+        }
+        (Class::Pass, effect) => {
+            let measure = limits.measure;
+            let effect = effect.unwrap_or(none);
+            let [effect, limit] = Figures::new(None).tell([effect, limit]);
+            format!("{shift}, yet the {measure} is {effect} {sign} {limit}")
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Not much worse than a baseline.
+//! Not much worse than a baseline: what a canary analysis asks where there are too few samples for a test (Google's
+//! SRE Workbook, chapter 16, compares canary and control; 50% is the usual start).
 
 use super::{
     About, Given, Rule, Ruling, Unusable,

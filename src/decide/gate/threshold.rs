@@ -1,4 +1,5 @@
-//! Inside bounds.
+//! Inside bounds: Argo Rollouts' `successCondition` and Flagger's `thresholdRange`, with no expression to write and
+//! both ends inside.
 
 use super::{Given, Rule, Ruling, Unusable, figures::Figures};
 use crate::decide::fact::Verdict;

@@ -1,4 +1,5 @@
-//! A webhook's own word: its endpoint is asked, and rules Pass, Fail or Insufficient.
+//! A webhook's own word: its endpoint is asked by a signed message (Standard Webhooks 1.0.0), and rules Pass, Fail or
+//! Insufficient. There is no formula: its word is taken, with a name before it.
 
 use super::{About, Given, Rule, Ruling, Unusable, words::tamed};
 use crate::decide::{

@@ -30,6 +30,35 @@ fn a_shift_that_is_certain_fails_in_the_bad_direction_only() {
 }
 
 #[test]
+fn a_shift_that_does_no_harm_is_told_with_its_reason() {
+    let detail = |by: f64, rules: &Rules| judge(&shifted(by), &CONTROL, rules).ruling.detail;
+    let usual = Rules::default();
+    assert_eq!(detail(0.0, &usual), "shift [-0.6, 0.6] not significantly off the tolerance of 0");
+    assert_eq!(
+        detail(-3.0, &Rules { direction: Worse::Increase, ..usual }),
+        "shift [-3.6, -2.4] below the tolerance of 0.75, and only higher is worse"
+    );
+    assert_eq!(
+        detail(3.0, &Rules { direction: Worse::Decrease, ..usual }),
+        "shift [2.4, 3.6] above the tolerance of 0.75, and only lower is worse"
+    );
+    let ratio = EffectLimits { allowed_increase: Some(1.5), ..EffectLimits::default() };
+    assert_eq!(
+        detail(3.0, &Rules { effect: ratio, ..usual }),
+        "shift [2.4, 3.6] above the tolerance of 0.75, yet the ratio of means is 1.299 < 1.5"
+    );
+    let cles = EffectLimits {
+        measure: EffectSize::Cles,
+        allowed_decrease: Some(-1.0),
+        ..EffectLimits::default()
+    };
+    assert_eq!(
+        detail(-3.0, &Rules { effect: cles, ..usual }),
+        "shift [-3.6, -2.4] below the tolerance of 0.75, yet the share of higher pairs is 0 > -1"
+    );
+}
+
+#[test]
 fn a_tolerance_of_all_of_the_shift_tolerates_it() {
     let rules = Rules { tolerance: 1.0, ..Rules::default() };
     assert_eq!(class(&shifted(3.0), &rules), Class::Pass);

@@ -7,6 +7,7 @@ use ::kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use futures::{StreamExt, stream::BoxStream};
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::Node,
@@ -21,11 +22,15 @@ use ringward::{
     clock::{Clock, SystemClock},
     decide::{
         command::{Command, Measure, Write},
-        event::{Answer, Event, Outcome, Status, TargetState},
-        part::Workload,
+        event::{Answer, Event, Outcome, Reading, Status, TargetState},
+        fact::{Judged, Verdict},
+        gate::{self, Given, history::History},
+        part::{Ask, Part, Role, Told, Workload},
     },
     ids::{PlanName, ReleaseId},
     model::{
+        judge,
+        policy::{Gate, Judge},
         residency::Witness,
         ring::{Artifact, Target, TargetKind},
         time::Mono,
@@ -333,6 +338,18 @@ async fn pods_that_crash_never_succeed_and_fail_at_the_progress_deadline() {
     assert!(!seen.iter().filter(ours).any(failed), "{seen:#?}");
 }
 
+/// What the judge of that name makes of a cluster's word.
+fn judged(target: &Target, told: Workload) -> Judged {
+    let judge = Judge::Kubernetes(judge::Kubernetes { max_restarts: 0 });
+    let gate = Gate { min_samples: None, ..crate::prometheus::gate(judge) };
+    let ask = Ask::Workload { connection: "eu".into(), target: target.clone() };
+    let parts = [Part { role: Role::Kubernetes, ask }];
+    let value = Reading::Absent;
+    let answer = Answer { value, samples: None, baseline: None, parts: vec![Told::Workload(told)] };
+    let (history, now) = (History::default(), Timestamp::UNIX_EPOCH);
+    gate::judge(&Given { parts: &parts, ..Given::new(&gate, &history, now, now) }, &answer).0
+}
+
 #[tokio::test]
 async fn pods_tell_how_they_do() {
     let Some([eu, _]) = clusters().await else { return };
@@ -346,6 +363,9 @@ async fn pods_tell_how_they_do() {
     let seen = deployer.workload(&target).await;
     let healthy = Workload { wanted: 2, ready: 2, restarts: 0, crash_loops: 0 };
     assert_eq!(seen, Ok(healthy));
+    let good = judged(&target, healthy);
+    assert_eq!(good.verdict, Verdict::Pass);
+    println!("kubernetes: {}, {}", good.verdict, good.detail);
 
     // Of the new image one pod is there, and crashes; those of the old one count no more.
     let bad = pinned("registry.test/checkout", "2");
@@ -361,6 +381,9 @@ async fn pods_tell_how_they_do() {
         seen = deployer.workload(&target).await;
     }
     assert_eq!(seen, Ok(crashing));
+    let bad = judged(&target, crashing);
+    assert_eq!(bad.verdict, Verdict::Fail);
+    println!("kubernetes: {}, {}", bad.verdict, bad.detail);
 
     let nowhere = Target { name: "nowhere".into(), ..target };
     let why = deployer.workload(&nowhere).await.unwrap_err();

@@ -227,7 +227,8 @@ fn judge(gate: &Gate, answer: &Answer, deployed: Timestamp, now: Timestamp) -> J
     gate::judge(&Given::new(gate, &history, deployed, now), answer).0
 }
 
-fn gate(judge: Judge) -> Gate {
+/// A gate of that judge, with a minimum of samples.
+pub fn gate(judge: Judge) -> Gate {
     Gate {
         name: "gate".into(),
         signal: Signal::Errors,

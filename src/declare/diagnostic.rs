@@ -118,6 +118,8 @@ rules! {
     Gat017 "GAT017" Error "counts that do not look back over the time that they are asked for",
     Gat018 "GAT018" Error "a judge that a cluster's kind of metric source cannot answer",
     Gat019 "GAT019" Warning "a soak that ends before its judge has looked back as far as it wants to",
+    Gat020 "GAT020" Warning "a minimum over the soak, of samples that are counted more than once",
+    Gat021 "GAT021" Warning "a parameter that changes nothing in a gate",
     Gat016 "GAT016" Error "a soak that is to be made up for from history, and a gate of which there is none",
     App001 "APP001" Error "approvals that nobody can give",
 }

@@ -14,7 +14,7 @@ use crate::{
     model::{
         judge::Traffic,
         language::Language,
-        policy::{Gate, Signal},
+        policy::{Gate, OnNoData, Signal},
         time::Span,
     },
 };
@@ -260,6 +260,7 @@ pub(super) fn one(
         no_data_deadline: span(spec.no_data_deadline, NO_DATA_DEADLINE.max(interval * 2)),
         soak,
         needs: judge.as_ref().map_or(2, measurements),
+        fails_without: spec.on_no_data.map(OnNoData::from) == Some(OnNoData::Fail),
     };
     let required = spec.required.unwrap_or(true);
     times.check(required, at, problems);
@@ -296,6 +297,14 @@ pub(super) fn one(
             let message = format!("`{field}` cannot be counted: {why}");
             let help = "add a `samples` query that counts requests over [{{interval}}]";
             problems.push(place.key().problem(Rule::Gat006, message).help(help));
+        } else if let Some(query) = samples.filter(|_| field == "minTotalSamples" && minimum > 0.0)
+            && !query.names("interval")
+        {
+            let message = "the template's `samples` do not look back over {{interval}}: what two measurements \
+                           see is counted twice, and the minimum reached too early";
+            let help = "put {{interval}} where a length of time stands: it is the time since the last \
+                        measurement";
+            problems.push(place.key().problem(Rule::Gat020, message).help(help));
         }
     }
     if named.is_some() {
@@ -381,11 +390,13 @@ struct Times {
     soak: Option<Span>,
     /// The measurements without which its judge cannot tell.
     needs: u32,
+    /// Whether to be without usable data for that long fails.
+    fails_without: bool,
 }
 
 impl Times {
     fn check(&self, required: bool, at: At<'_>, problems: &mut Vec<Diagnostic>) {
-        let Times { interval, initial_delay, no_data_deadline, soak, needs } = *self;
+        let Times { interval, initial_delay, no_data_deadline, soak, needs, fails_without } = *self;
         if interval == Span::ZERO {
             let problem = at.field("interval").problem(Rule::Sch004, "an interval of no time");
             problems.push(problem.help("such as 1m"));
@@ -397,6 +408,15 @@ impl Times {
             let help =
                 format!("make it at least the interval ({interval}), better several of them");
             problems.push(at.field("noDataDeadline").problem(Rule::Gat007, message).help(help));
+        }
+        let can_tell = interval * u64::from(needs.saturating_sub(1));
+        if required && fails_without && needs > 2 && no_data_deadline <= can_tell {
+            let message = format!(
+                "noDataDeadline {no_data_deadline} ends before measurement {needs}, without which its judge \
+                 cannot tell, {can_tell} after the first: `onNoData: fail` would fail every release"
+            );
+            let help = "lengthen noDataDeadline, shorten `interval`, or take out `onNoData: fail`";
+            problems.push(at.field("onNoData").problem(Rule::Gat007, message).help(help));
         }
         // A soak of no time is measured once and passes; a soak of some time counts between two.
         let Some(soak) = soak.filter(|s| required && *s > Span::ZERO) else { return };

@@ -8,7 +8,7 @@ use crate::{
     model::{
         judge::{
             Alerts, BurnRate, Control, Counts, EffectLimits, Kubernetes, MannWhitney,
-            MannWhitneyRules, Outliers, Pair, Sequential, USUAL_WINDOWS,
+            MannWhitneyRules, Nan, Outliers, Pair, Sequential, USUAL_WINDOWS,
         },
         policy::{BUILT_IN, Baseline, Judge, Signal},
         time::Span,
@@ -314,6 +314,13 @@ fn mann_whitney(
     if sound.contains(&false) {
         return None;
     }
+    let nan = spec.nan.map_or(usual.nan, Into::into);
+    if nan == Nan::Replace {
+        let message =
+            "`nan: replace` changes nothing in a gate: what is no number is Absent, and no sample";
+        let help = "let the query say 0 where there is no series, as in ... or vector(0)";
+        problems.push(at.field("nan").key().problem(Rule::Gat021, message).help(help));
+    }
     let effect = spec.effect_size.as_ref();
     let least = MannWhitneyRules::least_samples(confidence);
     let min_samples = spec.min_samples.map_or(least, |n| n.0 as usize);
@@ -336,7 +343,7 @@ fn mann_whitney(
             critical_increase: effect.and_then(|e| e.critical_increase),
             critical_decrease: effect.and_then(|e| e.critical_decrease),
         },
-        nan: spec.nan.map_or(usual.nan, Into::into),
+        nan,
         outliers: match outliers.and_then(|o| o.strategy) {
             Some(OutlierStrategy::Remove) => Outliers::Remove { factor },
             Some(OutlierStrategy::Keep) | None => Outliers::Keep,

@@ -5,7 +5,7 @@ use super::{Note, Rule, Subject};
 use crate::model::{
     judge::Traffic,
     plan::Plan,
-    policy::{Baseline, Gate, Judge},
+    policy::{Baseline, Gate, Judge, OnNoData},
     residency::{self, Demand, Disclose, Known, disclosed},
     ring::{Cluster, Ring},
     time::Span,
@@ -55,10 +55,20 @@ fn one_measurement(ring: &Ring, gate: &Gate, traffic: &Traffic) -> Option<Note> 
         | Judge::Kubernetes(_) => interval,
     };
     let there = expected(traffic.requests, over);
-    (there < least).then(|| {
+    if there < least {
         let message = format!("minSamples {least} is beyond the {there} requests of {over}");
         let help = "lower minSamples, or measure over a longer interval";
-        note(Rule::Gat013, ring, gate, message, help)
+        return Some(note(Rule::Gat013, ring, gate, message, help));
+    }
+    // Until a long window holds as many, it is Insufficient.
+    let patience = patience(gate).filter(|patience| over > interval && *patience < over)?;
+    let there = expected(traffic.requests, patience);
+    (there < least).then(|| {
+        let message = format!(
+            "minSamples {least} is beyond the {there} requests of noDataDeadline {patience}, after which \
+             `onNoData: fail` fails it"
+        );
+        note(Rule::Gat013, ring, gate, message, IMPATIENT)
     })
 }
 
@@ -85,19 +95,35 @@ fn sequential(ring: &Ring, gate: &Gate, traffic: &Traffic) -> Option<Note> {
     let stable = traffic.stable.unwrap_or(canary);
     let growth = (declared.margin * canary + stable) / (declared.margin / 32.0 * canary + stable);
     let needed = (declared.phi.unwrap_or(1.0) * 20.0_f64.ln() / growth.ln()).ceil();
-    let soak = ring.policy.soak.duration;
-    let there = stable * errors * soak.as_seconds();
     // What cannot be reached at all is not a number of errors.
-    (there.is_nan() || needed.is_nan() || there < needed).then(|| {
-        let there = (there * 10.0).round() / 10.0;
-        let message = format!(
-            "`sequential` passes after {needed} errors of the stable population at the earliest, and the \
-             soak of {soak} sees {there}"
-        );
+    let short = |there: f64| there.is_nan() || needed.is_nan() || there < needed;
+    let seen = |over: Span| stable * errors * over.as_seconds();
+    let rounded = |there: f64| (there * 10.0).round() / 10.0;
+    let earliest = format!(
+        "`sequential` passes after {needed} errors of the stable population at the earliest"
+    );
+    let soak = ring.policy.soak.duration;
+    if short(seen(soak)) {
+        let message = format!("{earliest}, and the soak of {soak} sees {}", rounded(seen(soak)));
         let help = "lengthen the soak, raise `margin`, or judge by something that is less rare";
-        note(Rule::Gat013, ring, gate, message, help)
+        return Some(note(Rule::Gat013, ring, gate, message, help));
+    }
+    let patience = patience(gate)?;
+    short(seen(patience)).then(|| {
+        let message = format!(
+            "{earliest}, and noDataDeadline {patience}, after which `onNoData: fail` fails it, sees {}",
+            rounded(seen(patience))
+        );
+        note(Rule::Gat013, ring, gate, message, IMPATIENT)
     })
 }
+
+/// For how long the gate may be without a usable measurement, where more than that fails it.
+fn patience(gate: &Gate) -> Option<Span> {
+    (gate.on_no_data == OnNoData::Fail).then_some(gate.no_data_deadline)
+}
+
+const IMPATIENT: &str = "lengthen noDataDeadline, or take out `onNoData: fail`";
 
 fn comparison(plan: &Plan, ring: &Ring, gate: &Gate) -> Option<Note> {
     let Judge::Relative { baseline: Baseline::Ring(other), .. } = &gate.judge else { return None };

@@ -4,25 +4,25 @@
 //! are seconds as numbers. Infinities, which JSON cannot hold as numbers, are the texts `+Inf` and
 //! `-Inf`; what is undefined is null.
 
+mod prometheus_answer;
 mod wire;
 
-use jiff::Timestamp;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::{Value, json};
 
-use self::wire::{Number, Share, instant, maybe, plain, shown, span};
+use self::wire::{Number, Share, maybe, plain, shown, span};
 use crate::{
     decide::{
-        event::Reading,
         fact::Verdict,
         gate::{
-            Ruling, burn_rate, figures::Figures, mann_whitney, reading, relative, sequential,
-            stale, threshold,
+            Ruling, burn_rate, figures::Figures, mann_whitney, relative, sequential, threshold,
+            words::tamed,
         },
     },
+    declare::nearest,
     model::{policy::Direction, time::Span},
 };
 
@@ -30,18 +30,21 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
     /// It does not say which judge.
+    #[error("`judge` must be one of {}{}", JUDGES.join(", "), meant(.0.as_deref()))]
+    WhichJudge(Option<String>),
+    /// A judge that judges no samples.
     #[error(
-        "`judge` must be one of threshold, relative, mannWhitney, sequential, burnRate, prometheusAnswer"
+        "`{0}` judges what it is told at the moment, and no samples: declare it with `required: false` to see \
+         what it would say"
     )]
-    WhichJudge,
+    NoSamples(String),
     /// A field is missing, unknown or of the wrong kind.
-    #[error("at `{place}`")]
+    #[error("{place}: {problem}")]
     Field {
         /// The path of the field.
         place: String,
         /// What is wrong with it.
-        #[source]
-        problem: serde_json::Error,
+        problem: String,
     },
     /// A value that the judge cannot work with.
     #[error("`{place}` {problem}")]
@@ -53,25 +56,53 @@ pub enum JudgeError {
     },
 }
 
+/// The judges that can be asked here.
+const JUDGES: [&str; 6] =
+    ["threshold", "relative", "mannWhitney", "sequential", "burnRate", "prometheusAnswer"];
+
+fn meant(name: Option<&str>) -> String {
+    match name.map(|name| (name, nearest(name, JUDGES.into_iter()))) {
+        None => String::new(),
+        Some((name, None)) => format!(", and is `{name}`"),
+        Some((name, Some(near))) => format!(", and is `{name}`: did you mean `{near}`?"),
+    }
+}
+
 /// Answers one question; `input` and the answer are as the manual of `ringward judge` has them.
 pub fn judge_json(input: Value) -> Result<Value, JudgeError> {
-    let judge = input.get("judge").and_then(Value::as_str).ok_or(JudgeError::WhichJudge)?;
+    let judge = input.get("judge").and_then(Value::as_str).ok_or(JudgeError::WhichJudge(None))?;
     match judge {
         "threshold" => threshold(&read(input)?),
         "relative" => relative(&read(input)?),
         "mannWhitney" => mann_whitney(&read(input)?),
         "sequential" => sequential(&read(input)?),
         "burnRate" => burn_rate(&read(input)?),
-        "prometheusAnswer" => prometheus_answer(&read(input)?),
-        _ => Err(JudgeError::WhichJudge),
+        "prometheusAnswer" => prometheus_answer::answer(&read(input)?),
+        "alerts" | "webhook" | "kubernetes" => Err(JudgeError::NoSamples(judge.to_owned())),
+        _ => Err(JudgeError::WhichJudge(Some(tamed(judge, 40)))),
     }
 }
 
 fn read<T: DeserializeOwned>(input: Value) -> Result<T, JudgeError> {
     serde_path_to_error::deserialize(input).map_err(|error| JudgeError::Field {
-        place: error.path().to_string(),
-        problem: error.into_inner(),
+        place: match error.path().to_string() {
+            top if top == "." => "the question".into(),
+            path => format!("`{path}`"),
+        },
+        problem: in_words(&error.into_inner().to_string()),
     })
+}
+
+/// What serde says, with the names of Rust's types put into words.
+fn in_words(problem: &str) -> String {
+    let types = [
+        ("expected f64", "expected a number"),
+        ("expected u16", "expected a whole number"),
+        ("expected u32", "expected a whole number from 0"),
+        ("expected usize", "expected a whole number from 0"),
+        ("expected struct ", "expected an object, "),
+    ];
+    types.iter().fold(problem.to_owned(), |text, (name, words)| text.replace(name, words))
 }
 
 fn refuse(place: impl Into<String>, problem: impl Into<String>) -> JudgeError {
@@ -106,6 +137,9 @@ fn threshold(question: &ThresholdQuestion) -> Result<Value, JudgeError> {
     let ThresholdParameters { min, max, unit } = &question.parameters;
     if min.is_none() && max.is_none() {
         return Err(refuse("parameters", "needs min, max or both"));
+    }
+    if min.zip(*max).is_some_and(|(min, max)| min > max) {
+        return Err(refuse("parameters.min", "is above max: nothing would pass"));
     }
     let figures = Figures::new(unit.as_deref());
     Ok(measurements(&question.samples, |value| threshold::judge(value, *min, *max, figures)))
@@ -462,7 +496,7 @@ struct BurnRateQuestion {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct BurnRateParameters {
-    objective: f64,
+    objective: Share,
     windows: Option<Vec<WindowPair>>,
     #[serde(default)]
     min_samples: f64,
@@ -487,7 +521,9 @@ struct BurnRateInterval {
 
 fn burn_rate(question: &BurnRateQuestion) -> Result<Value, JudgeError> {
     let BurnRateParameters { objective, windows, min_samples } = &question.parameters;
-    within("objective", *objective > 0.0 && *objective < 1.0, "between 0 and 1, such as 0.999")?;
+    let objective = objective.0;
+    let promised = objective > 0.0 && objective < 1.0;
+    within("objective", promised, "between 0 and 1, such as 0.999 or \"99.9%\"")?;
     within("minSamples", *min_samples >= 0.0, "0 or more")?;
     let pairs = match windows {
         None => burn_rate::USUAL.to_vec(),
@@ -501,11 +537,15 @@ fn burn_rate(question: &BurnRateQuestion) -> Result<Value, JudgeError> {
         .map(|(i, at)| {
             count(i, "requests", at.requests)?;
             count(i, "errors", at.errors)?;
-            let length = span(&format!("intervals[{i}].seconds"), at.seconds)?;
+            let place = format!("intervals[{i}].seconds");
+            let length = span(&place, at.seconds)?;
+            if length == Span::ZERO {
+                return Err(refuse(place, "must be above 0: an interval has a length"));
+            }
             Ok(burn_rate::Interval { length, requests: at.requests, errors: at.errors })
         })
         .collect::<Result<Vec<_>, JudgeError>>()?;
-    let rules = burn_rate::Rules { objective: *objective, pairs, min_samples: *min_samples };
+    let rules = burn_rate::Rules { objective, pairs, min_samples: *min_samples };
     let outcome = burn_rate::judge(&intervals, &rules);
     let burn = |burn: &burn_rate::Burn| {
         json!({
@@ -536,50 +576,6 @@ fn pair((i, window): (usize, &WindowPair)) -> Result<burn_rate::Pair, JudgeError
         return Err(refuse(place("rate"), "must be above 0"));
     }
     Ok(burn_rate::Pair { rate: window.rate, long, short })
-}
-
-// --- prometheusAnswer -------------------------------------------------------------------------------
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PrometheusQuestion {
-    #[serde(rename = "judge")]
-    _judge: IgnoredAny,
-    status: u16,
-    body: String,
-    /// Without it, no age is judged.
-    now: Option<f64>,
-    /// Without it, nothing is too early.
-    deployed_at: Option<f64>,
-    /// Without it, nothing is too old.
-    max_age: Option<f64>,
-}
-
-fn prometheus_answer(question: &PrometheusQuestion) -> Result<Value, JudgeError> {
-    let PrometheusQuestion { status, body, now, deployed_at, max_age, _judge } = question;
-    let now = now.map(|s| instant("now", s)).transpose()?;
-    let deployed_at = deployed_at.map(|s| instant("deployedAt", s)).transpose()?;
-    let max_age = max_age.map(|s| span("maxAge", s)).transpose()?;
-    let error = |why: &str| json!({ "reading": { "error": why }, "detail": why });
-    let absent = |why: &str| json!({ "reading": "absent", "detail": why });
-    Ok(match reading::read(*status, body.as_bytes()) {
-        Reading::Error(why) => error(&why),
-        Reading::Absent => absent("no series, or not a number"),
-        Reading::Value { value, at } => {
-            let deployed_at = deployed_at.unwrap_or(Timestamp::MIN);
-            let stale =
-                stale(at, max_age.unwrap_or(Span(u64::MAX)), deployed_at, now.unwrap_or(at));
-            match stale {
-                Some((Verdict::Absent, why)) => absent(&why),
-                Some((_, why)) => error(&why),
-                None => {
-                    let [figure] = Figures::new(None).tell([value]);
-                    let value = shown(value);
-                    json!({ "reading": { "value": value }, "detail": format!("{figure} at {at}") })
-                }
-            }
-        }
-    })
 }
 
 #[cfg(test)]

@@ -93,8 +93,13 @@ enum Command {
     /// Reads one question as JSON from standard input: `judge` is threshold, relative, mannWhitney, sequential,
     /// burnRate or prometheusAnswer, with its `parameters` and `samples` (and `control` or `intervals`). Writes
     /// the verdict with its figures, as the core computes them.
-    #[command(after_help = r#"EXAMPLES
-  echo '{"judge": "threshold", "parameters": {"max": 0.4}, "samples": [0.412]}' | ringward judge"#)]
+    ///
+    /// Ends with 0 whatever the verdict is, and with 2 where the question cannot be judged.
+    #[command(
+        after_help = r#"EXAMPLES
+  echo '{"judge": "threshold", "parameters": {"max": 0.4}, "samples": [0.412]}' | ringward judge"#,
+        after_long_help = about::QUESTIONS
+    )]
     Judge,
     #[command(subcommand)]
     Gate(replay::GateCommand),

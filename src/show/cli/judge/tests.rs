@@ -155,7 +155,7 @@ fn burn_rate() {
     assert_eq!(passed["verdict"], "Pass");
     assert!((passed["windows"][0]["longBurn"].as_f64().unwrap() - 14.0).abs() < 1e-9);
     let usual =
-        ask(json!({"judge": "burnRate", "parameters": {"objective": 0.99}, "intervals": []}));
+        ask(json!({"judge": "burnRate", "parameters": {"objective": "99%"}, "intervals": []}));
     assert_eq!(usual["verdict"], "Insufficient");
     assert_eq!(usual["windows"].as_array().unwrap().len(), 2);
 }
@@ -195,7 +195,27 @@ fn a_question_that_makes_no_sense_is_told_where() {
     let cases = [
         (json!({}), "`judge` must be one of"),
         (json!([]), "`judge` must be one of"),
-        (json!({"judge": "vibes"}), "`judge` must be one of"),
+        (json!({"judge": "vibes"}), "prometheusAnswer, and is `vibes`"),
+        (json!({"judge": "treshold"}), "did you mean `threshold`?"),
+        (
+            json!({"judge": "alerts"}),
+            "`alerts` judges what it is told at the moment, and no samples",
+        ),
+        (json!({"judge": "threshold", "samples": [1]}), "the question: missing field `parameters`"),
+        (
+            json!({"judge": "threshold", "parameters": {"max": "0.4"}, "samples": []}),
+            "`parameters.max`: invalid type: string \"0.4\", expected a number",
+        ),
+        (
+            json!({"judge": "threshold", "parameters": {"min": 2, "max": 1}, "samples": [1.5]}),
+            "`parameters.min` is above max: nothing would pass",
+        ),
+        (
+            json!({"judge": "burnRate", "parameters": {"objective": 0.9}, "intervals": [
+                {"seconds": 0, "requests": 1, "errors": 1}
+            ]}),
+            "`intervals[0].seconds` must be above 0",
+        ),
         (json!({"judge": "threshold", "parameters": {}, "samples": []}), "needs min, max or both"),
         (json!({"judge": "threshold", "parameters": {"max": 1}}), "missing field `samples`"),
         (
@@ -247,6 +267,21 @@ fn a_question_that_makes_no_sense_is_told_where() {
         let said = refusal(question.clone());
         assert!(said.contains(part), "{question}: {said}");
     }
+}
+
+/// What the help shows can be asked as it stands.
+#[test]
+fn the_questions_of_the_help_are_questions() {
+    let shown = crate::show::cli::about::QUESTIONS;
+    let mut asked = Vec::new();
+    for (at, _) in shown.match_indices("  {\"judge\"") {
+        let mut questions = serde_json::Deserializer::from_str(&shown[at..]).into_iter::<Value>();
+        let question = questions.next().expect("a question").expect("JSON");
+        asked.push(question["judge"].as_str().expect("a name").to_owned());
+        let answer = ask(question);
+        assert!(!answer["detail"].as_str().expect("a sentence").is_empty());
+    }
+    assert_eq!(asked, super::JUDGES);
 }
 
 #[test]

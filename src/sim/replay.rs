@@ -18,6 +18,7 @@ use crate::{
         fact::{Judged, Taken, Verdict},
         gate::{
             About, Given,
+            figures::Figures,
             history::History,
             judge,
             query::Vars,
@@ -29,7 +30,7 @@ use crate::{
     ids::{ClusterName, Version},
     model::{
         plan::Plan,
-        policy::{Gate, Judge, OnBreach},
+        policy::{Gate, Judge, OnBreach, OnNoData},
         ring::{Cluster, MetricSource, Ring},
         time::Span,
     },
@@ -120,6 +121,8 @@ struct Track {
     in_a_row: u32,
     errors: u32,
     samples: f64,
+    /// Since when nothing usable was measured.
+    no_data_since: Option<Timestamp>,
 }
 
 impl<'a> Replay<'a> {
@@ -187,6 +190,7 @@ impl<'a> Replay<'a> {
     /// Judges what was told on a cluster at an instant.
     pub fn take(&mut self, cluster: &ClusterName, at: Timestamp, parts: &[Part], answer: &Answer) {
         let Case { ring, gate, deployed, .. } = self.case;
+        self.end = self.end.take().or_else(|| self.silence(at));
         let Some(track) = self.tracks.get_mut(cluster) else { return };
         let tests = tests_of(ring);
         let given = Given {
@@ -215,6 +219,32 @@ impl<'a> Replay<'a> {
         self.steps.push(Step { at, cluster, judged, soaked: self.soaked, failures });
     }
 
+    /// Goes on to an instant at which nothing of this gate was measured: what was said last holds for as long as it
+    /// would in a soak.
+    pub fn reach(&mut self, at: Timestamp) {
+        self.end = self.end.take().or_else(|| self.silence(at));
+        if self.end.is_none() {
+            self.credit(at);
+        }
+    }
+
+    /// The end of a gate that may not be without data for long, where it was by now.
+    fn silence(&self, now: Timestamp) -> Option<End> {
+        let gate = self.case.gate;
+        if gate.on_no_data != OnNoData::Fail {
+            return None;
+        }
+        let over = self.tracks.iter().filter_map(|(cluster, track)| {
+            let deadline = gate.no_data_deadline.to_signed();
+            let ends = track.no_data_since?.checked_add(deadline).ok()?;
+            (ends <= now).then_some((ends, cluster))
+        });
+        let (at, cluster) = over.min()?;
+        let deadline = gate.no_data_deadline;
+        let why = format!("{} on {cluster} had no usable data for {deadline}", gate.name);
+        Some(End::Failed { at, why })
+    }
+
     /// What a failing measurement does, as the policy has it.
     fn breach(&mut self, cluster: &ClusterName, at: Timestamp, judged: &Judged) -> Option<End> {
         let Case { gate, ring, .. } = self.case;
@@ -230,12 +260,12 @@ impl<'a> Replay<'a> {
         }
         match ring.policy.soak.on_breach {
             OnBreach::Fail => failed(what),
-            OnBreach::Reset => {
+            OnBreach::Reset if self.soaked > Span::ZERO => {
                 self.soaked = Span::ZERO;
                 self.tracks.values_mut().for_each(|track| track.samples = 0.0);
                 None
             }
-            OnBreach::Freeze => None,
+            OnBreach::Reset | OnBreach::Freeze => None,
         }
     }
 
@@ -263,17 +293,38 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// What a ring would have waited for at the end of what was told.
+    fn why_open(&self, soak: Span) -> String {
+        if self.steps.is_empty() {
+            return "nothing was measured".into();
+        }
+        let soaked = format!("{} of {soak} were soaked", self.soaked);
+        let last = |name: &ClusterName| self.steps.iter().rfind(|step| step.cluster == *name);
+        let unwell = self.clusters.iter().find_map(|name| match last(name) {
+            None => Some(format!("nothing was measured on {name}")),
+            Some(step) if step.judged.verdict == Verdict::Pass => None,
+            Some(Step { judged, .. }) => {
+                Some(format!("the last word on {name} is {}: {}", judged.verdict, judged.detail))
+            }
+        });
+        let samples: f64 = self.tracks.values().map(|track| track.samples).sum();
+        let few = self.case.gate.min_total_samples.filter(|least| samples < *least);
+        let few = few.map(|least| {
+            let [samples, least] = Figures::new(None).tell([samples, least]);
+            format!("{samples} of {least} samples were counted")
+        });
+        match unwell.or(few) {
+            Some(why) => format!("{soaked}, and {why}"),
+            None => soaked,
+        }
+    }
+
     /// What came of it.
     pub fn finish(self) -> Course {
         let soak = self.case.ring.policy.soak.duration;
         let fails = |step: &&Step| step.judged.verdict == Verdict::Fail;
         let first_fail = self.steps.iter().find(fails).map(|step| step.at);
-        let end = self.end.unwrap_or_else(|| {
-            End::Open(match self.steps.last() {
-                None => "nothing was measured".into(),
-                Some(_) => format!("{} of {soak} were soaked", self.soaked),
-            })
-        });
+        let end = self.end.clone().unwrap_or_else(|| End::Open(self.why_open(soak)));
         Course { steps: self.steps, first_fail, end }
     }
 }
@@ -296,6 +347,12 @@ impl Track {
             }
             Verdict::Error => self.errors += 1,
             Verdict::Insufficient | Verdict::Absent => self.errors = 0,
+        }
+        match judged.verdict {
+            Verdict::Pass | Verdict::Fail => self.no_data_since = None,
+            Verdict::Insufficient | Verdict::Absent | Verdict::Error => {
+                self.no_data_since.get_or_insert(at);
+            }
         }
         self.latest = Some((judged.verdict, at));
     }

@@ -50,10 +50,14 @@ pub enum PastError {
     Credentials(#[from] AuthError),
     #[error("no HTTP client can be made")]
     Client(#[from] NoClient),
-    #[error("{0}")]
-    Source(String),
-    #[error("from {from} to {to} are no measurements every {interval}")]
-    Empty { from: Timestamp, to: Timestamp, interval: Span },
+    #[error("{why}")]
+    Source { why: String, query: String },
+    #[error("{to} is not later than {from}: there is nothing between them")]
+    Backwards { from: Timestamp, to: Timestamp },
+    #[error(
+        "from {from} to {to} there is no measurement, since the first comes at {first}; take a longer time"
+    )]
+    Empty { from: Timestamp, to: Timestamp, first: Timestamp },
     #[error(
         "from {from} to {to} are more than {INSTANTS} measurements every {interval}; take a shorter time"
     )]
@@ -87,12 +91,18 @@ impl Past {
     /// A query that the source does not answer, or a judge that it cannot answer.
     pub async fn judge(&self, case: Case<'_>, clusters: &[&Cluster]) -> Result<Course, PastError> {
         let Self { from, to, .. } = *self;
-        let interval = case.gate.interval;
-        let length = to.duration_since(from).as_millis();
-        let many = u64::try_from(length).unwrap_or(0) / interval.0.max(1);
-        if many == 0 {
-            return Err(PastError::Empty { from, to, interval });
+        let Gate { interval, initial_delay, .. } = *case.gate;
+        // What is true of the very beginning says nothing about what came with it.
+        let first = if initial_delay > Span::ZERO { initial_delay } else { interval };
+        let first = from.saturating_add(first.to_signed()).unwrap_or(to);
+        if to <= from {
+            return Err(PastError::Backwards { from, to });
         }
+        if first > to {
+            return Err(PastError::Empty { from, to, first });
+        }
+        let length = to.duration_since(first).as_millis();
+        let many = u64::try_from(length).unwrap_or(0) / interval.0.max(1) + 1;
         if many >= INSTANTS {
             return Err(PastError::TooLong { from, to, interval });
         }
@@ -112,9 +122,9 @@ impl Past {
         let case = Case { deployed, ..case };
         let names = clusters.iter().map(|cluster| cluster.name.clone());
         let mut replay = Replay::new(case, names);
-        let mut series = Series { past: self, interval, known: BTreeMap::new() };
-        for n in 1..=many {
-            let at = from.saturating_add((interval * n).to_signed()).unwrap_or(to);
+        let mut series = Series { past: self, first, interval, known: BTreeMap::new() };
+        for n in 0..many {
+            let at = first.saturating_add((interval * n).to_signed()).unwrap_or(to);
             for cluster in clusters {
                 let (parts, vars) = replay.asks(cluster, Some(&self.source), at);
                 let write = |query: &Query| render(query, Language::PromQl, &vars);
@@ -145,7 +155,7 @@ impl Past {
 
     async fn instant(&self, query: &str, at: Timestamp) -> Result<Reading, PastError> {
         match self.metrics.ask(&self.source, query, When::At(at), PATIENCE).await {
-            Reading::Error(why) => Err(PastError::Source(why)),
+            Reading::Error(why) => Err(PastError::Source { why, query: query.to_owned() }),
             reading @ (Reading::Value { .. } | Reading::Absent) => Ok(reading),
         }
     }
@@ -156,13 +166,14 @@ impl Past {
         during: (Timestamp, Timestamp, Span),
     ) -> Result<Vec<Sample>, PastError> {
         let asked = self.metrics.range(&self.source, query, during, PATIENCE).await;
-        asked.map_err(PastError::Source)
+        asked.map_err(|why| PastError::Source { why, query: query.to_owned() })
     }
 }
 
 /// What each query answered at each instant.
 struct Series<'p> {
     past: &'p Past,
+    first: Timestamp,
     interval: Span,
     known: BTreeMap<String, BTreeMap<Timestamp, f64>>,
 }
@@ -171,9 +182,8 @@ impl Series<'_> {
     /// What a query answered at an instant. It is asked for the whole time at once.
     async fn at(&mut self, query: &str, at: Timestamp) -> Result<Reading, PastError> {
         if !self.known.contains_key(query) {
-            let first = self.past.from.saturating_add(self.interval.to_signed());
-            let first = first.unwrap_or(self.past.from);
-            let told = self.past.range(query, (first, self.past.to, self.interval)).await?;
+            let during = (self.first, self.past.to, self.interval);
+            let told = self.past.range(query, during).await?;
             if self.known.len() >= SERIES {
                 self.known.clear();
             }

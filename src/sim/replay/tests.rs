@@ -146,6 +146,48 @@ fn a_minimum_over_the_soak_is_waited_for() {
 }
 
 #[test]
+fn what_it_would_wait_for_is_told() {
+    let plain = plan("{name: g, template: t, threshold: {max: 1}}");
+    let mut gone = some([0.0; 4]);
+    gone[3] = None;
+    let silent = course(&plain, &some([0.0; 4]), &gone);
+    let why = "3m of 5m were soaked, and the last word on b is Absent: no series, or not a number";
+    assert_eq!(silent.end, End::Open(why.into()));
+    let few = plan("{name: g, template: t, threshold: {max: 1}, minTotalSamples: 5000}");
+    let few = course(&few, &some([0.0; 9]), &some([0.0; 9]));
+    let why = "8m of 5m were soaked, and 1800 of 5000 samples were counted";
+    assert_eq!(few.end, End::Open(why.into()));
+}
+
+#[test]
+fn no_data_for_too_long_fails_where_the_gate_says_so() {
+    let judged = |more: &str, values: &[Option<f64>]| {
+        let gate = format!("{{name: g, template: t, threshold: {{max: 1}}, {more}}}");
+        course(&plan(&gate), values, &vec![Some(0.0); values.len()]).end
+    };
+    let mut silent = some([0.0; 9]);
+    silent[2..].fill(None);
+    let fails = "noDataDeadline: 3m, onNoData: fail";
+    let why = "g on a had no usable data for 3m";
+    // The third minute's is the first that is missing.
+    assert_eq!(judged(fails, &silent), End::Failed { at: minute(6), why: why.into() });
+    assert!(matches!(judged("noDataDeadline: 3m", &silent), End::Open(_)));
+    assert!(matches!(judged("noDataDeadline: 8m, onNoData: fail", &silent), End::Open(_)));
+    let mut back = silent.clone();
+    back[4] = Some(0.0);
+    assert!(matches!(judged(fails, &back), End::Failed { at, .. } if at == minute(9)));
+}
+
+#[test]
+fn a_breach_before_anything_is_credited_takes_no_samples_back() {
+    let plan =
+        plan("{name: g, template: t, threshold: {max: 1}, failureLimit: 1, minTotalSamples: 1400}");
+    let values = some([2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    let passed = course(&plan, &values, &some([0.0; 8]));
+    assert_eq!(passed.end, End::Passed { at: minute(7) });
+}
+
+#[test]
 fn a_judge_is_asked_what_it_would_be_asked() {
     let plan = plan("{name: g, alerts: {matchers: {severity: page, service: \"{{plan}}\"}}}");
     let version = "1".into();
@@ -218,6 +260,11 @@ async fn the_past_of_a_source_is_judged_from_its_beginning() {
     // The first of them is a minute after the beginning, and five more are soaked.
     assert_eq!(at, healthy.steps[5].at);
 
+    let late = FAILING.replace("threshold", "initialDelay: 3m, threshold");
+    let late = last_hour(&late, None).await;
+    // From the third minute to the sixtieth.
+    assert_eq!(late.steps.len(), 58);
+
     let defect = Defect { failures: 0.2, ..Defect::default() };
     let failing = last_hour(FAILING, Some(defect)).await;
     let End::Failed { at, why } = failing.end else { panic!("{:?}", failing.end) };
@@ -250,6 +297,8 @@ async fn what_no_source_keeps_is_not_judged_over_its_past() {
         async move { past.judge(case, &[&ring.clusters[0]]).await.unwrap_err().to_string() }
     };
     assert!(over(minute(0), minute(60)).await.contains("recorded nowhere"));
-    assert!(over(minute(0), minute(0)).await.contains("no measurements"));
+    assert!(over(minute(0), minute(0)).await.contains("nothing between them"));
+    let second = minute(0).checked_add(Span::seconds(1).to_signed()).unwrap();
+    assert!(over(minute(0), second).await.contains("the first comes at"));
     assert!(over(minute(0), minute(20_000)).await.contains("take a shorter time"));
 }

@@ -25,11 +25,37 @@ use crate::{
     sim::replay::{Case, Course, Replay},
 };
 
-/// Judges the measurements, which come oldest first.
+/// The attempt that a measurement belongs to: its key ends in it, the gate and a number.
+pub fn attempt(item: &MeasurementView) -> Option<u32> {
+    item.key.as_str().rsplit('/').nth(2)?.parse().ok()
+}
+
+/// The usual time between two measurements of one cluster; none where there are fewer.
+fn usual_interval(items: &[MeasurementView]) -> Option<Span> {
+    let mut last: BTreeMap<&ClusterName, Timestamp> = BTreeMap::new();
+    let mut gaps = Vec::new();
+    for item in items {
+        if let Some(before) = last.insert(&item.cluster, item.at) {
+            gaps.push(item.at.duration_since(before).as_millis());
+        }
+    }
+    gaps.sort_unstable();
+    u64::try_from(*gaps.get(gaps.len() / 2)?).ok().map(Span)
+}
+
+/// Judges the measurements of one attempt, which come oldest first.
+///
+/// They stand at the instants at which they were taken: an `interval` that is shorter than the time between them
+/// adds none, and takes no credit from those that are there. Where the ring `passed` then, it was measured no more, and
+/// what each cluster's last measurement said is credited up to there, as it was then.
 ///
 /// # Errors
 /// Their figures were not recorded.
-pub fn judge(case: Case<'_>, items: &[MeasurementView]) -> Result<(Course, Was), Failure> {
+pub fn judge(
+    case: Case<'_>,
+    items: &[MeasurementView],
+    passed: Option<Timestamp>,
+) -> Result<(Course, Was), Failure> {
     if let Some(closed) = items.iter().find(|item| item.withheld) {
         let message = format!(
             "the figures of {} stay in their jurisdiction: there is nothing to judge by",
@@ -39,13 +65,22 @@ pub fn judge(case: Case<'_>, items: &[MeasurementView]) -> Result<(Course, Was),
             "replay it over the source itself, with --source, where its figures may be seen",
         ));
     }
-    let clusters: Vec<&ClusterName> = items.iter().map(|item| &item.cluster).collect();
-    let mut replay = Replay::new(case, clusters.into_iter().cloned());
+    let taken_every = usual_interval(items).unwrap_or(Span::ZERO);
+    let gate = Gate { interval: case.gate.interval.max(taken_every), ..case.gate.clone() };
+    let case = Case { gate: &gate, ..case };
+    let clusters = items.iter().map(|item| &item.cluster);
+    let clusters = clusters.filter(|name| case.ring.cluster(name).is_some());
+    let mut replay = Replay::new(case, clusters.cloned());
     let mut was = Was::new();
     let mut counted: BTreeMap<&ClusterName, Counted> = BTreeMap::new();
     let mut once: BTreeMap<&ClusterName, TakenView> = BTreeMap::new();
+    let mut passed = passed;
     for item in items {
         let Some(cluster) = case.ring.cluster(&item.cluster) else { continue };
+        // What follows was measured by a ring that watches on.
+        if let Some(at) = passed.take_if(|at| *at < item.at) {
+            replay.reach(at);
+        }
         let known = counted.entry(&item.cluster).or_default();
         known.see(item);
         if let Some(taken) = &item.taken {
@@ -60,6 +95,9 @@ pub fn judge(case: Case<'_>, items: &[MeasurementView]) -> Result<(Course, Was),
         let answer = evidence.answer(case.gate, &parts);
         replay.take(&item.cluster, item.at, &parts, &answer);
         was.insert((item.cluster.clone(), item.at), item.verdict);
+    }
+    if let Some(at) = passed {
+        replay.reach(at);
     }
     Ok((replay.finish(), was))
 }

@@ -78,7 +78,7 @@ fn judged(plan: &Plan, items: &[MeasurementView]) -> (Vec<Verdict>, End) {
     let version = "1".into();
     let (ring, deployed) = (&plan.rings[0], Timestamp::UNIX_EPOCH);
     let case = Case { plan, ring, gate: &ring.policy.gates[0], version: &version, deployed };
-    let (course, was) = judge(case, items).unwrap();
+    let (course, was) = judge(case, items, None).unwrap();
     assert_eq!(was.len(), items.len());
     (course.steps.iter().map(|step| step.judged.verdict).collect(), course.end)
 }
@@ -170,6 +170,54 @@ fn figures_that_stay_in_their_jurisdiction_are_no_evidence() {
     let version = "1".into();
     let (ring, deployed) = (&plan.rings[0], Timestamp::UNIX_EPOCH);
     let case = Case { plan: &plan, ring, gate: &ring.policy.gates[0], version: &version, deployed };
-    let failure = judge(case, &[closed]).unwrap_err();
+    let failure = judge(case, &[closed], None).unwrap_err();
     assert!(failure.message.contains("stay in their jurisdiction"), "{}", failure.message);
+}
+
+#[test]
+fn a_shorter_interval_takes_no_credit_from_what_was_measured() {
+    let often =
+        plan("{name: g, template: t, threshold: {max: 1}, interval: 5s, noDataDeadline: 1m}");
+    let items: Vec<_> = (0..5).map(|n| item(n, Verdict::Pass, Some(0.5), &[])).collect();
+    assert!(matches!(judged(&often, &items).1, End::Passed { .. }));
+}
+
+#[test]
+fn a_cluster_that_left_the_ring_is_not_waited_for() {
+    let plan = plan("{name: g, template: t, threshold: {max: 1}}");
+    let mut items: Vec<_> = (0..5).map(|n| item(n, Verdict::Pass, Some(0.5), &[])).collect();
+    let gone = MeasurementView { cluster: "gone".into(), ..items[0].clone() };
+    items.insert(0, gone);
+    let version = "1".into();
+    let (ring, deployed) = (&plan.rings[0], Timestamp::UNIX_EPOCH);
+    let case = Case { plan: &plan, ring, gate: &ring.policy.gates[0], version: &version, deployed };
+    let (course, _) = judge(case, &items, None).unwrap();
+    assert!(matches!(course.end, End::Passed { .. }), "{:?}", course.end);
+}
+
+#[test]
+fn the_attempt_stands_in_the_key() {
+    let first = item(7, Verdict::Pass, Some(0.5), &[]);
+    assert_eq!(attempt(&first), Some(1));
+    let odd = MeasurementView { key: "?".into(), ..first };
+    assert_eq!(attempt(&odd), None);
+}
+
+#[test]
+fn a_ring_that_passed_was_measured_no_more_and_passes_again() {
+    let plan = plan("{name: g, template: t, threshold: {max: 1}}");
+    let version = "1".into();
+    let (ring, deployed) = (&plan.rings[0], Timestamp::UNIX_EPOCH);
+    let case = Case { plan: &plan, ring, gate: &ring.policy.gates[0], version: &version, deployed };
+    let end = |items: &[MeasurementView], passed| judge(case, items, passed).unwrap().0.end;
+    let items: Vec<_> = (0..3).map(|n| item(n, Verdict::Pass, Some(0.5), &[])).collect();
+    let third = item(3, Verdict::Pass, None, &[]).at;
+    assert_eq!(end(&items, None), End::Open("2m of 3m were soaked".into()));
+    assert_eq!(end(&items, Some(third)), End::Passed { at: third });
+    let bad: Vec<_> =
+        (0..3).map(|n| item(n, Verdict::Pass, Some(f64::from(n as i32)), &[])).collect();
+    assert!(matches!(end(&bad, Some(third)), End::Failed { .. }));
+    // Much later says nothing about the time between.
+    let late = item(30, Verdict::Pass, None, &[]).at;
+    assert!(matches!(end(&items, Some(late)), End::Open(_)));
 }

@@ -44,13 +44,18 @@ pub(super) fn in_the_way(
         .filter(|rule| rule.demand.is_cap())
         .partition(|rule| waived(world, release, &ring.name, rule, now));
     let same = |a: &Rule, b: &Rule| a.is_named_as(b) && a.content() == b.content();
-    found.extend(rules.into_iter().flat_map(|rule| cap(&rule.demand, ring, &others)));
+    // A cap that many plans have says the same of each: it is counted once.
+    let mut counted: Vec<&Demand> = rules.iter().map(|rule| &rule.demand).collect();
+    found.extend(counted.iter().flat_map(|demand| cap(demand, ring, &others)));
     for other in &others {
         let (_, moving) = other;
         for rule in moving.caps.iter().filter(|rule| !free.iter().any(|own| same(own, rule))) {
             let demand = &rule.demand;
             let theirs = match demand {
-                Demand::MaxInFlight { jurisdiction, .. } if moving.reaches(jurisdiction) => {
+                Demand::MaxInFlight { jurisdiction, .. }
+                    if !counted.contains(&demand) && moving.reaches(jurisdiction) =>
+                {
+                    counted.push(demand);
                     cap(demand, ring, &others)
                 }
                 // Partners elsewhere are no business of theirs.
@@ -129,10 +134,10 @@ fn settings(
 fn cap(demand: &Demand, ring: &Ring, others: &[Other<'_>]) -> Vec<WaitingOn> {
     match demand {
         Demand::MaxInFlight { jurisdiction, rings } => {
-            let moving = others.iter().filter(|(_, moving)| moving.reaches(jurisdiction));
-            let moving: Vec<Place> = moving.map(|(place, _)| (*place).clone()).collect();
-            if jurisdiction.reaches(ring) && moving.len() >= *rings as usize {
+            let moving = || others.iter().filter(|(_, moving)| moving.reaches(jurisdiction));
+            if jurisdiction.reaches(ring) && moving().count() >= *rings as usize {
                 let (cap, limit) = (Cap::Rule(jurisdiction.name.clone()), *rings);
+                let moving = moving().map(|(place, _)| (*place).clone()).collect();
                 vec![WaitingOn::Cap(Full { cap, limit, moving, ahead: 0 })]
             } else {
                 Vec::new()

@@ -33,12 +33,12 @@ impl Draft {
             let before = self.steps();
             let active: Vec<_> = match self.state() {
                 Some(state) => {
-                    state.in_order().filter(|r| !is_settled(r)).map(|r| r.id.clone()).collect()
+                    state.open().filter(|r| !is_settled(r)).map(|r| r.id.clone()).collect()
                 }
                 None => break,
             };
             let owing: Vec<_> = self.state().map_or(Vec::new(), |state| {
-                state.in_order().filter(|r| r.owes()).map(|r| r.id.clone()).collect()
+                state.open().filter(|r| r.owes()).map(|r| r.id.clone()).collect()
             });
             owing.iter().try_for_each(|id| self.reckon(id))?;
             active.iter().try_for_each(|id| self.leave_lane(id))?;

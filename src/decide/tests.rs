@@ -183,6 +183,14 @@ impl Bench {
         self.world.fold(self.now, &decision.facts, &decision.commands).expect("nothing illegal");
         assert_eq!(again, decision);
         assert_eq!(advanced, self.world, "what is made at once is what the facts come to");
+        for state in self.world.plans.values() {
+            let open = state.in_order().filter(|r| !phase::is_settled(r) || r.owes());
+            let open: Vec<_> = open.map(|r| r.id.version.clone()).collect();
+            assert_eq!(
+                state.open, open,
+                "who is over for good is looked at no more, and nobody else"
+            );
+        }
         let name = |fact: &Fact| match serde_json::to_value(fact) {
             Ok(serde_json::Value::Object(fact)) => fact.keys().next().cloned().unwrap_or_default(),
             other => panic!("a fact is an object: {other:?}"),

@@ -24,7 +24,7 @@ impl Draft {
     /// A plan was declared anew: every release in motion takes what is tighter in it.
     pub(super) fn tighten_all(&mut self) -> Result<(), Illegal> {
         let Some(state) = self.state() else { return Ok(()) };
-        let open = state.in_order().filter(|release| !is_settled(release));
+        let open = state.open().filter(|release| !is_settled(release));
         let open: Vec<ReleaseId> = open.map(|release| release.id.clone()).collect();
         open.iter().try_for_each(|id| self.tighten(id))
     }

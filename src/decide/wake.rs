@@ -114,7 +114,7 @@ impl Wake {
 pub fn next(world: &World, plan: &PlanName, now: Now) -> Wake {
     let mut wake = Wake { looked: now.mono, ..Wake::default() };
     let Some(state) = world.plans.get(plan) else { return wake };
-    for release in state.in_order() {
+    for release in state.open() {
         if is_settled(release) {
             // All that is left of it is what it owes: nothing else of it is looked at.
             settled(&mut wake, world, release, now);

@@ -348,8 +348,27 @@ impl World {
         if was == Phase::RollingBack {
             Arc::make_mut(&mut self.shared).rollbacks.end(release, ring);
         }
+        self.note_open(release);
         self.note_motion(&release.plan, ring);
         Ok(())
+    }
+
+    /// Something changed of a release: whether anything may still come of it.
+    fn note_open(&mut self, id: &ReleaseId) {
+        let Some(state) = self.plans.get_mut(&id.plan) else { return };
+        let Some(release) = state.releases.get(&id.version) else { return };
+        let known = state.open.iter().position(|version| *version == id.version);
+        if release.is_open() == known.is_some() {
+            return;
+        }
+        let PlanState { open, order, .. } = Arc::make_mut(state);
+        match known {
+            Some(at) => _ = open.remove(at),
+            None => {
+                open.push(id.version.clone());
+                open.sort_by_cached_key(|version| order.iter().rposition(|known| known == version));
+            }
+        }
     }
 
     /// What moves on a ring, for other plans to see. It may be another release than the one that
@@ -475,6 +494,27 @@ fn of_one_plan<'a>(facts: &'a [Fact], commands: &'a [Arc<Command>]) -> Option<&'
     let mut plans = facts.iter().map(plan).chain(commands.iter().map(|c| Some(c.plan())));
     let first = plans.next()??;
     plans.all(|plan| plan == Some(first)).then_some(first)
+}
+
+/// The release that a fact may bring to rest, or take out of it, otherwise than by entering a phase.
+fn changed(fact: &Fact) -> Option<&ReleaseId> {
+    if let Fact::Submitted { release, .. }
+    | Fact::SnapshotTightened { release, .. }
+    | Fact::LaneTaken { release, .. }
+    | Fact::LaneLapsed { release, .. }
+    | Fact::RingStarted { release, .. }
+    | Fact::RingPassed { release, .. }
+    | Fact::WatchEnded { release, .. }
+    | Fact::DebtRecorded { release, .. }
+    | Fact::DebtPaid { release, .. }
+    | Fact::DebtDropped { release, .. }
+    | Fact::DebtWrittenOff { release, .. }
+    | Fact::Aborted { release, .. } = fact
+    {
+        Some(release)
+    } else {
+        None
+    }
 }
 
 /// The plan that a fact is about that says no more than that time goes by.

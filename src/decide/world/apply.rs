@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     ANSWERS, Approval, Back, Claim, ClusterRun, DebtRun, Ended, Freeze, Illegal, KnownGood, Moving,
-    Pause, Phase, Said, SoakRun, SourceState, Step, World, ticks,
+    Pause, Phase, Said, SoakRun, SourceState, Step, World, changed, ticks,
 };
 use crate::{
     decide::{fact::Fact, gate::history::History},
@@ -18,7 +18,10 @@ impl World {
         self.reached = self.reached.max(at.mono);
         match ticks(fact) {
             Some(plan) => self.quietly(plan, |world| world.establish(fact, at))?,
-            None => self.establish(fact, at)?,
+            None => {
+                self.establish(fact, at)?;
+                changed(fact).into_iter().for_each(|release| self.note_open(release));
+            }
         }
         self.recorded = Some(at);
         Ok(())

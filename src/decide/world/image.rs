@@ -83,6 +83,8 @@ impl Serialize for PlanState {
             withdrawn,
             releases,
             order,
+            // It follows from the releases.
+            open: _,
             targets,
             tombstones,
             waivers,
@@ -122,8 +124,11 @@ impl<'de> Deserialize<'de> for PlanState {
             let release = image.into_release(plan, normal);
             Ok((release.id.version.clone(), Arc::new(release)))
         });
-        let releases = releases.collect::<Result<_, D::Error>>()?;
+        let releases: BTreeMap<Version, Arc<Release>> =
+            releases.collect::<Result<_, D::Error>>()?;
+        let open = image.order.iter().filter(|v| releases.get(*v).is_some_and(|r| r.is_open()));
         Ok(PlanState {
+            open: open.cloned().collect(),
             revision: image.revision,
             declared,
             problems: image.problems.into_owned(),

@@ -9,6 +9,7 @@ use crate::{
     decide::{
         command::{Command, Lane},
         event::{Actor, Problem, TargetState},
+        phase::is_settled,
     },
     ids::{ClusterName, IdempotencyKey, Principal, ReleaseId, RingName, Version, WaiverId},
     model::{plan::Plan, ring::Artifact, time::Now},
@@ -30,6 +31,9 @@ pub struct PlanState {
     pub releases: BTreeMap<Version, Arc<Release>>,
     /// Their versions, oldest first.
     pub order: Vec<Version>,
+    /// Those of them that something may still come of: on their way, or owing. Follows from the releases,
+    /// and is kept so that what is over for good costs nobody a look.
+    pub open: Vec<Version>,
     /// What runs where, and what is known to be good there.
     pub targets: Arc<BTreeMap<ClusterName, TargetRun>>,
     /// What was rolled back where, and may not come again by itself.
@@ -46,6 +50,11 @@ impl PlanState {
         self.order.iter().filter_map(|v| self.releases.get(v))
     }
 
+    /// Those that are on their way or owe something, oldest first.
+    pub fn open(&self) -> impl DoubleEndedIterator<Item = &Arc<Release>> {
+        self.open.iter().filter_map(|v| self.releases.get(v))
+    }
+
     /// A target, to be changed.
     pub(super) fn target_mut(&mut self, cluster: &ClusterName) -> &mut TargetRun {
         Arc::make_mut(&mut self.targets).entry(cluster.clone()).or_default()
@@ -58,7 +67,7 @@ impl PlanState {
 
     /// The release in motion on the ring, of which there is at most one (invariant 7).
     pub fn in_motion(&self, ring: &RingName) -> Option<&Arc<Release>> {
-        self.releases.values().find(|r| r.ring(ring).is_some_and(|run| run.phase.in_motion()))
+        self.open().find(|r| r.ring(ring).is_some_and(|run| run.phase.in_motion()))
     }
 }
 
@@ -122,6 +131,11 @@ impl Release {
     /// Whether it did without something on a ring that was not made up for yet.
     pub fn owes(&self) -> bool {
         self.rings.values().any(|run| !run.debts.is_empty())
+    }
+
+    /// Whether something may still come of it.
+    pub(super) fn is_open(&self) -> bool {
+        !is_settled(self) || self.owes()
     }
 
     /// How far it is on a ring.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DebtRun, RingRun, Step, Stopwatch, World};
+use super::{DebtRun, PlanState, RingRun, Step, Stopwatch, World};
 use crate::{
     decide::{command::Command, event::TargetState},
     ids::{ClusterName, PlanName},
@@ -83,7 +83,9 @@ impl World {
         let state = self.plan_mut(plan);
         state.target_mut(cluster).state = Some(seen.clone());
         let visible = seen.is_visible();
-        for release in state.releases.values_mut() {
+        let PlanState { open, releases, .. } = state;
+        for version in open.iter() {
+            let Some(release) = releases.get_mut(version) else { continue };
             let on = |r: &Arc<RingRun>| r.phase.in_motion() && r.clusters.contains_key(cluster);
             if !release.rings.values().any(on) {
                 continue;

@@ -26,7 +26,7 @@ use crate::{
         sources::Sources,
     },
     clock::Clock,
-    config::{Settings, SettingsError, SourceSettings},
+    config::{ConnectionSettings, Settings, SettingsError, SourceSettings},
     decide::world::World,
     declare::source::{BadSource, DirSource, GitSettings, GitSource, Source},
     drive::Drive,
@@ -159,13 +159,11 @@ pub async fn start(
         .map_err(|error| AppError::Listen(settings.listen, error))?;
     let address = listener.local_addr().map_err(|e| AppError::Listen(settings.listen, e))?;
 
-    let connections = settings
-        .connections
-        .into_iter()
-        .map(|(name, c)| (name, Connection { kubeconfig: c.kubeconfig, context: c.context }));
+    let connections = settings.connections.into_iter().map(|(name, c)| (name, connection(c)));
     let credentials = Credentials::new(settings.metrics)?;
-    let metrics = Metrics::new(credentials, clock.clone(), metrics::Limits::default())?;
-    let connections: Arc<dyn Connections> = Arc::new(Kubeconfigs::new(connections.collect()));
+    let metrics = Metrics::new(credentials.clone(), clock.clone(), metrics::Limits::default())?;
+    let connections = Kubeconfigs::new(connections.collect()).with_probes(credentials)?;
+    let connections: Arc<dyn Connections> = Arc::new(connections);
     let (report, events) = mpsc::channel(EVENTS);
     let dispatch = Dispatch::new(
         connections.clone(),
@@ -250,4 +248,9 @@ fn source(
             Ok((Source::Git(GitSource::new(git, accepted)?), settings.interval))
         }
     }
+}
+
+fn connection(settings: ConnectionSettings) -> Connection {
+    let ConnectionSettings { kubeconfig, context, probes } = settings;
+    Connection { kubeconfig, context, probes }
 }

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::Jurisdiction,
@@ -185,6 +185,25 @@ pub struct ConnectionSettings {
     pub kubeconfig: Option<PathBuf>,
     /// Its context; the connection's name where none is named.
     pub context: Option<String>,
+    /// Where its feature flags can be asked for, by the names that targets give.
+    #[serde(default)]
+    pub probes: BTreeMap<String, ProbeSettings>,
+}
+
+/// A service that speaks OFREP. What it is shown so that it answers is under `metrics`, as of any source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProbeSettings {
+    /// Its URL, without the protocol's own path.
+    pub url: String,
+    /// How long it may take until it serves what is stored; two minutes unless told otherwise: a kubelet brings a
+    /// ConfigMap to its pods within a minute or two.
+    #[serde(default = "within")]
+    pub within: Span,
+}
+
+fn within() -> Span {
+    Span::minutes(2)
 }
 
 /// How a metric source is trusted, and what it is shown so that it answers. Never from Git, never

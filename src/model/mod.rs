@@ -16,6 +16,7 @@ pub mod policy;
 pub mod query;
 pub mod residency;
 pub mod ring;
+pub mod serve;
 pub mod shared;
 pub mod tighten;
 pub mod time;

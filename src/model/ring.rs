@@ -233,6 +233,11 @@ impl fmt::Display for Target {
             TargetKind::FluxKustomization { image } => write!(f, " image {image}"),
             TargetKind::FluxOciSource => f.write_str(" revision"),
             TargetKind::FluxHelmRelease { values } => write!(f, " {values}"),
+            TargetKind::FlagdFlag { flag, file, only, .. } => {
+                write!(f, " flag {flag}")?;
+                file.iter().try_for_each(|file| write!(f, " of {file}"))?;
+                only.iter().try_for_each(|(name, value)| write!(f, " where {name} is {value}"))
+            }
         }
     }
 }
@@ -286,6 +291,21 @@ pub enum TargetKind {
     FluxHelmRelease {
         /// Where its values name the image.
         values: HelmValues,
+    },
+    /// A feature flag of flagd's, in a ConfigMap or a `core.openfeature.dev/v1beta1` FeatureFlag. A release's
+    /// artifact is what it serves: [`Serve`](super::serve::Serve).
+    FlagdFlag {
+        /// The flag's key.
+        flag: String,
+        /// The ConfigMap's entry that holds the flags as JSON; none where the object is a FeatureFlag.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        /// Only who asks with all these values in their context is served by releases; none is everybody.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        only: BTreeMap<String, String>,
+        /// The probe of the cluster's connection that is asked what is served.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        probe: Option<String>,
     },
 }
 
@@ -342,11 +362,29 @@ impl TargetKind {
             TargetKind::ArgoApplication { .. } => "ArgoApplication",
             TargetKind::FluxKustomization { .. } | TargetKind::FluxOciSource => "FluxKustomization",
             TargetKind::FluxHelmRelease { .. } => "FluxHelmRelease",
+            TargetKind::FlagdFlag { .. } => "FlagdFlag",
+        }
+    }
+
+    /// Whether its artifact is what a feature flag serves, and no image that is pulled.
+    pub fn is_flag(&self) -> bool {
+        match self {
+            TargetKind::FlagdFlag { .. } => true,
+            TargetKind::Deployment { .. }
+            | TargetKind::StatefulSet { .. }
+            | TargetKind::DaemonSet { .. }
+            | TargetKind::ArgoRollout { .. }
+            | TargetKind::FlaggerCanary { .. }
+            | TargetKind::ArgoApplication { .. }
+            | TargetKind::FluxKustomization { .. }
+            | TargetKind::FluxOciSource
+            | TargetKind::FluxHelmRelease { .. } => false,
         }
     }
 }
 
-/// An image reference; pinned where it carries a digest: `registry/app@sha256:…`.
+/// An image reference; pinned where it carries a digest: `registry/app@sha256:…`. Of a feature flag, what it
+/// serves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Artifact(pub String);

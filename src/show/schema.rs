@@ -76,7 +76,7 @@ schema! {
     WaiverId: "Names one waiver of a residency rule.";
     IdempotencyKey: "Makes a repeat of an effect recognisable.";
     ReleaseId: "`plan@version`.";
-    Artifact: "An image reference, pinned by digest where it carries one.";
+    Artifact: "An image reference, pinned by digest where it carries one; of a feature flag, what it serves.";
     Span: "A length of time, such as `90s` or `1h30m`.";
     Lane: "By which lane a release goes.", ["normal", "hotfix"];
     Verdict: "What a gate says; only Pass advances.",

@@ -7,12 +7,12 @@ use ringward::{
     app,
     clock::{Clock, SystemClock},
     model::{
-        ring::{ArgoImage, TargetKind},
+        ring::{ArgoImage, Artifact, TargetKind},
         time::{Mono, Span},
     },
     sim::loopback::{Defect, Fleet, Site, Workload},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     common::{self, Client, Declarations, RINGS, image, phase, ring},
@@ -21,6 +21,14 @@ use crate::{
 
 /// A soak of ten seconds takes half of one.
 const SPEED: f64 = 20.0;
+
+/// What a release of that digit brings.
+fn brings(subject: &Subject, digit: char) -> Artifact {
+    match subject.is_data() {
+        true => Artifact(format!("v{digit}")),
+        false => image(subject.name, digit),
+    }
+}
 
 /// One of each kind; a Rollout that refers is driven as a Deployment is.
 fn subjects() -> Vec<Subject> {
@@ -31,7 +39,7 @@ fn sites() -> Vec<Site> {
     let workload = |subject: &Subject| Workload {
         plan: subject.name.into(),
         target: subject.target(),
-        image: image(subject.name, '0'),
+        image: brings(subject, '0'),
         replicas: 2,
     };
     let site = |cluster: &str| Site {
@@ -43,6 +51,16 @@ fn sites() -> Vec<Site> {
         deploy_time: Span::seconds(3),
     };
     RINGS.map(site).into()
+}
+
+async fn create(client: &Client, subject: &Subject, version: &str, digit: char) {
+    let brings = brings(subject, digit);
+    let artifact = match subject.is_data() {
+        true => json!({"serve": brings}),
+        false => json!({"image": brings}),
+    };
+    let body = json!({"version": version, "artifact": artifact});
+    client.post(&format!("/v1/plans/{}/releases", subject.name), &[], body).await.good();
 }
 
 /// A plan as its owner declares it.
@@ -63,6 +81,10 @@ fn plan(subject: &Subject) -> String {
         }
         TargetKind::FluxOciSource => target.push_str(", revision: true"),
         TargetKind::ArgoApplication { image, .. } => panic!("no subject has {image:?}"),
+        TargetKind::FlagdFlag { flag, file, .. } => {
+            let _ = write!(target, ", flag: {flag}");
+            file.iter().for_each(|file| target.push_str(&format!(", file: {file}")));
+        }
         TargetKind::FluxHelmRelease { values } => {
             let values = serde_json::to_string(values).expect("JSON is YAML");
             let _ = write!(target, ", values: {values}");
@@ -128,20 +150,20 @@ async fn a_release_of_every_kind_goes_everywhere_and_a_bad_one_comes_back() {
     };
     let journeys = subjects().into_iter().map(async |subject| {
         let name = subject.name;
-        client.release(name, "1.0", '1').await.good();
+        create(&client, &subject, "1.0", '1').await;
         client.until(name, "1.0", "success", |release| release["phase"] == "Succeeded").await;
         for cluster in RINGS {
-            assert_eq!(serving(cluster, &subject), [image(name, '1')], "{name}");
+            assert_eq!(serving(cluster, &subject), [brings(&subject, '1')], "{name}");
         }
         let bad = Defect { failures: 0.5, ..Defect::default() };
-        fleet.defect(&"eu".into(), &image(name, '2'), bad).expect("a cluster");
-        client.release(name, "2.0", '2').await.good();
+        fleet.defect(&"eu".into(), &brings(&subject, '2'), bad).expect("a cluster");
+        create(&client, &subject, "2.0", '2').await;
         let back = client.until(name, "2.0", "the way back", |r| r["phase"] == "RolledBack").await;
         let why = ring(&back, "eu")["info"].as_str().expect("words");
         assert!(why.contains("success-rate"), "{name}: {why}");
         assert_eq!(phase(&back, "us"), "Waiting", "{name}");
         for cluster in RINGS {
-            assert_eq!(serving(cluster, &subject), [image(name, '1')], "{name}");
+            assert_eq!(serving(cluster, &subject), [brings(&subject, '1')], "{name}");
         }
     });
     futures::future::join_all(journeys).await;

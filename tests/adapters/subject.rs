@@ -1,5 +1,7 @@
 //! The kinds of target, each with what the suites have to know of it.
 
+use std::collections::BTreeMap;
+
 use kube::core::{ApiResource, GroupVersionKind};
 use ringward::model::ring::{ArgoImage, Artifact, HelmValues, Target, TargetKind};
 use serde_json::{Value, json};
@@ -39,6 +41,8 @@ pub enum Broken {
     Fails(&'static str),
     /// Its controller never gives up: the ring's deadline does.
     Lingers(&'static str),
+    /// Nothing runs it that could break.
+    Never,
 }
 
 impl Subject {
@@ -63,10 +67,33 @@ impl Subject {
         }
     }
 
+    /// Whether it is data, which is done as soon as it is stored.
+    pub fn is_data(&self) -> bool {
+        self.kind.is_flag()
+    }
+
+    /// An image by a digest of that digit; of a flag, the variant that is called so.
+    pub fn image(&self, digit: char) -> Artifact {
+        match self.is_data() {
+            true => Artifact(digit.into()),
+            false => {
+                let digits = digit.to_string().repeat(64);
+                Artifact(format!("registry.example/shop/app@sha256:{digits}"))
+            }
+        }
+    }
+
     /// What somebody else would write to make `live` name an image, in one piece.
     pub fn theirs(&self, live: &Value, image: &Artifact) -> Value {
-        let (repository, digest) = image.0.split_once('@').expect("it is pinned");
+        let (repository, digest) = image.0.split_once('@').unwrap_or((&image.0, ""));
         match &self.kind {
+            TargetKind::FlagdFlag { file: Some(file), .. } => {
+                json!({"data": {(file.clone()): flags("ENABLED", &image.0)}})
+            }
+            TargetKind::FlagdFlag { flag, file: None, .. } => {
+                let theirs = json!({"defaultVariant": image});
+                json!({"spec": {"flagSpec": {"flags": {(flag.clone()): theirs}}}})
+            }
             TargetKind::FluxKustomization { image: name } => {
                 let entry = json!({"name": name, "newName": repository, "digest": digest});
                 json!({"spec": {"images": [entry]}})
@@ -97,6 +124,13 @@ impl Subject {
     }
 }
 
+/// A file of flags as its owner writes it.
+fn flags(state: &str, serves: &str) -> String {
+    let variants = json!({"a": 1, "b": 2, "c": 3});
+    let dark = json!({"state": state, "variants": variants, "defaultVariant": serves});
+    json!({"flags": {"dark": dark}}).to_string()
+}
+
 /// Every kind that ringward drives.
 pub fn all() -> Vec<Subject> {
     let container = || "app".to_owned();
@@ -110,6 +144,12 @@ pub fn all() -> Vec<Subject> {
     let window = || {
         let label = |value: Value| json!({"metadata": {"labels": {"sync-window": value}}});
         (label(json!("closed")), label(Value::Null), Stopped::Paused)
+    };
+    let flag = |file: Option<&str>| TargetKind::FlagdFlag {
+        flag: "dark".into(),
+        file: file.map(Into::into),
+        only: BTreeMap::new(),
+        probe: None,
     };
     let by_hand = |name| {
         let strategy = |kind: &str| json!({"spec": {"updateStrategy": {"type": kind}}});
@@ -222,6 +262,35 @@ pub fn all() -> Vec<Subject> {
             pods: None,
             stop: suspended(),
             broken: Broken::Fails("remediated"),
+        },
+        Subject {
+            name: "flagfile",
+            kind: flag(Some("flags.json")),
+            written: ("", "v1", "ConfigMap", "flagfile"),
+            refers: None,
+            pods: None,
+            stop: {
+                // Whoever writes the file owns all of it, and lets it be taken over again.
+                let leave = json!({"annotations": {"ringward.dev/take-over": "image"}});
+                let file = |state, serves| json!({"data": {"flags.json": flags(state, serves)}});
+                let mut disabled = file("DISABLED", "a");
+                disabled["metadata"] = leave;
+                (disabled, file("ENABLED", "b"), Stopped::Paused)
+            },
+            broken: Broken::Never,
+        },
+        Subject {
+            name: "featureflag",
+            kind: flag(None),
+            written: ("core.openfeature.dev", "v1beta1", "FeatureFlag", "featureflag"),
+            refers: None,
+            pods: None,
+            stop: {
+                let state =
+                    |state| json!({"spec": {"flagSpec": {"flags": {"dark": {"state": state}}}}});
+                (state("DISABLED"), state("ENABLED"), Stopped::Paused)
+            },
+            broken: Broken::Never,
         },
     ]
 }

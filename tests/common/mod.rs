@@ -207,7 +207,9 @@ spec:
 pub fn settings(fleet: &Fleet, folder: &Path) -> Settings {
     let connection = |name: &ClusterName| {
         let kubeconfig = Some(fleet.kubeconfig().to_owned());
-        (name.to_string(), ConnectionSettings { kubeconfig, context: Some(name.to_string()) })
+        let context = Some(name.to_string());
+        let settings = ConnectionSettings { kubeconfig, context, ..ConnectionSettings::default() };
+        (name.to_string(), settings)
     };
     Settings {
         listen: ([127, 0, 0, 1], 0).into(),

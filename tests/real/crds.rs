@@ -24,7 +24,7 @@ pub struct Shape {
 }
 
 /// All of them.
-pub const SHAPES: [Shape; 6] = [
+pub const SHAPES: [Shape; 7] = [
     Shape {
         group: "argoproj.io",
         version: "v1alpha1",
@@ -72,6 +72,14 @@ pub const SHAPES: [Shape; 6] = [
         plural: "ocirepositories",
         status: true,
         schema: oci_repository,
+    },
+    Shape {
+        group: "core.openfeature.dev",
+        version: "v1beta1",
+        kind: "FeatureFlag",
+        plural: "featureflags",
+        status: true,
+        schema: feature_flag,
     },
 ];
 
@@ -172,6 +180,19 @@ fn conditions() -> Value {
         ("lastUpdateTime", text()),
         ("observedGeneration", number()),
     ]))
+}
+
+fn feature_flag() -> Value {
+    let mut flag = object([
+        ("state", json!({"type": "string", "enum": ["ENABLED", "DISABLED"]})),
+        ("variants", open()),
+        ("defaultVariant", text()),
+        ("targeting", open()),
+    ]);
+    flag["required"] = json!(["defaultVariant", "state", "variants"]);
+    let flags = json!({"type": "object", "additionalProperties": flag});
+    let spec = object([("flags", flags), ("$evaluators", open())]);
+    object([("spec", object([("flagSpec", spec)])), ("status", open())])
 }
 
 fn rollout() -> Value {

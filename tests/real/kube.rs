@@ -610,7 +610,11 @@ async fn a_checkup_says_who_answers_and_what_one_may_do_there() {
         "{found:?}"
     );
 
-    let gone = Connection { kubeconfig: Some("/nowhere/config".into()), context: None };
+    let gone = Connection {
+        kubeconfig: Some("/nowhere/config".into()),
+        context: None,
+        ..Connection::default()
+    };
     let gone = Kubeconfigs::new([("gone".to_owned(), gone)].into());
     let why = gone.checkup("gone", &targets).await.expect_err("no kubeconfig");
     assert!(why.contains("/nowhere/config"), "{why}");

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod crds;
+mod flags;
 #[path = "../common/git.rs"]
 mod git;
 mod identity;

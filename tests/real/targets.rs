@@ -368,7 +368,10 @@ async fn a_release_of_every_kind_goes_through_real_api_servers_and_a_bad_one_com
     let connections = clusters.iter().map(|cluster| {
         let kubeconfig = Some(cluster.kubeconfig());
         let context = Some(cluster.context().to_owned());
-        (cluster.context().to_owned(), ConnectionSettings { kubeconfig, context })
+        (
+            cluster.context().to_owned(),
+            ConnectionSettings { kubeconfig, context, ..ConnectionSettings::default() },
+        )
     });
     let settings = Settings {
         listen: ([127, 0, 0, 1], 0).into(),

@@ -123,7 +123,10 @@ async fn a_release_goes_through_real_clusters_and_a_bad_one_comes_back() {
     let connections = clusters.iter().map(|cluster| {
         let kubeconfig = Some(cluster.kubeconfig());
         let context = Some(cluster.context().to_owned());
-        (cluster.context().to_owned(), ConnectionSettings { kubeconfig, context })
+        (
+            cluster.context().to_owned(),
+            ConnectionSettings { kubeconfig, context, ..ConnectionSettings::default() },
+        )
     });
     let settings = Settings {
         listen: ([127, 0, 0, 1], 0).into(),

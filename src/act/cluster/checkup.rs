@@ -62,7 +62,8 @@ fn needed(targets: &[Target]) -> Vec<Needed> {
             }
             TargetKind::ArgoApplication { .. }
             | TargetKind::FluxKustomization { .. }
-            | TargetKind::FluxHelmRelease { .. } => {
+            | TargetKind::FluxHelmRelease { .. }
+            | TargetKind::FlagdFlag { .. } => {
                 on(&["patch"], &of.group, of.plural);
             }
         }

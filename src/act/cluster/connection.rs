@@ -19,9 +19,14 @@ use super::{
     Cluster,
     checkup::{self, Checkup},
     failure,
+    ofrep::Probes,
 };
 use crate::{
-    act::{Connections, Deployer},
+    act::{
+        Connections, Deployer,
+        metrics::{NoClient, auth::Credentials, client::Client as HttpClient},
+    },
+    config::ProbeSettings,
     model::ring::Target,
 };
 
@@ -42,19 +47,32 @@ pub struct Connection {
     /// Its context; where none is given, the one that is called like the connection.
     #[serde(default)]
     pub context: Option<String>,
+    /// Where feature flags of this cluster can be asked for, by the names that targets give.
+    #[serde(default)]
+    pub probes: BTreeMap<String, ProbeSettings>,
 }
 
 /// The connections of the server's settings; any other name is a context of the default kubeconfig.
 #[derive(Debug)]
 pub struct Kubeconfigs {
     settings: BTreeMap<String, Connection>,
+    /// What probes are asked through.
+    client: Option<Arc<HttpClient>>,
     made: Mutex<BTreeMap<String, Arc<Cluster>>>,
 }
 
 impl Kubeconfigs {
     /// Takes the settings; nothing is read or connected before it is needed.
     pub fn new(settings: BTreeMap<String, Connection>) -> Self {
-        Self { settings, made: Mutex::default() }
+        Self { settings, client: None, made: Mutex::default() }
+    }
+
+    /// Asks probes with these credentials, which are those of metric sources.
+    ///
+    /// # Errors
+    /// Where the certificates that a probe is trusted by cannot be read.
+    pub fn with_probes(self, credentials: Credentials) -> Result<Self, NoClient> {
+        Ok(Self { client: Some(Arc::new(HttpClient::new(credentials)?)), ..self })
     }
 
     /// Looks at what is behind a connection, and at what it allows of all that those targets need.
@@ -71,7 +89,9 @@ impl Kubeconfigs {
             return cluster.clone();
         }
         let settings = self.settings.get(connection).cloned().unwrap_or_default();
-        let link = Arc::new(Link::new(connection.to_owned(), settings));
+        let mut link = Link::new(connection.to_owned(), settings);
+        link.probes.client = self.client.clone();
+        let link = Arc::new(link);
         let cluster = Arc::new(Cluster { link });
         made.insert(connection.to_owned(), cluster.clone());
         cluster
@@ -89,6 +109,7 @@ pub(super) struct Link {
     name: String,
     context: String,
     kubeconfig: Option<PathBuf>,
+    probes: Probes,
     client: tokio::sync::Mutex<Option<Client>>,
 }
 
@@ -105,6 +126,7 @@ impl Link {
             name,
             context,
             kubeconfig: settings.kubeconfig,
+            probes: Probes { client: None, known: settings.probes },
             client: tokio::sync::Mutex::default(),
         }
     }
@@ -117,6 +139,11 @@ impl Link {
     /// The kubeconfig's context, which people give to kubectl too.
     pub(super) fn context(&self) -> &str {
         &self.context
+    }
+
+    /// Whom to ask what flags serve.
+    pub(super) fn probes(&self) -> &Probes {
+        &self.probes
     }
 
     /// The client, made at the first call; where it cannot be made, the next call tries again.
@@ -224,13 +251,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config");
         std::fs::write(&path, kubeconfig).unwrap();
-        let settings = Connection { kubeconfig: Some(path), context: Some(context.into()) };
+        let settings = Connection {
+            kubeconfig: Some(path),
+            context: Some(context.into()),
+            ..Connection::default()
+        };
         Link::new("eu".into(), settings).client().await.err().expect("must be refused")
     }
 
     #[tokio::test]
     async fn a_connection_that_cannot_be_made_says_where_and_why() {
-        let missing = Connection { kubeconfig: Some("/nowhere/config".into()), context: None };
+        let missing = Connection {
+            kubeconfig: Some("/nowhere/config".into()),
+            context: None,
+            ..Connection::default()
+        };
         let words = Link::new("eu".into(), missing).client().await.err().expect("must be refused");
         assert!(words.contains("`eu`") && words.contains("/nowhere/config"), "{words}");
 

@@ -4,6 +4,7 @@ mod argo_application;
 mod argo_rollout;
 mod daemon_set;
 mod deployment;
+mod flagd_flag;
 mod flagger_canary;
 mod flux;
 mod flux_helm_release;
@@ -16,7 +17,7 @@ mod stateful_set;
 mod template;
 mod values;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -24,9 +25,9 @@ use serde_json::Value;
 
 use self::{
     argo_application::ArgoApplication, argo_rollout::ArgoRollout, daemon_set::DaemonSet,
-    deployment::Deployment, flagger_canary::FlaggerCanary, flux_helm_release::FluxHelmRelease,
-    flux_kustomization::FluxKustomization, flux_oci_source::FluxOciSource,
-    stateful_set::StatefulSet,
+    deployment::Deployment, flagd_flag::FlagdFlag, flagger_canary::FlaggerCanary,
+    flux_helm_release::FluxHelmRelease, flux_kustomization::FluxKustomization,
+    flux_oci_source::FluxOciSource, stateful_set::StatefulSet,
 };
 use super::{annotation, fields, pods};
 use crate::{
@@ -91,6 +92,12 @@ pub(super) trait Kind: Send + Sync {
     /// Its pods, where it has any of its own.
     fn workers(&self, seen: &Seen) -> Option<Workers>;
 
+    /// Whom to ask whether it serves what it says, once it is stored.
+    fn probe(&self, seen: &Seen) -> Option<Probe> {
+        let _ = seen;
+        None
+    }
+
     /// What a person could do about pods that are not ready.
     fn advice(&self, seen: &Seen, pods: &[&Pod]) -> Option<String> {
         let _ = (seen, pods);
@@ -124,6 +131,12 @@ pub(super) fn of(kind: &TargetKind) -> Arc<dyn Kind> {
         TargetKind::FluxHelmRelease { values } => {
             Arc::new(FluxHelmRelease { values: values.clone() })
         }
+        TargetKind::FlagdFlag { flag, file, only, probe } => Arc::new(FlagdFlag {
+            flag: flag.clone(),
+            file: file.clone(),
+            only: only.clone(),
+            probe: probe.clone(),
+        }),
     }
 }
 
@@ -143,7 +156,7 @@ impl Reference {
     pub(super) fn kubectl(&self) -> String {
         let ApiResource { group, kind, plural, .. } = &self.resource;
         match group.as_str() {
-            "apps" => format!("{}/{}", kind.to_lowercase(), self.name),
+            "" | "apps" => format!("{}/{}", kind.to_lowercase(), self.name),
             _ => format!("{plural}.{group}/{}", self.name),
         }
     }
@@ -172,6 +185,19 @@ pub(super) struct Busy {
     pub(super) why: String,
     /// What ends it, as a merge patch, where it is ours to end.
     pub(super) clear: Option<Value>,
+}
+
+/// A question to whoever serves a feature flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Probe {
+    /// The probe of the connection that is asked.
+    pub(super) name: String,
+    /// The flag's key.
+    pub(super) flag: String,
+    /// What is said of whoever asks.
+    pub(super) context: BTreeMap<String, String>,
+    /// The variants that may be answered; nothing where any may.
+    pub(super) served: Option<Vec<String>>,
 }
 
 /// What makes an object name another image.

@@ -11,6 +11,7 @@ mod failure;
 mod fields;
 mod kind;
 mod nodes;
+mod ofrep;
 mod pods;
 mod sight;
 mod view;
@@ -52,6 +53,8 @@ mod annotation {
     pub(super) const BEFORE: &str = "ringward.dev/before";
     /// What a status without a generation said before the write.
     pub(super) const FENCE: &str = "ringward.dev/fence";
+    /// What a feature flag serves by the write.
+    pub(super) const SERVES: &str = "ringward.dev/serves";
     /// The digest, where the artifact is pinned by one.
     pub(super) const DIGEST: &str = "ringward.dev/digest";
 }

@@ -9,17 +9,22 @@ use kube::{
     api::ListParams,
     core::{DynamicObject, Selector},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     connection::Link,
     failure,
-    kind::{self, Kind, Reference, Seen},
+    kind::{self, Kind, Probe, Reference, Seen},
+    ofrep::Answered,
     pods,
     sight::{Sight, Sighting},
 };
 use crate::{
-    decide::{event::TargetState, part::Workload},
+    decide::{
+        event::{Status, TargetState},
+        part::Workload,
+    },
+    ids::IdempotencyKey,
     model::ring::Target,
 };
 
@@ -41,6 +46,7 @@ pub(super) fn watch(link: Arc<Link>, target: Target) -> BoxStream<'static, Targe
         seen: None,
         existed: false,
         again: None,
+        differs: None,
         said: None,
     };
     stream::unfold(view, |mut view| async { Some((view.next().await, view)) }).boxed()
@@ -70,6 +76,8 @@ struct View {
     existed: bool,
     /// The pause after which the pods are looked at again.
     again: Option<Duration>,
+    /// Since when a probe has answered otherwise than it is to under an intent.
+    differs: Option<(Option<IdempotencyKey>, Instant)>,
     said: Option<TargetState>,
 }
 
@@ -181,7 +189,12 @@ impl View {
         };
         let (seen, kind) = (Seen { subject, other }, &*self.kind);
         if !kind::asks_pods(kind, &seen) {
-            return Some((kind::read(kind, &seen, &[]), false));
+            let state = kind::read(kind, &seen, &[]);
+            let probe = kind.probe(&seen).filter(|_| state.status == Status::Succeeded);
+            return Some(match probe {
+                Some(probe) => (self.probed(state, &probe).await, true),
+                None => (state, false),
+            });
         }
         Some(match pods(&self.link, namespace, kind, &seen).await {
             Ok(pods) => {
@@ -191,6 +204,32 @@ impl View {
             }
             Err(why) => (TargetState::unknown(format!("its pods cannot be listed: {why}")), true),
         })
+    }
+}
+
+impl View {
+    /// The state of what is stored, by what those see who ask for it. It takes a while to get there: what
+    /// differs has failed only when it still does when the time for that is over.
+    async fn probed(&mut self, state: TargetState, probe: &Probe) -> TargetState {
+        let status = match self.link.probes().ask(probe, self.link.name()).await {
+            Err(why) => Status::Unknown(why),
+            Ok(Answered::AsIntended) => {
+                self.differs = None;
+                return state;
+            }
+            Ok(Answered::Otherwise(why)) => {
+                let since = match &self.differs {
+                    Some((intent, since)) if *intent == state.intent => *since,
+                    Some(_) | None => Instant::now(),
+                };
+                self.differs = Some((state.intent.clone(), since));
+                match since.elapsed() < self.link.probes().within(probe) {
+                    true => Status::Progressing(why),
+                    false => Status::Failed(why),
+                }
+            }
+        };
+        TargetState { status, ..state }
     }
 }
 

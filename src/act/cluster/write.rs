@@ -310,6 +310,11 @@ impl Request<'_> {
         if image == self.write.artifact {
             return Vec::new();
         }
+        // A file of flags is somebody's as a whole, and has others' flags in it: who changes those has taken
+        // nothing back. So it is with whatever else of a flag stands as it was written.
+        if fields::annotation(carrier, annotation::SERVES) == Some(image.0.as_str()) {
+            return Vec::new();
+        }
         let written = fields::annotation(carrier, annotation::DIGEST);
         let stands = written.is_some() && written == image.digest();
         let mut owners = Vec::new();
@@ -351,6 +356,9 @@ impl Request<'_> {
             (annotation::INTENT, key.to_string()),
             (annotation::EPOCH, self.epoch.to_string()),
         ]);
+        if target.kind.is_flag() {
+            annotations.insert(annotation::SERVES, artifact.to_string());
+        }
         if let Some(digest) = artifact.digest() {
             annotations.insert(annotation::DIGEST, digest.into());
         }

@@ -34,9 +34,9 @@ const REST: Duration = Duration::from_secs(1);
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+pub(in crate::act) struct Answered {
+    pub(in crate::act) status: u16,
+    pub(in crate::act) body: Vec<u8>,
     /// For how long the source asks to be left alone.
     pub(super) retry_after: Option<Span>,
 }
@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// Sends the request with what belongs to the source, and reads the status and the capped body.
-    pub(super) async fn exchange(
+    pub(in crate::act) async fn exchange(
         &self,
         base: &Url,
         outgoing: Outgoing,
@@ -177,7 +177,7 @@ fn client(more: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<reqwest::
 }
 
 /// A source's URL, checked: HTTP, nothing secret in it, and not an address that is never asked.
-pub(super) fn base(text: &str) -> Result<Url, String> {
+pub(in crate::act) fn base(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| format!("its URL cannot be read: {e}"))?;
     if !is_plain(&url) {
         return Err(

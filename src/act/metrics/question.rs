@@ -194,14 +194,14 @@ pub struct Scope {
 }
 
 /// `path` beneath the source's own, with nothing else of its URL changed.
-pub(super) fn beneath(base: &Url, path: &str) -> Url {
+pub(in crate::act) fn beneath(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
     url
 }
 
 /// Why there is no answer, from the HTTP status and a word that names the kind of error.
-pub(super) fn refused(status: u16, word: Option<&str>) -> String {
+pub(in crate::act) fn refused(status: u16, word: Option<&str>) -> String {
     let hint = match status {
         300..=399 => ": redirects are not followed; give the source's own URL",
         401 | 403 => ": check the credentials of this source in the server's settings",

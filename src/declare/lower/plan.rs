@@ -250,10 +250,20 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
             let values = values.and_then(|values| helm_values(values, at.field(VALUES), problems));
             (VALUES, values.map(|values| Driven::FluxHelmRelease { values }))
         }
+        TargetKind::FlagdFlag => {
+            let flag = at.require(spec.flag.clone(), FLAG, problems);
+            let only = only(spec.only.as_ref(), at.field(ONLY), problems);
+            let driven = flag.map(|flag| Driven::FlagdFlag {
+                flag,
+                file: spec.file.clone(),
+                only,
+                probe: spec.probe.clone(),
+            });
+            (FLAG, driven)
+        }
         TargetKind::HttpRoute
         | TargetKind::Service
         | TargetKind::Ingress
-        | TargetKind::FlagdFlag
         | TargetKind::UnleashFlag
         | TargetKind::LaunchDarklyFlag
         | TargetKind::FlagsmithFlag
@@ -264,7 +274,7 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         | TargetKind::Webhook => {
             let message = format!("this version cannot drive a target of kind {}", word(&kind));
             let help = "use Deployment, StatefulSet, DaemonSet, ArgoRollout, ArgoApplication, FlaggerCanary, \
-                        FluxKustomization or FluxHelmRelease";
+                        FluxKustomization, FluxHelmRelease or FlagdFlag";
             problems.push(at.field("kind").problem(Rule::Sch008, message).help(help));
             return None;
         }
@@ -275,14 +285,20 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         (VALUES, spec.values.is_some()),
         (REVISION, spec.revision == Some(true)),
         (SOURCE, spec.source.is_some()),
+        (FLAG, spec.flag.is_some()),
+        (FILE, spec.file.is_some()),
+        (ONLY, spec.only.is_some()),
+        (PROBE, spec.probe.is_some()),
     ];
     for (field, _) in given.into_iter().filter(|(field, given)| *given && *field != own) {
         let argo = kind == TargetKind::ArgoApplication;
         let flux = kind == TargetKind::FluxKustomization && [IMAGE, REVISION].contains(&field);
-        if argo && field == SOURCE {
+        let flag = kind == TargetKind::FlagdFlag && [FILE, ONLY, PROBE].contains(&field);
+        if flag || (argo && field == SOURCE) {
             continue;
         }
-        let message = match flux || (argo && field != CONTAINER) {
+        let both = flux || (argo && [IMAGE, VALUES, REVISION].contains(&field));
+        let message = match both {
             true => format!("`{field}` and `{own}` both say what of it a release changes"),
             false => format!("a target of kind {} has no `{field}`", word(&kind)),
         };
@@ -298,6 +314,26 @@ const IMAGE: &str = "image";
 const VALUES: &str = "values";
 const REVISION: &str = "revision";
 const SOURCE: &str = "source";
+const FLAG: &str = "flag";
+/// What else a flag may say.
+const FILE: &str = "file";
+const ONLY: &str = "only";
+const PROBE: &str = "probe";
+
+/// What a context must hold, as far as it is said.
+fn only(
+    given: Option<&BTreeMap<String, String>>,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, String> {
+    if given.is_some_and(BTreeMap::is_empty) {
+        let help =
+            "name what a context must hold, as in only: {region: eu-west-1}, or leave it out";
+        problems
+            .push(at.problem(Rule::Sch006, "nobody is told from anybody by nothing").help(help));
+    }
+    given.cloned().unwrap_or_default()
+}
 
 fn name_of(
     value: &Option<String>,

@@ -177,6 +177,15 @@ pub struct Target {
     pub revision: Option<bool>,
     /// Which of several sources, by its name or its place from 1; of ArgoApplication.
     pub source: Option<Text>,
+    /// The feature flag's key; a release's artifact is what it serves. Of FlagdFlag.
+    pub flag: Option<Text>,
+    /// The ConfigMap's entry that holds the flags as JSON; without it the object is a FeatureFlag. Of FlagdFlag.
+    pub file: Option<Text>,
+    /// Whom releases are served to: what their context must hold, such as a region. All others keep what the flag
+    /// says. Of FlagdFlag.
+    pub only: Option<BTreeMap<String, Text>>,
+    /// The probe of each cluster's connection, in the server's settings, that is asked what is served. Of FlagdFlag.
+    pub probe: Option<Text>,
 }
 
 /// Where a chart's values name an image: all of it in one value, or in two.

@@ -52,6 +52,10 @@ pub fn pulled(
     known: &Known<'_>,
     binds: impl Fn(&Rule) -> bool,
 ) -> Result<Artifact, Box<Breach>> {
+    if plan.target.kind.is_flag() {
+        // What a flag serves is pulled from nowhere.
+        return Ok(artifact.clone());
+    }
     let sight = known.of(cluster);
     let rules: Vec<(&Rule, &Territory, &[Registry])> = plan
         .residency

@@ -25,7 +25,7 @@ use crate::{
         world::Release,
     },
     ids::{IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version},
-    model::{policy::RollbackScope, ring::Artifact},
+    model::{policy::RollbackScope, ring::Artifact, serve::Serve},
     show::{
         auth::{Reach, Verb},
         view::{self, DebtView, ExplainView, Page, ReleaseSummary, ReleaseView},
@@ -62,7 +62,12 @@ pub struct SubmitBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ArtifactBody {
     /// An image pinned by digest: `registry/app@sha256:` and 64 hexadecimal digits.
-    pub image: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Of a plan whose target is a feature flag, what it serves: a variant, as in `on`, or shares with the rest
+    /// last, as in `on=25%,off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serve: Option<String>,
 }
 
 /// A release was admitted.
@@ -139,17 +144,26 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let reach = visit.reach(&plan, None, None);
     visit.may(Verb::Go, &reach)?;
-    let wrong = wrong(&body);
-    if !wrong.is_empty() {
-        return Err(Problem::invalid(wrong));
-    }
+    let flag = visit.look(|world, _| {
+        let declared = world.plans.get(&plan).and_then(|plan| plan.declared.as_ref());
+        declared.map(|plan| plan.target.kind.is_flag())
+    });
+    let mut wrong = wrong(&body);
+    let artifact = match artifact(&body.artifact, flag) {
+        Ok(artifact) if wrong.is_empty() => artifact,
+        Ok(_) => return Err(Problem::invalid(wrong)),
+        Err(violation) => {
+            wrong.push(violation);
+            return Err(Problem::invalid(wrong));
+        }
+    };
     if body.author.as_deref().is_some_and(|author| visit.name().as_str() != author) {
         visit.may(Verb::Attribute, &reach)?;
     }
     let release = ReleaseId { plan, version: body.version.into() };
     let action = Action::Submit {
         release: release.clone(),
-        artifact: Artifact(body.artifact.image),
+        artifact,
         author: body.author.map(Principal::from),
         lane: body.lane,
         reason: body.reason,
@@ -170,9 +184,6 @@ fn wrong(body: &SubmitBody) -> Vec<Violation> {
     if !is_version(&body.version) {
         found.push(violation("/version", extract::VERSION));
     }
-    if let Some(detail) = wrong_image(&body.artifact.image) {
-        found.push(violation("/artifact/image", detail));
-    }
     if body.requires.as_deref().is_some_and(|requires| !is_version(requires)) {
         found.push(violation("/requires", extract::VERSION));
     }
@@ -187,6 +198,35 @@ fn wrong(body: &SubmitBody) -> Vec<Violation> {
         found.push(violation("/author", "a name has 1 to 100 letters, digits and . _ @ + -"));
     }
     found
+}
+
+/// What is deployed, or what is wrong with it; `flag` says whether the plan's target is a feature flag, as far as
+/// that is known.
+fn artifact(body: &ArtifactBody, flag: Option<bool>) -> Result<Artifact, Violation> {
+    let violation = |pointer: &str, detail: String| Violation { pointer: pointer.into(), detail };
+    match (&body.image, &body.serve) {
+        (Some(_), Some(_)) | (None, None) => {
+            let detail = "say what is deployed by `image`, or of a feature flag by `serve`".into();
+            Err(violation("/artifact", detail))
+        }
+        (Some(_), None) if flag == Some(true) => {
+            let detail =
+                "the plan's target is a feature flag: say by `serve` what it serves".into();
+            Err(violation("/artifact/image", detail))
+        }
+        (None, Some(_)) if flag == Some(false) => {
+            let detail = "the plan's target is no feature flag: give its `image`".into();
+            Err(violation("/artifact/serve", detail))
+        }
+        (Some(image), None) => match wrong_image(image) {
+            Some(detail) => Err(violation("/artifact/image", detail.into())),
+            None => Ok(Artifact(image.clone())),
+        },
+        (None, Some(serve)) => match serve.parse::<Serve>() {
+            Ok(serve) => Ok(Artifact(serve.to_string())),
+            Err(why) => Err(violation("/artifact/serve", why.to_string())),
+        },
+    }
 }
 
 fn wrong_image(image: &str) -> Option<&'static str> {

@@ -34,6 +34,7 @@ pub enum Releases {
     /// the policies that are in force now.
     #[command(after_help = "EXAMPLES
   ringward release create checkout 2.14.0 --image registry.example.com/checkout@sha256:9f2c…
+  ringward release create dark-mode 3 --serve on=25%,off
   ringward release create checkout 2.15.0 --image … --requires 2.14.0    the contract step of a schema change
   ringward release create checkout 2.16.0 --image … --irreversible --reason 'moves the data'")]
     Create(Create),
@@ -59,8 +60,11 @@ pub struct Create {
     #[arg(value_name = "VERSION")]
     version: String,
     /// The image, pinned by digest.
-    #[arg(long, value_name = "REF@DIGEST")]
-    image: String,
+    #[arg(long, value_name = "REF@DIGEST", required_unless_present = "serve")]
+    image: Option<String>,
+    /// Of a plan whose target is a feature flag, what it serves: `on`, or shares with the rest last, as in `on=25%,off`.
+    #[arg(long, value_name = "VARIANTS", conflicts_with = "image")]
+    serve: Option<String>,
     /// Who made it, where that is not you; only an administrator may say so.
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
@@ -114,7 +118,7 @@ pub async fn run(context: &Context, command: &Releases) -> Result<Exit, Failure>
 async fn create(context: &Context, client: &Client, args: &Create) -> Result<Exit, Failure> {
     let body = SubmitBody {
         version: args.version.clone(),
-        artifact: ArtifactBody { image: args.image.clone() },
+        artifact: ArtifactBody { image: args.image.clone(), serve: args.serve.clone() },
         lane: Lane::Normal,
         reason: args.reason.clone(),
         irreversible: args.irreversible,

@@ -116,7 +116,10 @@ impl Stage {
 
         let connection = |site: &Site| {
             let kubeconfig = Some(fleet.kubeconfig().to_owned());
-            (site.connection.clone(), ConnectionSettings { kubeconfig, context: None })
+            (
+                site.connection.clone(),
+                ConnectionSettings { kubeconfig, ..ConnectionSettings::default() },
+            )
         };
         let listener = Listener::start(&scratch.path().join("messages.jsonl")).await;
         let listener = listener.map_err(DemoError::Scratch)?;

@@ -35,8 +35,11 @@ pub(super) async fn look(
         }
     }
     let connections = settings.connections.iter().map(|(name, c)| {
-        let connection =
-            Connection { kubeconfig: c.kubeconfig.clone(), context: c.context.clone() };
+        let connection = Connection {
+            kubeconfig: c.kubeconfig.clone(),
+            context: c.context.clone(),
+            probes: c.probes.clone(),
+        };
         (name.clone(), connection)
     });
     let kubeconfigs = Kubeconfigs::new(connections.collect());

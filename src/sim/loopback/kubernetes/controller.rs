@@ -184,6 +184,14 @@ impl Controller {
             self.resuming |= self.pausing && status["pauseConditions"].is_null();
             self.retrying |= self.aborted.is_some() && status["abort"] == json!(false);
         }
+        if self.id.kind.is_data() {
+            // Nobody has to take it up.
+            let object = store.get(&self.id).map(|stored| self.template(&stored.object, None));
+            if object.is_some_and(|template| pod::hash(&template) != self.wanted.hash) {
+                self.notices = Some(now);
+            }
+            return;
+        }
         let news = self.resuming || self.retrying;
         let application = self.id.kind == Kind::Application;
         let stale = (application && self.may_sync(store))
@@ -389,6 +397,14 @@ impl Controller {
                 self.surge(store, mint, now, each, most);
             }
             Kind::StatefulSet | Kind::DaemonSet => self.replace(store, mint, now, each),
+            Kind::ConfigMap | Kind::FeatureFlag => {
+                let hash = self.wanted.hash.clone();
+                self.retire(store, |r| r.hash != hash, usize::MAX);
+                while self.replicas.len() < self.wanted.replicas {
+                    self.create(store, mint, now, Span::ZERO);
+                }
+                self.replicas.iter_mut().for_each(|replica| replica.state = State::Ready);
+            }
         }
     }
 
@@ -481,6 +497,8 @@ impl Controller {
             | Kind::Kustomization
             | Kind::OciRepository
             | Kind::HelmRelease
+            | Kind::ConfigMap
+            | Kind::FeatureFlag
             | Kind::Pod => {
                 let set = format!("{own}-{hash}");
                 let name = format!("{set}-{}", chance());

@@ -27,11 +27,13 @@ pub(super) fn id_of(target: &Target) -> Id {
         TargetKind::ArgoApplication { .. } => Kind::Application,
         TargetKind::FluxKustomization { .. } | TargetKind::FluxOciSource => Kind::Kustomization,
         TargetKind::FluxHelmRelease { .. } => Kind::HelmRelease,
+        TargetKind::FlagdFlag { file: Some(_), .. } => Kind::ConfigMap,
+        TargetKind::FlagdFlag { file: None, .. } => Kind::FeatureFlag,
     };
     Id { kind, namespace, name }
 }
 
-/// The container whose image counts, of the pods that the target brings about.
+/// The container whose image counts, of the pods that the target brings about; of a flag, its key.
 pub(super) fn container(target: &Target) -> &str {
     match &target.kind {
         TargetKind::Deployment { container }
@@ -43,6 +45,7 @@ pub(super) fn container(target: &Target) -> &str {
         | TargetKind::FluxKustomization { .. }
         | TargetKind::FluxOciSource
         | TargetKind::FluxHelmRelease { .. } => "app",
+        TargetKind::FlagdFlag { flag, .. } => flag,
     }
 }
 
@@ -57,7 +60,8 @@ pub(super) fn other(target: &Target) -> Option<Kind> {
         | TargetKind::ArgoRollout { .. }
         | TargetKind::ArgoApplication { .. }
         | TargetKind::FluxKustomization { .. }
-        | TargetKind::FluxHelmRelease { .. } => None,
+        | TargetKind::FluxHelmRelease { .. }
+        | TargetKind::FlagdFlag { .. } => None,
     }
 }
 
@@ -124,15 +128,28 @@ pub(super) fn object(
             let values = json!({"image": {"repository": repository, "digest": digest}});
             (json!({"interval": "10m", "chart": {"spec": chart}}), json!({"values": values}))
         }
+        Kind::ConfigMap => (Value::Null, Value::Null),
+        Kind::FeatureFlag => {
+            let flag =
+                |fields: Value| json!({"flagSpec": {"flags": {(container(target)): fields}}});
+            let owned = json!({"state": "ENABLED", "variants": variants()});
+            (flag(owned), flag(json!({"defaultVariant": image})))
+        }
     };
-    applied["spec"] = spec;
+    if !spec.is_null() {
+        applied["spec"] = spec;
+    }
     let manager = |name: &str, fields: &Value| Manager {
         name: name.into(),
         applied: true,
         time: rfc3339(wall),
         fields: Fields::of(fields),
     };
-    let image = json!({"spec": image});
+    let image = if let TargetKind::FlagdFlag { flag, file: Some(file), .. } = &target.kind {
+        json!({"data": {(file.clone()): flags(flag, &workload.image.0)}})
+    } else {
+        json!({"spec": image})
+    };
     let managers = vec![manager("ringward", &image), manager("platform", &applied)];
     merge(&mut applied, &image, "", Style::Apply);
     applied["kind"] = json!(kind.name());
@@ -143,6 +160,25 @@ pub(super) fn object(
     applied["metadata"]["generation"] = json!(1);
     applied["metadata"]["creationTimestamp"] = json!(rfc3339(wall));
     (applied, managers)
+}
+
+/// The variants of every flag here.
+fn variants() -> Value {
+    let names = ["a", "b", "c", "v0", "v1", "v2", "v3"];
+    names
+        .into_iter()
+        .map(|name| (name.to_owned(), json!(name)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// A file of flags, of which one serves a variant.
+fn flags(flag: &str, serves: &str) -> String {
+    let other = json!({"state": "ENABLED", "variants": {"x": 1.5}, "defaultVariant": "x"});
+    let own = json!({"state": "ENABLED", "variants": variants(), "defaultVariant": serves});
+    let flags = json!({"$schema": "https://flagd.dev/schema/v0/flags.json",
+        "flags": {"another": other, flag: own}});
+    format!("{flags:#}")
 }
 
 /// What the image is called in manifests.
@@ -157,7 +193,8 @@ fn name(target: &Target) -> &str {
         | TargetKind::FlaggerCanary { .. }
         | TargetKind::ArgoApplication { .. }
         | TargetKind::FluxOciSource
-        | TargetKind::FluxHelmRelease { .. } => "app",
+        | TargetKind::FluxHelmRelease { .. }
+        | TargetKind::FlagdFlag { .. } => "app",
     }
 }
 
@@ -205,6 +242,8 @@ fn with_template(kind: Kind, workload: &Workload) -> Value {
         | Kind::Kustomization
         | Kind::OciRepository
         | Kind::HelmRelease
+        | Kind::ConfigMap
+        | Kind::FeatureFlag
         | Kind::Pod => {
             let surge = json!({"maxSurge": 1, "maxUnavailable": 0});
             spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": surge});

@@ -28,11 +28,13 @@ pub(super) enum Kind {
     Kustomization,
     OciRepository,
     HelmRelease,
+    ConfigMap,
+    FeatureFlag,
     Pod,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 10] = [
+    pub(super) const ALL: [Kind; 12] = [
         Kind::Deployment,
         Kind::StatefulSet,
         Kind::DaemonSet,
@@ -42,6 +44,8 @@ impl Kind {
         Kind::Kustomization,
         Kind::OciRepository,
         Kind::HelmRelease,
+        Kind::ConfigMap,
+        Kind::FeatureFlag,
         Kind::Pod,
     ];
 
@@ -56,6 +60,8 @@ impl Kind {
             Kind::Kustomization => "Kustomization",
             Kind::OciRepository => "OCIRepository",
             Kind::HelmRelease => "HelmRelease",
+            Kind::ConfigMap => "ConfigMap",
+            Kind::FeatureFlag => "FeatureFlag",
             Kind::Pod => "Pod",
         }
     }
@@ -71,6 +77,8 @@ impl Kind {
             Kind::Kustomization => "kustomizations",
             Kind::OciRepository => "ocirepositories",
             Kind::HelmRelease => "helmreleases",
+            Kind::ConfigMap => "configmaps",
+            Kind::FeatureFlag => "featureflags",
             Kind::Pod => "pods",
         }
     }
@@ -87,6 +95,8 @@ impl Kind {
             Kind::Kustomization => "ks",
             Kind::OciRepository => "ocirepo",
             Kind::HelmRelease => "hr",
+            Kind::ConfigMap => "cm",
+            Kind::FeatureFlag => "ff",
             Kind::Pod => "po",
         }
     }
@@ -99,7 +109,8 @@ impl Kind {
             Kind::Kustomization => "kustomize.toolkit.fluxcd.io",
             Kind::OciRepository => "source.toolkit.fluxcd.io",
             Kind::HelmRelease => "helm.toolkit.fluxcd.io",
-            Kind::Pod => "",
+            Kind::FeatureFlag => "core.openfeature.dev",
+            Kind::ConfigMap | Kind::Pod => "",
         }
     }
 
@@ -111,13 +122,19 @@ impl Kind {
             Kind::Kustomization => "kustomize.toolkit.fluxcd.io/v1",
             Kind::OciRepository => "source.toolkit.fluxcd.io/v1",
             Kind::HelmRelease => "helm.toolkit.fluxcd.io/v2",
-            Kind::Pod => "v1",
+            Kind::FeatureFlag => "core.openfeature.dev/v1beta1",
+            Kind::ConfigMap | Kind::Pod => "v1",
         }
     }
 
     /// Whether a client may write to it.
     pub(super) fn is_written(self) -> bool {
         self != Kind::Pod
+    }
+
+    /// Whether it is data that nothing runs: what it says is served at once.
+    pub(super) fn is_data(self) -> bool {
+        matches!(self, Kind::ConfigMap | Kind::FeatureFlag)
     }
 
     /// As messages name it: `deployments.apps`.
@@ -283,7 +300,7 @@ impl Store {
         let same = |field: &str| object[field] == live.object[field];
         // An Application has no status of its own: whoever writes to it may write that too.
         let open = id.kind == Kind::Application && !(same("status") && same("operation"));
-        if !open && same("spec") && same("metadata") && managers == live.managers {
+        if !open && same("spec") && same("data") && same("metadata") && managers == live.managers {
             return Ok(live.object.clone());
         }
         validate(id, &live.object, &object)?;

@@ -33,6 +33,8 @@ impl Controller {
             | Kind::Application
             | Kind::OciRepository
             | Kind::HelmRelease
+            | Kind::ConfigMap
+            | Kind::FeatureFlag
             | Kind::Pod => (Kind::Deployment, &spec["workloadRef"]),
         };
         let namespace = self.id.namespace.clone();
@@ -69,6 +71,13 @@ impl Controller {
                 let image = &spec["values"]["image"];
                 format!("{}@{}", text(&image["repository"]), text(&image["digest"]))
             }
+            Kind::FeatureFlag => served(&spec["flagSpec"]["flags"][&self.container]),
+            Kind::ConfigMap => {
+                let files = object["data"].as_object().into_iter().flat_map(|data| data.values());
+                let mut files =
+                    files.filter_map(|file| serde_json::from_str::<Value>(file.as_str()?).ok());
+                files.next().map(|file| served(&file["flags"][&self.container])).unwrap_or_default()
+            }
             Kind::Deployment
             | Kind::StatefulSet
             | Kind::DaemonSet
@@ -83,4 +92,14 @@ impl Controller {
         let containers = json!([{"name": self.container, "image": image}]);
         json!({"metadata": {"labels": labels}, "spec": {"containers": containers}})
     }
+}
+
+/// What a flag serves, in the words of a release.
+fn served(flag: &Value) -> String {
+    let default = flag["defaultVariant"].as_str().unwrap_or_default();
+    let buckets = flag["targeting"]["fractional"].as_array().into_iter().flatten();
+    let others = buckets.filter(|bucket| bucket[0] != default);
+    let shares: String =
+        others.map(|b| format!("{}={}%,", b[0].as_str().unwrap_or_default(), b[1])).collect();
+    shares + default
 }

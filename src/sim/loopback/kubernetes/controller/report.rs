@@ -18,6 +18,7 @@ impl Controller {
             Kind::Application => self.application(wall),
             Kind::Kustomization => self.kustomization(before, wall),
             Kind::HelmRelease => self.helm_release(before, wall),
+            Kind::ConfigMap | Kind::FeatureFlag => Value::Null,
         }
     }
 

@@ -162,7 +162,8 @@ pub async fn start(
     let connections = settings.connections.into_iter().map(|(name, c)| (name, connection(c)));
     let credentials = Credentials::new(settings.metrics)?;
     let metrics = Metrics::new(credentials.clone(), clock.clone(), metrics::Limits::default())?;
-    let connections = Kubeconfigs::new(connections.collect()).with_probes(credentials)?;
+    let connections =
+        Kubeconfigs::new(connections.collect()).with_probes(credentials, clock.clone())?;
     let connections: Arc<dyn Connections> = Arc::new(connections);
     let (report, events) = mpsc::channel(EVENTS);
     let dispatch = Dispatch::new(

@@ -525,6 +525,7 @@ mod adapters {
         let connection = Connection {
             kubeconfig: Some(world.fleet.kubeconfig().to_owned()),
             context: Some("corp-admin".into()),
+            ..Connection::default()
         };
         Kubeconfigs::new([("corp".to_owned(), connection)].into()).deployer("corp").unwrap()
     }

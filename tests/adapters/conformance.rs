@@ -67,6 +67,7 @@ impl World {
         let settings = Connection {
             kubeconfig: Some(fleet.kubeconfig().to_owned()),
             context: Some(CLUSTER.into()),
+            ..Connection::default()
         };
         let connections = Kubeconfigs::new(BTreeMap::from([(CLUSTER.to_owned(), settings)]));
         let deployer = connections.deployer(CLUSTER).unwrap();

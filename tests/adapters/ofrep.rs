@@ -114,7 +114,7 @@ impl World {
         let wall: Timestamp = "2026-11-02T08:00:00Z".parse().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::compressed(wall, Mono(0), 10.0));
         let folder = tempfile::tempdir().unwrap();
-        let fleet = Fleet::start(&[site], clock, 7, folder.path()).await.unwrap();
+        let fleet = Fleet::start(&[site], clock.clone(), 7, folder.path()).await.unwrap();
         let service = Service::start().await;
         let known = ProbeSettings { url: service.url.clone(), within };
         let settings = Connection {
@@ -123,7 +123,7 @@ impl World {
             probes: [(probe.to_owned(), known)].into(),
         };
         let connections = Kubeconfigs::new([("corp".to_owned(), settings)].into());
-        let connections = connections.with_probes(Credentials::default()).unwrap();
+        let connections = connections.with_probes(Credentials::default(), clock).unwrap();
         let deployer = connections.deployer("corp").unwrap();
         Self { _fleet: fleet, deployer, service, _folder: folder }
     }
@@ -164,7 +164,7 @@ async fn until(
 
 #[tokio::test]
 async fn what_is_stored_succeeds_when_it_is_served() {
-    let world = World::start(Span::hours(1), "flagd").await;
+    let world = World::start(Span::minutes(60), "flagd").await;
     let mut states = world.watch();
     let state = until(&mut states, |status| matches!(status, Status::Unknown(_))).await;
     let Status::Unknown(why) = state.status else { unreachable!() };

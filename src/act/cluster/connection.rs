@@ -19,13 +19,14 @@ use super::{
     Cluster,
     checkup::{self, Checkup},
     failure,
-    ofrep::Probes,
+    ofrep::{Asker, Probes},
 };
 use crate::{
     act::{
         Connections, Deployer,
         metrics::{NoClient, auth::Credentials, client::Client as HttpClient},
     },
+    clock::Clock,
     config::ProbeSettings,
     model::ring::Target,
 };
@@ -53,26 +54,30 @@ pub struct Connection {
 }
 
 /// The connections of the server's settings; any other name is a context of the default kubeconfig.
-#[derive(Debug)]
 pub struct Kubeconfigs {
     settings: BTreeMap<String, Connection>,
     /// What probes are asked through.
-    client: Option<Arc<HttpClient>>,
+    asker: Option<Asker>,
     made: Mutex<BTreeMap<String, Arc<Cluster>>>,
 }
 
 impl Kubeconfigs {
     /// Takes the settings; nothing is read or connected before it is needed.
     pub fn new(settings: BTreeMap<String, Connection>) -> Self {
-        Self { settings, client: None, made: Mutex::default() }
+        Self { settings, asker: None, made: Mutex::default() }
     }
 
     /// Asks probes with these credentials, which are those of metric sources.
     ///
     /// # Errors
     /// Where the certificates that a probe is trusted by cannot be read.
-    pub fn with_probes(self, credentials: Credentials) -> Result<Self, NoClient> {
-        Ok(Self { client: Some(Arc::new(HttpClient::new(credentials)?)), ..self })
+    pub fn with_probes(
+        self,
+        credentials: Credentials,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, NoClient> {
+        let client = Arc::new(HttpClient::new(credentials)?);
+        Ok(Self { asker: Some(Asker { client, clock }), ..self })
     }
 
     /// Looks at what is behind a connection, and at what it allows of all that those targets need.
@@ -90,11 +95,17 @@ impl Kubeconfigs {
         }
         let settings = self.settings.get(connection).cloned().unwrap_or_default();
         let mut link = Link::new(connection.to_owned(), settings);
-        link.probes.client = self.client.clone();
+        link.probes.asker = self.asker.clone();
         let link = Arc::new(link);
         let cluster = Arc::new(Cluster { link });
         made.insert(connection.to_owned(), cluster.clone());
         cluster
+    }
+}
+
+impl std::fmt::Debug for Kubeconfigs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kubeconfigs").field("made", &self.made).finish_non_exhaustive()
     }
 }
 
@@ -126,7 +137,7 @@ impl Link {
             name,
             context,
             kubeconfig: settings.kubeconfig,
-            probes: Probes { client: None, known: settings.probes },
+            probes: Probes { asker: None, known: settings.probes },
             client: tokio::sync::Mutex::default(),
         }
     }

@@ -6,7 +6,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
@@ -18,7 +17,9 @@ use crate::{
         client::{Client, base},
         question::{Outgoing, beneath, refused},
     },
+    clock::Clock,
     config::ProbeSettings,
+    model::time::{Mono, Span},
 };
 
 /// How long one answer may take.
@@ -27,10 +28,17 @@ const ANSWER: Duration = Duration::from_secs(5);
 const MANY: usize = 16;
 
 /// Where flags can be asked for, by name.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Probes {
-    pub(super) client: Option<Arc<Client>>,
+    pub(super) asker: Option<Asker>,
     pub(super) known: BTreeMap<String, ProbeSettings>,
+}
+
+/// What probes are asked through.
+#[derive(Clone)]
+pub(super) struct Asker {
+    pub(super) client: Arc<Client>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// What came of asking.
@@ -38,8 +46,8 @@ pub(super) struct Probes {
 pub(super) enum Answered {
     /// Everybody is served what they may be.
     AsIntended,
-    /// Somebody is not; in words.
-    Otherwise(String),
+    /// Somebody is not, at that instant; in words.
+    Otherwise(Mono, String),
 }
 
 /// The variant of an answer; nothing else of it is looked at.
@@ -50,8 +58,8 @@ struct Evaluation {
 
 impl Probes {
     /// How long it may take until a probe answers by what is stored.
-    pub(super) fn within(&self, probe: &Probe) -> Duration {
-        self.known.get(&probe.name).map_or(Duration::ZERO, |probe| probe.within.to_std())
+    pub(super) fn within(&self, probe: &Probe) -> Span {
+        self.known.get(&probe.name).map_or(Span::ZERO, |probe| probe.within)
     }
 
     /// Asks what is served.
@@ -60,7 +68,7 @@ impl Probes {
     /// In words, where nobody could be asked, or the answer is none.
     pub(super) async fn ask(&self, probe: &Probe, connection: &str) -> Result<Answered, String> {
         let name = &probe.name;
-        let (Some(ProbeSettings { url, .. }), Some(client)) = (self.known.get(name), &self.client)
+        let (Some(ProbeSettings { url, .. }), Some(asker)) = (self.known.get(name), &self.asker)
         else {
             return Err(format!(
                 "nobody knows probe `{name}`: name its URL under connections.{connection}.probes.{name} of the server's settings"
@@ -70,7 +78,7 @@ impl Probes {
         let base = base(url).map_err(explain)?;
         let many =
             if probe.served.as_ref().is_some_and(|served| served.len() == 1) { 1 } else { MANY };
-        let asked = (0..many).map(|who| one(client, &base, probe, who));
+        let asked = (0..many).map(|who| one(asker, &base, probe, who));
         let mut otherwise = None;
         for answer in join_all(asked).await {
             let variant = answer.map_err(explain)?;
@@ -84,7 +92,8 @@ impl Probes {
                     Some(format!("probe `{name}` is served {said}, not {}", served.join(" or ")));
             }
         }
-        Ok(otherwise.map_or(Answered::AsIntended, Answered::Otherwise))
+        let now = asker.clock.now().mono;
+        Ok(otherwise.map_or(Answered::AsIntended, |why| Answered::Otherwise(now, why)))
     }
 }
 
@@ -94,7 +103,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 async fn one(
-    client: &Client,
+    asker: &Asker,
     base: &Url,
     probe: &Probe,
     who: usize,
@@ -108,7 +117,7 @@ async fn one(
     let body = json!({"context": context}).to_string();
     let outgoing =
         Outgoing::post(url, "application/json", body).header("accept", "application/json");
-    let answer = timeout(ANSWER, client.exchange(base, outgoing, Timestamp::now()));
+    let answer = timeout(ANSWER, asker.client.exchange(base, outgoing, asker.clock.now().wall));
     let answer = answer.await.map_err(|_| format!("no answer within {ANSWER:?}"))??;
     match answer.status {
         200 => {}

@@ -9,7 +9,7 @@ use kube::{
     api::ListParams,
     core::{DynamicObject, Selector},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::{
     connection::Link,
@@ -25,7 +25,7 @@ use crate::{
         part::Workload,
     },
     ids::IdempotencyKey,
-    model::ring::Target,
+    model::{ring::Target, time::Mono},
 };
 
 /// How long a list of pods may take.
@@ -77,7 +77,7 @@ struct View {
     /// The pause after which the pods are looked at again.
     again: Option<Duration>,
     /// Since when a probe has answered otherwise than it is to under an intent.
-    differs: Option<(Option<IdempotencyKey>, Instant)>,
+    differs: Option<(Option<IdempotencyKey>, Mono)>,
     said: Option<TargetState>,
 }
 
@@ -217,13 +217,13 @@ impl View {
                 self.differs = None;
                 return state;
             }
-            Ok(Answered::Otherwise(why)) => {
+            Ok(Answered::Otherwise(now, why)) => {
                 let since = match &self.differs {
                     Some((intent, since)) if *intent == state.intent => *since,
-                    Some(_) | None => Instant::now(),
+                    Some(_) | None => now,
                 };
                 self.differs = Some((state.intent.clone(), since));
-                match since.elapsed() < self.link.probes().within(probe) {
+                match now.since(since) < self.link.probes().within(probe) {
                     true => Status::Progressing(why),
                     false => Status::Failed(why),
                 }

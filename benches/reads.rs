@@ -369,7 +369,9 @@ fn declare(fleet: &Fleet, folder: &Path) {
 fn settings(fleet: &Fleet, folder: &Path) -> Settings {
     let connection = |n: usize| {
         let kubeconfig = Some(fleet.kubeconfig().to_owned());
-        (format!("c{n}"), ConnectionSettings { kubeconfig, context: Some(format!("c{n}")) })
+        let context = Some(format!("c{n}"));
+        let settings = ConnectionSettings { kubeconfig, context, ..ConnectionSettings::default() };
+        (format!("c{n}"), settings)
     };
     Settings {
         listen: ([127, 0, 0, 1], 0).into(),

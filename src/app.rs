@@ -1,6 +1,7 @@
 //! The composition root: builds the adapters and joins the rooms. No behaviour of its own.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -18,6 +19,7 @@ use crate::{
         Connections,
         cluster::{Connection, Kubeconfigs},
         dispatch::{Dispatch, Limits},
+        flags::Doors,
         metrics::{
             self, Metrics, NoClient,
             auth::{AuthError, Credentials},
@@ -159,12 +161,17 @@ pub async fn start(
         .map_err(|error| AppError::Listen(settings.listen, error))?;
     let address = listener.local_addr().map_err(|e| AppError::Listen(settings.listen, e))?;
 
-    let connections = settings.connections.into_iter().map(|(name, c)| (name, connection(c)));
+    let mut services = BTreeMap::new();
+    let connections = settings.connections.into_iter().map(|(name, mut c)| {
+        services.insert(name.clone(), std::mem::take(&mut c.flags));
+        (name, connection(c))
+    });
+    let connections: BTreeMap<String, Connection> = connections.collect();
     let credentials = Credentials::new(settings.metrics)?;
     let metrics = Metrics::new(credentials.clone(), clock.clone(), metrics::Limits::default())?;
-    let connections =
-        Kubeconfigs::new(connections.collect()).with_probes(credentials, clock.clone())?;
-    let connections: Arc<dyn Connections> = Arc::new(connections);
+    let clusters = Kubeconfigs::new(connections).with_probes(credentials.clone(), clock.clone())?;
+    let connections: Arc<dyn Connections> =
+        Arc::new(Doors::new(clusters, services, credentials, clock.clone())?);
     let (report, events) = mpsc::channel(EVENTS);
     let dispatch = Dispatch::new(
         connections.clone(),
@@ -252,6 +259,6 @@ fn source(
 }
 
 fn connection(settings: ConnectionSettings) -> Connection {
-    let ConnectionSettings { kubeconfig, context, probes } = settings;
+    let ConnectionSettings { kubeconfig, context, probes, flags: _ } = settings;
     Connection { kubeconfig, context, probes }
 }

@@ -188,6 +188,27 @@ pub struct ConnectionSettings {
     /// Where its feature flags can be asked for, by the names that targets give.
     #[serde(default)]
     pub probes: BTreeMap<String, ProbeSettings>,
+    /// The flag services that stand beside it, by the names that targets give.
+    #[serde(default)]
+    pub flags: BTreeMap<String, FlagServiceSettings>,
+}
+
+/// A feature flag service, and what of it belongs to one cluster. What it is shown so that it answers is under
+/// `metrics`, as of any source.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FlagServiceSettings {
+    /// Its URL, without the API's path.
+    pub url: String,
+    /// The environment whose flags are this cluster's.
+    pub environment: String,
+    /// How often a flag is looked at; ten seconds unless told otherwise.
+    #[serde(default = "every")]
+    pub interval: Span,
+}
+
+fn every() -> Span {
+    Span::seconds(10)
 }
 
 /// A service that speaks OFREP. What it is shown so that it answers is under `metrics`, as of any source.

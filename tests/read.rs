@@ -255,6 +255,7 @@ async fn a_service_that_runs() {
         ("get-releases", "releases"),
         ("get-clusters", "clusters"),
         ("get-gates", "gates"),
+        ("get-flags", "flags"),
         ("get-approvals", "approvals"),
         ("get-pauses", "pauses"),
         ("get-freezes", "freezes"),

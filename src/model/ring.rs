@@ -238,6 +238,7 @@ impl fmt::Display for Target {
                 file.iter().try_for_each(|file| write!(f, " of {file}"))?;
                 only.iter().try_for_each(|(name, value)| write!(f, " where {name} is {value}"))
             }
+            TargetKind::UnleashFlag { service, .. } => write!(f, " of {service}"),
         }
     }
 }
@@ -306,6 +307,17 @@ pub enum TargetKind {
         /// The probe of the cluster's connection that is asked what is served.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         probe: Option<String>,
+        /// How long it may serve everybody the same before it is to be removed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cleanup_after: Option<Span>,
+    },
+    /// A feature flag of an Unleash: the target's name, in the project that is its namespace.
+    UnleashFlag {
+        /// The flag service of the cluster's connection.
+        service: String,
+        /// How long it may serve everybody the same before it is to be removed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cleanup_after: Option<Span>,
     },
 }
 
@@ -363,13 +375,48 @@ impl TargetKind {
             TargetKind::FluxKustomization { .. } | TargetKind::FluxOciSource => "FluxKustomization",
             TargetKind::FluxHelmRelease { .. } => "FluxHelmRelease",
             TargetKind::FlagdFlag { .. } => "FlagdFlag",
+            TargetKind::UnleashFlag { .. } => "UnleashFlag",
+        }
+    }
+
+    /// The flag service of a cluster's connection that it is in; nothing where it is in the cluster itself.
+    pub fn service(&self) -> Option<&str> {
+        match self {
+            TargetKind::UnleashFlag { service, .. } => Some(service),
+            TargetKind::FlagdFlag { .. }
+            | TargetKind::Deployment { .. }
+            | TargetKind::StatefulSet { .. }
+            | TargetKind::DaemonSet { .. }
+            | TargetKind::ArgoRollout { .. }
+            | TargetKind::FlaggerCanary { .. }
+            | TargetKind::ArgoApplication { .. }
+            | TargetKind::FluxKustomization { .. }
+            | TargetKind::FluxOciSource
+            | TargetKind::FluxHelmRelease { .. } => None,
+        }
+    }
+
+    /// How long a feature flag may serve everybody the same before it is to be removed, where that is said.
+    pub fn cleanup_after(&self) -> Option<Span> {
+        match self {
+            TargetKind::FlagdFlag { cleanup_after, .. }
+            | TargetKind::UnleashFlag { cleanup_after, .. } => *cleanup_after,
+            TargetKind::Deployment { .. }
+            | TargetKind::StatefulSet { .. }
+            | TargetKind::DaemonSet { .. }
+            | TargetKind::ArgoRollout { .. }
+            | TargetKind::FlaggerCanary { .. }
+            | TargetKind::ArgoApplication { .. }
+            | TargetKind::FluxKustomization { .. }
+            | TargetKind::FluxOciSource
+            | TargetKind::FluxHelmRelease { .. } => None,
         }
     }
 
     /// Whether its artifact is what a feature flag serves, and no image that is pulled.
     pub fn is_flag(&self) -> bool {
         match self {
-            TargetKind::FlagdFlag { .. } => true,
+            TargetKind::FlagdFlag { .. } | TargetKind::UnleashFlag { .. } => true,
             TargetKind::Deployment { .. }
             | TargetKind::StatefulSet { .. }
             | TargetKind::DaemonSet { .. }

@@ -7,3 +7,6 @@ mod conformance;
 mod journeys;
 mod ofrep;
 mod subject;
+mod unleash;
+#[path = "../common/unleash.rs"]
+mod unleash_suite;

@@ -88,6 +88,7 @@ fn target() -> Target {
         file: Some("flags.json".into()),
         only: BTreeMap::new(),
         probe: Some("flagd".into()),
+        cleanup_after: None,
     };
     Target { kind, namespace: "shop".into(), name: "flags".into() }
 }

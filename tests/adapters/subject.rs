@@ -87,6 +87,7 @@ impl Subject {
     pub fn theirs(&self, live: &Value, image: &Artifact) -> Value {
         let (repository, digest) = image.0.split_once('@').unwrap_or((&image.0, ""));
         match &self.kind {
+            TargetKind::UnleashFlag { .. } => panic!("no subject is in a service"),
             TargetKind::FlagdFlag { file: Some(file), .. } => {
                 json!({"data": {(file.clone()): flags("ENABLED", &image.0)}})
             }
@@ -150,6 +151,7 @@ pub fn all() -> Vec<Subject> {
         file: file.map(Into::into),
         only: BTreeMap::new(),
         probe: None,
+        cleanup_after: None,
     };
     let by_hand = |name| {
         let strategy = |kind: &str| json!({"spec": {"updateStrategy": {"type": kind}}});

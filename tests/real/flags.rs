@@ -109,6 +109,7 @@ impl Flags<'_> {
             file: (!self.custom).then(|| "flags.json".into()),
             only: self.only.clone(),
             probe: None,
+            cleanup_after: None,
         };
         let name = self.name.to_owned();
         Write {

@@ -50,6 +50,7 @@ fn connections(clusters: &[&Cluster]) -> Kubeconfigs {
     let connect = |cluster: &Cluster, context: String| Connection {
         kubeconfig: Some(cluster.kubeconfig()),
         context: Some(context),
+        ..Connection::default()
     };
     let settings = clusters.iter().flat_map(|cluster| {
         [cluster.context().to_owned(), cluster.nobody()]

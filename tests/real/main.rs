@@ -16,4 +16,7 @@ mod prometheus;
 mod stand_ins;
 mod support;
 mod targets;
+mod unleash;
+#[path = "../common/unleash.rs"]
+mod unleash_suite;
 mod whole;

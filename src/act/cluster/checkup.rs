@@ -31,7 +31,8 @@ fn needed(targets: &[Target]) -> Vec<Needed> {
     };
     for target in targets {
         let place = || Some(target.namespace.clone());
-        let of = kind::of(&target.kind).resource();
+        let Some(kind) = kind::of(&target.kind) else { continue };
+        let of = kind.resource();
         let mut on = |verbs: &[&'static str], group: &str, resource: String| {
             verbs.iter().for_each(|verb| need((verb, group.into(), resource.clone(), place())));
         };
@@ -63,7 +64,8 @@ fn needed(targets: &[Target]) -> Vec<Needed> {
             TargetKind::ArgoApplication { .. }
             | TargetKind::FluxKustomization { .. }
             | TargetKind::FluxHelmRelease { .. }
-            | TargetKind::FlagdFlag { .. } => {
+            | TargetKind::FlagdFlag { .. }
+            | TargetKind::UnleashFlag { .. } => {
                 on(&["patch"], &of.group, of.plural);
             }
         }

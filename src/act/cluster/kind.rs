@@ -32,7 +32,7 @@ use self::{
 use super::{annotation, fields, pods};
 use crate::{
     decide::event::{Status, TargetState},
-    model::ring::{Artifact, TargetKind},
+    model::ring::{Artifact, Target, TargetKind},
 };
 
 /// How a kind of target is driven: a pure function of its objects, throughout.
@@ -105,9 +105,9 @@ pub(super) trait Kind: Send + Sync {
     }
 }
 
-/// The kind that drives a target.
-pub(super) fn of(kind: &TargetKind) -> Arc<dyn Kind> {
-    match kind {
+/// The kind that drives a target; nothing where it is in no cluster.
+pub(super) fn of(kind: &TargetKind) -> Option<Arc<dyn Kind>> {
+    Some(match kind {
         TargetKind::Deployment { container } => {
             Arc::new(Deployment { container: container.clone() })
         }
@@ -131,13 +131,21 @@ pub(super) fn of(kind: &TargetKind) -> Arc<dyn Kind> {
         TargetKind::FluxHelmRelease { values } => {
             Arc::new(FluxHelmRelease { values: values.clone() })
         }
-        TargetKind::FlagdFlag { flag, file, only, probe } => Arc::new(FlagdFlag {
-            flag: flag.clone(),
-            file: file.clone(),
-            only: only.clone(),
-            probe: probe.clone(),
-        }),
-    }
+        TargetKind::FlagdFlag { flag, file, only, probe, cleanup_after: _ } => {
+            Arc::new(FlagdFlag {
+                flag: flag.clone(),
+                file: file.clone(),
+                only: only.clone(),
+                probe: probe.clone(),
+            })
+        }
+        TargetKind::UnleashFlag { .. } => return None,
+    })
+}
+
+/// What is said of a target that is in no cluster.
+pub(super) fn stranger(target: &Target) -> String {
+    format!("{target} is in no cluster")
 }
 
 fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {

@@ -35,7 +35,10 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// The target's states, each as it changes.
 pub(super) fn watch(link: Arc<Link>, target: Target) -> BoxStream<'static, TargetState> {
-    let kind = kind::of(&target.kind);
+    let Some(kind) = kind::of(&target.kind) else {
+        let state = TargetState::unknown(kind::stranger(&target));
+        return stream::once(async move { state }).chain(stream::pending()).boxed();
+    };
     let subject = sight(&link, &target, &kind.resource(), &target.name);
     let view = View {
         link,
@@ -235,7 +238,7 @@ impl View {
 
 /// How its pods do now.
 pub(super) async fn workload(link: &Link, target: &Target) -> Result<Workload, String> {
-    let kind = kind::of(&target.kind);
+    let kind = kind::of(&target.kind).ok_or_else(|| kind::stranger(target))?;
     let called = |reference: &Reference| {
         format!("{} {}/{}", reference.resource.kind, target.namespace, reference.name)
     };

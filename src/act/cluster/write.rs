@@ -34,7 +34,8 @@ const RACES: usize = 5;
 
 /// Makes one attempt to write.
 pub(super) async fn write(link: &Link, write: &Write, epoch: u64) -> Result<Found, WriteError> {
-    let kind = kind::of(&write.target.kind);
+    let kind = kind::of(&write.target.kind)
+        .ok_or_else(|| WriteError::Refused(kind::stranger(&write.target)))?;
     let client = link.client().await.map_err(WriteError::Unreachable)?;
     let attempt = Attempt { link, client, write, epoch, kind: &*kind };
     for _ in 0..RACES {

@@ -137,6 +137,7 @@ impl Client {
         let client = self.by_trust.get(&trust).ok_or("its caFile was not read at the start")?;
         let mut request = match &outgoing.body {
             None => client.get(outgoing.url.clone()),
+            Some(body) if outgoing.patches => client.patch(outgoing.url.clone()).body(body.clone()),
             Some(body) => client.post(outgoing.url.clone()).body(body.clone()),
         };
         for (name, value) in &outgoing.headers {

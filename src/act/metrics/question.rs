@@ -157,8 +157,10 @@ pub struct Outgoing {
     pub url: Url,
     /// Further headers; none of them secret.
     pub headers: Vec<(&'static str, String)>,
-    /// With a body it is a POST, without one a GET.
+    /// With a body it is a POST or a PATCH, without one a GET.
     pub body: Option<String>,
+    /// Whether it is a PATCH.
+    pub patches: bool,
     /// What a signature by AWS' rules is made for, where the source wants one.
     pub scope: Option<Scope>,
     /// The id of the message, where the source wants a signature by the rules of Standard Webhooks.
@@ -168,13 +170,18 @@ pub struct Outgoing {
 impl Outgoing {
     /// A GET.
     pub fn get(url: Url) -> Self {
-        Self { url, headers: Vec::new(), body: None, scope: None, message: None }
+        Self { url, headers: Vec::new(), body: None, patches: false, scope: None, message: None }
     }
 
     /// A POST.
     pub fn post(url: Url, content_type: &str, body: String) -> Self {
         let headers = vec![("content-type", content_type.to_owned())];
-        Self { url, headers, body: Some(body), scope: None, message: None }
+        Self { url, headers, body: Some(body), patches: false, scope: None, message: None }
+    }
+
+    /// A PATCH.
+    pub fn patch(url: Url, content_type: &str, body: String) -> Self {
+        Self { patches: true, ..Self::post(url, content_type, body) }
     }
 
     /// With a further header.

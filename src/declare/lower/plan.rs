@@ -204,6 +204,9 @@ fn one(
 
 fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Target> {
     let kind = at.require(spec.kind, "kind", problems)?;
+    if kind == TargetKind::UnleashFlag {
+        return unleash_flag(spec, at, problems);
+    }
     let namespace = name_of(&spec.namespace, "namespace", at, problems);
     let name = name_of(&spec.name, "name", at, problems);
     let mut container = || name_of(&spec.container, "container", at, problems);
@@ -258,13 +261,15 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
                 file: spec.file.clone(),
                 only,
                 probe: spec.probe.clone(),
+                cleanup_after: spec.cleanup_after.map(|span| span.0),
             });
             (FLAG, driven)
         }
+        // It was lowered before.
+        TargetKind::UnleashFlag => return None,
         TargetKind::HttpRoute
         | TargetKind::Service
         | TargetKind::Ingress
-        | TargetKind::UnleashFlag
         | TargetKind::LaunchDarklyFlag
         | TargetKind::FlagsmithFlag
         | TargetKind::CodeDeploy
@@ -274,7 +279,7 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         | TargetKind::Webhook => {
             let message = format!("this version cannot drive a target of kind {}", word(&kind));
             let help = "use Deployment, StatefulSet, DaemonSet, ArgoRollout, ArgoApplication, FlaggerCanary, \
-                        FluxKustomization, FluxHelmRelease or FlagdFlag";
+                        FluxKustomization, FluxHelmRelease, FlagdFlag or UnleashFlag";
             problems.push(at.field("kind").problem(Rule::Sch008, message).help(help));
             return None;
         }
@@ -289,11 +294,14 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         (FILE, spec.file.is_some()),
         (ONLY, spec.only.is_some()),
         (PROBE, spec.probe.is_some()),
+        (SERVICE, spec.service.is_some()),
+        (PROJECT, spec.project.is_some()),
+        (CLEANUP, spec.cleanup_after.is_some()),
     ];
     for (field, _) in given.into_iter().filter(|(field, given)| *given && *field != own) {
         let argo = kind == TargetKind::ArgoApplication;
         let flux = kind == TargetKind::FluxKustomization && [IMAGE, REVISION].contains(&field);
-        let flag = kind == TargetKind::FlagdFlag && [FILE, ONLY, PROBE].contains(&field);
+        let flag = kind == TargetKind::FlagdFlag && [FILE, ONLY, PROBE, CLEANUP].contains(&field);
         if flag || (argo && field == SOURCE) {
             continue;
         }
@@ -319,6 +327,40 @@ const FLAG: &str = "flag";
 const FILE: &str = "file";
 const ONLY: &str = "only";
 const PROBE: &str = "probe";
+const SERVICE: &str = "service";
+const PROJECT: &str = "project";
+const CLEANUP: &str = "cleanupAfter";
+
+/// A flag that is in no cluster.
+fn unleash_flag(
+    spec: &schema::Target,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Target> {
+    let [service, project, flag] =
+        [(SERVICE, &spec.service), (PROJECT, &spec.project), (FLAG, &spec.flag)]
+            .map(|(field, value)| at.require(value.clone(), field, problems));
+    let given = [
+        ("namespace", spec.namespace.is_some()),
+        ("name", spec.name.is_some()),
+        (CONTAINER, spec.container.is_some()),
+        (IMAGE, spec.image.is_some()),
+        (VALUES, spec.values.is_some()),
+        (REVISION, spec.revision == Some(true)),
+        (SOURCE, spec.source.is_some()),
+        (FILE, spec.file.is_some()),
+        (ONLY, spec.only.is_some()),
+        (PROBE, spec.probe.is_some()),
+    ];
+    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+        let message = format!("a target of kind UnleashFlag has no `{field}`");
+        let help = "say by `service`, `project` and `flag` which flag a release changes";
+        problems.push(at.field(field).key().problem(Rule::Sch001, message).help(help));
+    }
+    let cleanup_after = spec.cleanup_after.map(|span| span.0);
+    let kind = Driven::UnleashFlag { service: service?, cleanup_after };
+    Some(Target { kind, namespace: project?, name: flag? })
+}
 
 /// What a context must hold, as far as it is said.
 fn only(

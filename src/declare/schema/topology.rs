@@ -160,11 +160,9 @@ pub struct Target {
     /// Which kind of object.
     #[schemars(required)]
     pub kind: Option<TargetKind>,
-    /// Its namespace.
-    #[schemars(required)]
+    /// Its namespace; of every kind that is in the cluster.
     pub namespace: Option<Text>,
-    /// Its name.
-    #[schemars(required)]
+    /// Its name; of every kind that is in the cluster.
     pub name: Option<Text>,
     /// The container whose image is the release's artifact; of every kind that has a pod's template.
     pub container: Option<Text>,
@@ -177,7 +175,7 @@ pub struct Target {
     pub revision: Option<bool>,
     /// Which of several sources, by its name or its place from 1; of ArgoApplication.
     pub source: Option<Text>,
-    /// The feature flag's key; a release's artifact is what it serves. Of FlagdFlag.
+    /// The feature flag's key; a release's artifact is what it serves. Of FlagdFlag and UnleashFlag.
     pub flag: Option<Text>,
     /// The ConfigMap's entry that holds the flags as JSON; without it the object is a FeatureFlag. Of FlagdFlag.
     pub file: Option<Text>,
@@ -186,6 +184,12 @@ pub struct Target {
     pub only: Option<BTreeMap<String, Text>>,
     /// The probe of each cluster's connection, in the server's settings, that is asked what is served. Of FlagdFlag.
     pub probe: Option<Text>,
+    /// The flag service of each cluster's connection, in the server's settings. Of UnleashFlag.
+    pub service: Option<Text>,
+    /// How long a flag may serve everybody the same before it is reported for removal. Of FlagdFlag and UnleashFlag.
+    pub cleanup_after: Option<Duration>,
+    /// The flag's project there. Of UnleashFlag.
+    pub project: Option<Text>,
 }
 
 /// Where a chart's values name an image: all of it in one value, or in two.

@@ -7,7 +7,7 @@ use crate::{
     model::ring::Cluster,
     show::{
         auth::{Reach, Verb},
-        view::{self, ChannelView, ClusterRow, GateSpecView, Page, SourceView},
+        view::{self, ChannelView, ClusterRow, FlagView, GateSpecView, Page, SourceView},
     },
 };
 
@@ -32,6 +32,15 @@ pub async fn gates(visit: Visit) -> Result<Response, Problem> {
     visit.may(Verb::Read, &Reach::Common)?;
     let gates = visit.look(|world, _| view::gates(world, |plan| visit.sees(world, plan)));
     Ok(visit.list(&Page::whole(gates)))
+}
+
+/// The feature flags that go by plans, and which have served everybody the same for too long.
+#[utoipa::path(get, path = "/v1/flags", tag = "fleet", params(ReadHeaders),
+    responses((status = 200, body = Page<FlagView>)))]
+pub async fn flags(visit: Visit) -> Result<Response, Problem> {
+    visit.may(Verb::Read, &Reach::Common)?;
+    let flags = visit.look(|world, now| view::flags(world, now, |plan| visit.sees(world, plan)));
+    Ok(visit.list(&Page::whole(flags)))
 }
 
 /// Where the declarations come from: the commit in force, and a head that was not accepted.

@@ -287,6 +287,7 @@ fn known() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(measurements::list))
         .routes(routes!(fleet::clusters))
         .routes(routes!(fleet::gates))
+        .routes(routes!(fleet::flags))
         .routes(routes!(fleet::source))
         .routes(routes!(fleet::channels))
         .routes(routes!(line::approvals))

@@ -153,7 +153,9 @@ pub async fn create(
         Ok(artifact) if wrong.is_empty() => artifact,
         Ok(_) => return Err(Problem::invalid(wrong)),
         Err(violation) => {
-            wrong.push(violation);
+            // In the order of the body.
+            let at = wrong.iter().take_while(|other| other.pointer == "/version").count();
+            wrong.insert(at, violation);
             return Err(Problem::invalid(wrong));
         }
     };

@@ -20,26 +20,27 @@ use crate::{
     show::{
         exit::Exit,
         view::{
-            ApprovalView, ChannelState, ChannelView, ClusterRow, DebtView, FreezeView,
+            ApprovalView, ChannelState, ChannelView, ClusterRow, DebtView, FlagView, FreezeView,
             GateSpecView, Page, PauseView, PlanRingView, PlanView, ScopeView, WaiverView,
         },
     },
 };
 
 /// List what the server knows: plans, rings, releases, clusters, gates, measurements, approvals, pauses,
-/// freezes, waivers, debts, channels
+/// freezes, waivers, debts, flags, channels
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
   ringward get plans
   ringward get approvals                        what waits for somebody's consent
   ringward get clusters -o wide                 what runs where, and what it would go back to
+  ringward get flags                            what serves everybody the same, and is to be removed
   ringward get channels                         who is told, how far, and what does not get through
   ringward get measurements checkout@2.14.0 --ring beta -o wide
                                                 what its gates were judged by, and what was asked
   ringward get rings -o json | jq -r '.items[] | select(.release == null).ring.name'")]
 pub struct Get {
     /// What to list: plans, rings, releases, clusters, gates, measurements, approvals, pauses, freezes,
-    /// waivers, debts or channels.
+    /// waivers, debts, flags or channels.
     #[arg(value_name = "WHAT", value_enum, hide_possible_values = true)]
     what: What,
     /// Of this plan only.
@@ -82,6 +83,9 @@ pub enum What {
     /// What hotfixes did without.
     #[value(alias = "debt")]
     Debts,
+    /// The feature flags that go by plans.
+    #[value(alias = "flag")]
+    Flags,
     /// What the gates of a release on a ring were judged by.
     #[value(alias = "measurement")]
     Measurements,
@@ -128,6 +132,7 @@ pub async fn run(context: &Context, args: &Get) -> Result<Exit, Failure> {
         What::Clusters => some::<ClusterRow>(context, &client, &["clusters"], plan).await,
         What::Gates => some::<GateSpecView>(context, &client, &["gates"], plan).await,
         What::Approvals => some::<ApprovalView>(context, &client, &["approvals"], plan).await,
+        What::Flags => some::<FlagView>(context, &client, &["flags"], plan).await,
         What::Debts => some::<DebtView>(context, &client, &["debts"], plan).await,
         What::Waivers => some::<WaiverView>(context, &client, &["waivers"], plan).await,
         What::Pauses => some::<PauseView>(context, &client, &["pauses"], plan).await,
@@ -242,7 +247,7 @@ pub fn instant(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%MZ").to_string()
 }
 
-fn some_text<T: ToString>(value: Option<T>) -> String {
+pub(super) fn some_text<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
 }
 

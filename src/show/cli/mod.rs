@@ -13,6 +13,7 @@ mod context;
 mod doctor;
 mod explain;
 mod failure;
+mod flags;
 mod follow;
 mod freeze;
 mod get;

@@ -17,7 +17,7 @@ use crate::{
     model::{ring::Ring, time::Now},
     show::{
         desk::Desk,
-        view::WaiverState,
+        view::{self, WaiverState},
         words::{self, Ender},
     },
 };
@@ -92,6 +92,15 @@ pub(super) fn watch(meter: &Meter, desk: &Arc<Desk>) {
                 let waived = waivers.filter(|w| WaiverState::of(w, now) == WaiverState::InForce);
                 let plan = KeyValue::new("plan", plan.to_string());
                 tell(waived.count() as f64, &[plan]);
+            }
+        },
+    );
+    gauge(
+        "ringward_flag_overdue",
+        "1 where a feature flag has served everybody the same for longer than its cleanupAfter",
+        |world, now, tell| {
+            for flag in view::flags(world, now, |_| true).into_iter().filter(|flag| flag.overdue) {
+                tell(1.0, &[KeyValue::new("plan", flag.plan.to_string())]);
             }
         },
     );

@@ -11,6 +11,7 @@ mod debt;
 mod earliest;
 mod evidence;
 mod explain;
+mod flag;
 mod line;
 mod measurement;
 mod plan;
@@ -35,6 +36,7 @@ pub use evidence::{
     PolicyEvidence, RefusalEvidence, ResidencyEvidence, RingEvidence, RuleEvidence,
 };
 pub use explain::{ExplainView, RingReasons, WaitView, explain};
+pub use flag::{FlagView, flags};
 pub use line::{
     ApprovalView, FreezeView, GivenApproval, PauseView, SaidView, ScopeView, SourceView, approvals,
     freezes, pauses, source,

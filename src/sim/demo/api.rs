@@ -44,8 +44,10 @@ impl Api {
         author: &str,
     ) -> Result<(), DemoError> {
         let path = format!("plans/{}/releases", id.plan);
+        // What a feature flag serves has no digest.
+        let what = if artifact.digest().is_some() { "image" } else { "serve" };
         let body = serde_json::json!({
-            "version": id.version, "artifact": {"image": artifact}, "author": author,
+            "version": id.version, "artifact": {what: artifact}, "author": author,
         });
         self.post(&path, &self.token, &body).await
     }

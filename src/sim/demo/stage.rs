@@ -25,7 +25,7 @@ use crate::{
     config::{ChannelKind, ChannelSettings, ConnectionSettings, Settings, SourceSettings},
     decide::phase::{ReleasePhase, RingPhase},
     declare::Snapshot,
-    ids::{ClusterName, Jurisdiction, Mint, PlanName, ReleaseId, RingName},
+    ids::{ClusterName, Jurisdiction, Mint, ReleaseId, RingName},
     model::{
         plan::Plan,
         ring::Artifact,
@@ -105,7 +105,7 @@ impl Stage {
 
         let sites = Site::of_plans(plans.iter().map(AsRef::as_ref), |plan| image(plan, BEFORE));
         let fleet = Fleet::start(&sites, clock.clone(), options.seed, scratch.path()).await?;
-        let artifact = image(&plan.name, VERSION);
+        let artifact = image(plan, VERSION);
         for cluster in
             options.fail.iter().filter_map(|name| plan.ring(name)).flat_map(|r| &r.clusters)
         {
@@ -382,8 +382,9 @@ impl Stage {
         let context = self.plan.clusters().next().map_or("", |c| c.connection.as_str());
         if !options.release {
             let (plan, image) = (&release.plan, &self.artifact.0);
+            let option = if target.kind.is_flag() { "--serve" } else { "--image" };
             let create =
-                format!("ringward release create {plan} {VERSION} --image {image} {shared}");
+                format!("ringward release create {plan} {VERSION} {option} {image} {shared}");
             screen.say(&format!("  to begin  {create}"));
         }
         for line in [
@@ -414,8 +415,13 @@ impl Stage {
     }
 }
 
-/// A version's image; what it holds is its name's hash, so that it is the same in every run.
-fn image(plan: &PlanName, version: &str) -> Artifact {
+/// A version's image; what it holds is its name's hash, so that it is the same in every run. Of a feature flag,
+/// what it serves.
+fn image(plan: &Plan, version: &str) -> Artifact {
+    if plan.target.kind.is_flag() {
+        return Artifact(if version == BEFORE { "off" } else { "on" }.into());
+    }
+    let plan = &plan.name;
     let digest = Sha256::digest(format!("{plan} {version}").as_bytes());
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     Artifact(format!("registry.example/shop/{plan}@sha256:{digest}"))

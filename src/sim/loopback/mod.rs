@@ -69,7 +69,7 @@ impl Site {
     /// Every cluster of the plans, with what each plan's target runs there: two replicas or three.
     pub fn of_plans<'a>(
         plans: impl IntoIterator<Item = &'a Plan>,
-        running: impl Fn(&PlanName) -> Artifact,
+        running: impl Fn(&Plan) -> Artifact,
     ) -> Vec<Site> {
         let mut sites: BTreeMap<ClusterName, Site> = BTreeMap::new();
         for plan in plans {
@@ -87,7 +87,7 @@ impl Site {
                 site.workloads.push(Workload {
                     plan: plan.name.clone(),
                     target: plan.target.clone(),
-                    image: running(&plan.name),
+                    image: running(plan),
                     replicas: 2 + many % 2,
                 });
             }

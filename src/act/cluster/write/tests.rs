@@ -37,7 +37,7 @@ fn deployment(annotations: Value) -> Seen {
 
 /// What a plan's Deployment is driven by.
 fn kind() -> std::sync::Arc<dyn Kind> {
-    kind::of(&a_write().target.kind)
+    kind::of(&a_write().target.kind).unwrap()
 }
 
 fn request<'a>(write: &'a Write, kind: &'a dyn Kind, epoch: u64) -> Request<'a> {
@@ -188,7 +188,7 @@ fn a_list_that_is_owned_whole_is_merged_as_it_is_but_for_the_image() {
     let mut write = a_write();
     write.target.kind = TargetKind::ArgoRollout { container: "app".into() };
     write.artifact = Artifact("registry.test/checkout:3".into());
-    let kind = kind::of(&write.target.kind);
+    let kind = kind::of(&write.target.kind).unwrap();
     let rollout = |owner: &str| -> Seen {
         let subject = serde_json::from_value(json!({
             "metadata": {"name": "checkout", "managedFields": [{"manager": owner, "fieldsV1": {
@@ -237,7 +237,7 @@ fn whoever_owns_one_of_two_values_is_not_passed_over_for_the_other() {
     write.target.kind = TargetKind::FluxHelmRelease { values };
     let two = format!("registry.test/checkout@sha256:{}", "2".repeat(64));
     write.artifact = Artifact(two);
-    let kind = kind::of(&write.target.kind);
+    let kind = kind::of(&write.target.kind).unwrap();
     let one = IMAGE.split('@').nth(1).unwrap();
     let owners = |repository: &str, annotated: &str| {
         // Helm's digest is ours too, as an older API server leaves it.

@@ -38,6 +38,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST /v1/plans/{plan}/releases/{version}/rings/{ring}/rollback", "go", "ring"),
     ("GET /v1/clusters", "read", "-"),
     ("GET /v1/gates", "read", "-"),
+    ("GET /v1/flags", "read", "-"),
     ("GET /v1/source", "read", "-"),
     ("GET /v1/channels", "read", "-"),
     ("GET /v1/approvals", "read", "-"),

@@ -28,7 +28,10 @@ pub(super) fn id_of(target: &Target) -> Id {
         TargetKind::FluxKustomization { .. } | TargetKind::FluxOciSource => Kind::Kustomization,
         TargetKind::FluxHelmRelease { .. } => Kind::HelmRelease,
         TargetKind::FlagdFlag { file: Some(_), .. } => Kind::ConfigMap,
-        TargetKind::FlagdFlag { file: None, .. } => Kind::FeatureFlag,
+        // What a service would have stands here as one; nobody drives it.
+        TargetKind::FlagdFlag { file: None, .. } | TargetKind::UnleashFlag { .. } => {
+            Kind::FeatureFlag
+        }
     };
     Id { kind, namespace, name }
 }
@@ -46,6 +49,7 @@ pub(super) fn container(target: &Target) -> &str {
         | TargetKind::FluxOciSource
         | TargetKind::FluxHelmRelease { .. } => "app",
         TargetKind::FlagdFlag { flag, .. } => flag,
+        TargetKind::UnleashFlag { .. } => &target.name,
     }
 }
 
@@ -61,7 +65,8 @@ pub(super) fn other(target: &Target) -> Option<Kind> {
         | TargetKind::ArgoApplication { .. }
         | TargetKind::FluxKustomization { .. }
         | TargetKind::FluxHelmRelease { .. }
-        | TargetKind::FlagdFlag { .. } => None,
+        | TargetKind::FlagdFlag { .. }
+        | TargetKind::UnleashFlag { .. } => None,
     }
 }
 
@@ -164,7 +169,7 @@ pub(super) fn object(
 
 /// The variants of every flag here.
 fn variants() -> Value {
-    let names = ["a", "b", "c", "v0", "v1", "v2", "v3"];
+    let names = ["a", "b", "c", "off", "on", "v0", "v1", "v2", "v3"];
     names
         .into_iter()
         .map(|name| (name.to_owned(), json!(name)))
@@ -194,7 +199,8 @@ fn name(target: &Target) -> &str {
         | TargetKind::ArgoApplication { .. }
         | TargetKind::FluxOciSource
         | TargetKind::FluxHelmRelease { .. }
-        | TargetKind::FlagdFlag { .. } => "app",
+        | TargetKind::FlagdFlag { .. }
+        | TargetKind::UnleashFlag { .. } => "app",
     }
 }
 

@@ -209,6 +209,7 @@ fn due() {
         intent,
         revision: None,
         ready_since: None,
+        pause: None,
     };
     let mut writes = Vec::new();
     for (name, plan) in &compiled.plans {

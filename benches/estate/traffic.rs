@@ -185,6 +185,10 @@ impl Traffic {
                 self.after(late + Span::seconds(1), on_its_way);
                 self.after(late + Span::seconds(20), there);
             }
+            Command::Promote(_) => {
+                let event = Event::Outcome { plan, key, outcome: Outcome::Done };
+                self.after(late, event);
+            }
             Command::Measure(measure) => {
                 let reads = |value| Reading::Value { value, at: self.now.wall };
                 let value = match measure.gate.as_str() {
@@ -234,6 +238,7 @@ fn ready(artifact: &Artifact, intent: Option<IdempotencyKey>) -> TargetState {
         intent,
         revision: None,
         ready_since: None,
+        pause: None,
     }
 }
 

@@ -115,6 +115,7 @@ impl Dispatch {
         for command in commands {
             let taken = match Arc::unwrap_or_clone(command.into()) {
                 Command::Deploy(write) | Command::Restore(write) => self.writes.take(epoch, write),
+                Command::Promote(promote) => self.writes.promote(epoch, promote),
                 Command::Measure(measure) => self.measures.take(measure),
             };
             if !taken {

@@ -19,7 +19,7 @@ use futures::{future::BoxFuture, stream::BoxStream};
 
 use crate::{
     decide::{
-        command::{Measure, Write},
+        command::{Measure, Promote, Write},
         event::{Answer, TargetState},
         part::Workload,
     },
@@ -40,6 +40,13 @@ pub trait Deployer: Send + Sync {
     ///
     /// `epoch` says which writer decided it: a target that carries a higher one refuses.
     fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<Found, WriteError>>;
+
+    /// Makes one attempt to end the pause of its controller's own that a target stands at. Where it stands there no
+    /// more, nothing is done.
+    ///
+    /// # Errors
+    /// As of a write; it is refused, too, where the target carries another intent by now.
+    fn promote(&self, promote: &Promote, epoch: u64) -> BoxFuture<'_, Result<(), WriteError>>;
 
     /// The target's states, each as it changes; Unknown while the cluster cannot be seen. Never ends.
     fn watch(&self, plan: &PlanName, target: &Target) -> BoxStream<'static, TargetState>;

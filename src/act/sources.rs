@@ -94,7 +94,7 @@ mod tests {
     use crate::{
         act::{Deployer, Found, WriteError},
         decide::{
-            command::Write,
+            command::{Promote, Write},
             event::{Reading, TargetState},
             part::{Part, Role, Workload},
         },
@@ -114,6 +114,10 @@ mod tests {
 
     impl Deployer for Door {
         fn write(&self, _: &Write, _: u64) -> BoxFuture<'_, Result<Found, WriteError>> {
+            future::pending().boxed()
+        }
+
+        fn promote(&self, _: &Promote, _: u64) -> BoxFuture<'_, Result<(), WriteError>> {
             future::pending().boxed()
         }
 

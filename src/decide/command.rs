@@ -34,6 +34,8 @@ pub enum Command {
     Restore(Write),
     /// Measure a gate once.
     Measure(Measure),
+    /// End a pause of a target's own controller.
+    Promote(Promote),
 }
 
 impl Command {
@@ -42,6 +44,7 @@ impl Command {
         match self {
             Command::Deploy(write) | Command::Restore(write) => &write.key,
             Command::Measure(measure) => &measure.key,
+            Command::Promote(promote) => &promote.write.key,
         }
     }
 
@@ -50,6 +53,7 @@ impl Command {
         match self {
             Command::Deploy(write) | Command::Restore(write) => &write.release.plan,
             Command::Measure(measure) => &measure.release.plan,
+            Command::Promote(promote) => &promote.write.release.plan,
         }
     }
 
@@ -58,6 +62,7 @@ impl Command {
         match self {
             Command::Deploy(write) | Command::Restore(write) => &write.cluster,
             Command::Measure(measure) => &measure.cluster,
+            Command::Promote(promote) => &promote.write.cluster,
         }
     }
 }
@@ -81,6 +86,18 @@ pub struct Write {
     pub target: Target,
     /// What it shall run.
     pub artifact: Artifact,
+}
+
+/// Lets a target go on that stands at a pause of its controller's own. Where it has gone on already, nothing is
+/// done; it never ends another pause than the one that somebody's word was about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promote {
+    /// Where; its key ends with `/promote/n`, and its artifact is what goes on.
+    pub write: Write,
+    /// The write that the target carries: the fence.
+    pub intent: IdempotencyKey,
+    /// The pause's [`super::event::Pause::id`].
+    pub pause: String,
 }
 
 /// Asks a metric source for one measurement of one gate.

@@ -148,13 +148,25 @@ pub struct TargetState {
     /// tell: any restart and any replacement of what runs there changes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_since: Option<Timestamp>,
+    /// Where it is paused by its controller's own steps, and somebody's word ends that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+}
+
+/// A pause of a controller's own, which ends at somebody's word and not by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// What tells it from every other pause of the target.
+    pub id: String,
+    /// Where it is, in words: `step 2 of 5`.
+    pub at: String,
 }
 
 impl TargetState {
     /// The state of a target that cannot be seen, or not understood.
     pub fn unknown(why: impl Into<String>) -> Self {
         let status = Status::Unknown(why.into());
-        Self { status, image: None, intent: None, revision: None, ready_since: None }
+        Self { status, image: None, intent: None, revision: None, ready_since: None, pause: None }
     }
 
     /// Whether it is ready at `artifact`, written by `intent` and by nobody since.
@@ -456,7 +468,8 @@ pub enum Action {
         /// Why.
         reason: Option<String>,
     },
-    /// Lets a newer release take a ring where the plan says `onNewer: manual`.
+    /// Lets a newer release take a ring where the plan says `onNewer: manual`; on a ring in motion, lets
+    /// targets go on that stand at a pause of their controllers' own.
     Advance {
         /// Which release.
         release: ReleaseId,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{Lane, Stretch},
-    event::{Actor, Outcome, Problem, Scope, TargetState, figure},
+    event::{Actor, Outcome, Pause, Problem, Scope, TargetState, figure},
     gate::sequential::Interval,
 };
 use crate::{
@@ -108,6 +108,15 @@ pub enum Fact {
     Rejected { release: ReleaseId, ring: RingName, by: Actor, reason: Option<String> },
     /// A newer release may take the ring.
     Advanced { release: ReleaseId, ring: RingName, by: Actor, reason: Option<String> },
+    /// A target may go on from the pause of its controller's own that it stands at.
+    Promoted {
+        release: ReleaseId,
+        ring: RingName,
+        cluster: ClusterName,
+        pause: Pause,
+        by: Actor,
+        reason: Option<String>,
+    },
 
     /// What a target runs was taken as its known good: it ran there, healthy, before any release.
     Adopted { plan: PlanName, cluster: ClusterName, version: Option<Version>, artifact: Artifact },

@@ -359,7 +359,7 @@ impl Draft {
                 let here = run.and_then(|run| run.clusters.get(&write.cluster));
                 here.is_some_and(|here| here.intent.as_ref() == Some(key))
             }
-            Command::Measure(_) => false,
+            Command::Promote(_) | Command::Measure(_) => false,
         };
         if !current {
             return Ok(());
@@ -377,7 +377,8 @@ impl Draft {
                 cluster: write.cluster.clone(),
                 cause,
             }),
-            Command::Measure(_) => Ok(()),
+            // It stands where it stood: its ring's deadline says for how long.
+            Command::Promote(_) | Command::Measure(_) => Ok(()),
         }
     }
 }

@@ -6,12 +6,15 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Decision, Draft,
-    command::{Command, Lane},
+    command::{Command, Lane, Promote},
     event::{Action, Actor, Request, Scope},
     fact::{Fact, Refusal, Reply},
     residency,
     rollback::{AskedFor, Word, newer_on},
-    waiting::{approvals_that_count, binding, covers, may_approve, requirements},
+    waiting::{
+        HoldKind, WaitingOn, approvals_that_count, binding, covers, may_approve, requirements,
+        waiting_on,
+    },
     waiver,
     world::{Illegal, Phase, PlanState, Release, World},
 };
@@ -66,6 +69,7 @@ pub(super) fn decide(world: &World, request: &Request, now: Now) -> Result<Decis
         draft.fact(Fact::Answered { key, fingerprint, answer: reply.clone() })?;
     }
     draft.settle()?;
+    draft.promote()?;
     Ok(Decision { reply: Some(reply), ..draft.decision })
 }
 
@@ -416,14 +420,40 @@ impl Asked<'_> {
 
     fn advance(&self, id: &ReleaseId, ring: &RingName, reason: &Option<String>) -> Verdict {
         let (release, _) = self.ring(id, ring)?;
-        let waiting = super::waiting::waiting_on(self.world, release, ring, self.now);
-        let asked_for = |w| matches!(w, &super::waiting::WaitingOn::Advance(_));
-        if !waiting.iter().any(asked_for) {
+        let waiting = waiting_on(self.world, release, ring, self.now);
+        let asked_for = |w| matches!(w, &WaitingOn::Advance(_));
+        if waiting.iter().any(asked_for) {
+            let (release, ring, reason) = (id.clone(), ring.clone(), reason.clone());
+            return Ok(vec![Fact::Advanced { release, ring, by: self.by.clone(), reason }]);
+        }
+        let mut paused = Vec::new();
+        for waiting in &waiting {
+            if let WaitingOn::Promotion(cluster, pause) = waiting {
+                paused.push((cluster.clone(), pause.clone()));
+            }
+        }
+        if paused.is_empty() {
             let detail = "no operator's word is awaited there; `explain` says what is".into();
             return Err((Refusal::NothingToDo, detail));
         }
-        let (release, ring, reason) = (id.clone(), ring.clone(), reason.clone());
-        Ok(vec![Fact::Advanced { release, ring, by: self.by.clone(), reason }])
+        let besides = |w: &&WaitingOn| !matches!(w.hold(), None | Some(HoldKind::Target));
+        if let Some(hold) = waiting.iter().filter(besides).find_map(WaitingOn::hold) {
+            let detail = format!(
+                "its controller waits for a word, and {} holds the ring too: nothing goes forward \
+                 there before that has ended; `explain` says what would end it",
+                hold.name()
+            );
+            return Err((Refusal::NothingToDo, detail));
+        }
+        let promoted = paused.into_iter().map(|(cluster, pause)| Fact::Promoted {
+            release: id.clone(),
+            ring: ring.clone(),
+            cluster,
+            pause,
+            by: self.by.clone(),
+            reason: reason.clone(),
+        });
+        Ok(promoted.collect())
     }
 
     fn plan(&self, plan: &PlanName) -> Result<&PlanState, No> {
@@ -514,7 +544,7 @@ impl Asked<'_> {
         };
         let out = plans.iter().flat_map(|state| {
             state.in_flight.values().filter_map(|command| match command.as_ref() {
-                Command::Deploy(write) => {
+                Command::Deploy(write) | Command::Promote(Promote { write, .. }) => {
                     let release = state.releases.get(&write.release.version)?;
                     let ring = release.plan.ring(&write.ring)?;
                     let (blocs, members) = (&self.world.shared.blocs, BTreeSet::new());

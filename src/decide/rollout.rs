@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Draft,
-    command::{Command, Write},
+    command::{Command, Promote, Write},
     event::Status,
     fact::Fact,
     lane,
@@ -285,11 +285,19 @@ impl Draft {
         };
         let out = state.in_flight.values().filter_map(|command| match command.as_ref() {
             Command::Deploy(write) if write.release == *id && write.ring == *ring => {
-                Some((write.key.clone(), write.cluster.clone()))
+                Some((write.key.clone(), Some(write.cluster.clone())))
             }
-            Command::Deploy(_) | Command::Restore(_) | Command::Measure(_) => None,
+            Command::Promote(Promote { write, .. })
+                if write.release == *id && write.ring == *ring =>
+            {
+                Some((write.key.clone(), None))
+            }
+            Command::Deploy(_)
+            | Command::Restore(_)
+            | Command::Promote(_)
+            | Command::Measure(_) => None,
         });
-        let out: Vec<(IdempotencyKey, ClusterName)> = out.collect();
+        let out: Vec<(IdempotencyKey, Option<ClusterName>)> = out.collect();
         if out.is_empty() {
             return Ok(());
         }
@@ -297,6 +305,8 @@ impl Draft {
         let Some(breach) = against.first() else { return Ok(()) };
         for (key, cluster) in out {
             self.fact(Fact::EffectSuperseded { plan: self.plan.clone(), key })?;
+            // Whoever would have it go on says so again, once the rule lets it.
+            let Some(cluster) = cluster else { continue };
             let (release, ring) = (id.clone(), ring.clone());
             let why = format!("rule {}: {}", breach.rule, breach.fact);
             self.fact(Fact::DeployRecalled { release, ring, cluster, why })?;
@@ -413,13 +423,58 @@ impl Draft {
     pub(super) fn overtake(&mut self, which: impl Fn(&Write) -> bool) -> Result<(), Illegal> {
         let Some(state) = self.state() else { return Ok(()) };
         let out = state.in_flight.values().filter_map(|command| match command.as_ref() {
-            Command::Deploy(write) | Command::Restore(write) if which(write) => {
+            Command::Deploy(write)
+            | Command::Restore(write)
+            | Command::Promote(Promote { write, .. })
+                if which(write) =>
+            {
                 Some(write.key.clone())
             }
-            Command::Deploy(_) | Command::Restore(_) | Command::Measure(_) => None,
+            Command::Deploy(_)
+            | Command::Restore(_)
+            | Command::Promote(_)
+            | Command::Measure(_) => None,
         });
         let out: Vec<IdempotencyKey> = out.collect();
         out.into_iter().try_for_each(|key| self.drop_write(key))
+    }
+}
+
+impl Draft {
+    /// Has targets go on that this decision says may.
+    pub(super) fn promote(&mut self) -> Result<(), Illegal> {
+        let mut due = Vec::new();
+        for fact in &self.decision.facts {
+            if let Fact::Promoted { release, ring, cluster, pause, .. } = fact {
+                due.push((release.clone(), ring.clone(), cluster.clone(), pause.id.clone()));
+            }
+        }
+        for (id, ring, name, pause) in due {
+            let Some(release) = self.release(&id) else { continue };
+            let (Some(declared), Some(run)) = (release.plan.ring(&ring), release.ring(&ring))
+            else {
+                continue;
+            };
+            let (Some(cluster), Some(here)) = (declared.cluster(&name), run.clusters.get(&name))
+            else {
+                continue;
+            };
+            let seen = self.state().and_then(|s| s.targets.get(&name)?.state.as_ref());
+            let (Some(image), Some(intent)) = (seen.and_then(|s| s.image.clone()), &here.intent)
+            else {
+                continue;
+            };
+            // What this very decision has made of the ring comes first.
+            if !matches!(here.step, Step::Deploying | Step::Restoring) {
+                continue;
+            }
+            let mut write = write(&release, &ring, run, cluster, image, "promote");
+            write.key =
+                format!("{id}/{ring}/{name}/{}/promote/{}", run.attempt, here.promotes).into();
+            let intent = intent.clone();
+            self.command(Command::Promote(Promote { write, intent, pause }))?;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 mod caps;
 mod counting;
 mod earliest;
+mod promotion;
 mod simulated;
 mod waivers;
 
@@ -222,7 +223,8 @@ impl Bench {
         intent: Option<&str>,
     ) -> Vec<String> {
         let (image, intent) = (version.map(artifact), intent.map(Into::into));
-        let state = TargetState { status, image, intent, revision: None, ready_since: None };
+        let state =
+            TargetState { status, image, intent, revision: None, ready_since: None, pause: None };
         self.tell(Event::Observed { plan: "search".into(), cluster: cluster.into(), state })
     }
 
@@ -431,6 +433,7 @@ fn a_restart_of_the_deploy_sets_the_soak_to_zero() {
         intent: Some("search@2/a/one/1/deploy".into()),
         revision: Some(revision.into()),
         ready_since: None,
+        pause: None,
     };
     let seen = |state| Event::Observed { plan: "search".into(), cluster: "one".into(), state };
     bench.tell(seen(state(Status::Succeeded, "7")));

@@ -5,11 +5,12 @@ pub mod earliest;
 mod reach;
 mod reason;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     caps,
-    event::{Scope, Status},
+    command::{Command, Promote},
+    event::{Pause, Scope, Status},
     fact::Verdict,
     residency,
     rollback::exposed_since,
@@ -36,6 +37,25 @@ pub use self::{
     reach::{is_next, may_still_reach, stopped_by},
     reason::{Full, HoldKind, WaitingOn},
 };
+
+/// What stands against anything of `release` going on where it has begun on `ring`, whether or not ringward has
+/// anything left to write there.
+pub fn against_going_on(
+    world: &World,
+    release: &Release,
+    ring: &RingName,
+    now: Now,
+) -> Vec<WaitingOn> {
+    let (Some(run), Some(ring), Some(plan)) =
+        (release.ring(ring), release.plan.ring(ring), world.plans.get(&release.id.plan))
+    else {
+        return Vec::new();
+    };
+    let look = Look { world, plan, release, ring, run, now };
+    let mut found = look.stops(AppliesTo::Advance);
+    found.extend(look.residency());
+    found
+}
 
 /// Everything that `release` waits for on `ring`, all of it at once. Nothing where it moves, or where
 /// it is over.
@@ -152,8 +172,10 @@ impl Look<'_> {
     }
 
     fn while_deploying(&self) -> Vec<WaitingOn> {
-        let more = self.run.clusters.values().any(|c| c.step == Step::Planned);
-        let mut found = if more {
+        let goes_on = |(name, here): (&ClusterName, &ClusterRun)| {
+            here.step == Step::Planned || self.pause(name, here).is_some()
+        };
+        let mut found = if self.run.clusters.iter().any(goes_on) {
             let mut found = self.stops(AppliesTo::Advance);
             found.extend(self.residency());
             found
@@ -433,8 +455,11 @@ impl Look<'_> {
     fn unseen(&self, matters: impl Fn(&ClusterName, &Step) -> bool) -> Vec<WaitingOn> {
         let involved = self.run.clusters.iter().filter(|(name, run)| matters(name, &run.step));
         involved
-            .filter_map(|(name, _)| match self.plan.targets.get(name).map(|t| &t.state) {
+            .filter_map(|(name, here)| match self.plan.targets.get(name).map(|t| &t.state) {
                 Some(Some(state)) => match &state.status {
+                    Status::Paused if let Some(pause) = self.pause(name, here) => {
+                        Some(WaitingOn::Promotion(name.clone(), pause.clone()))
+                    }
                     Status::Unknown(why) => Some(WaitingOn::Target(name.clone(), why.clone())),
                     Status::Paused => {
                         Some(WaitingOn::Target(name.clone(), "paused in the cluster".into()))
@@ -449,6 +474,24 @@ impl Look<'_> {
                 }
             })
             .collect()
+    }
+
+    /// The pause that a target stands at under our own write, and that somebody's word would end; none while
+    /// anything is on its way to it.
+    fn pause(&self, name: &ClusterName, here: &ClusterRun) -> Option<&Pause> {
+        let state = self.plan.targets.get(name)?.state.as_ref()?;
+        let ours = here.intent.is_some() && state.intent == here.intent;
+        let stands = state.status == Status::Paused
+            && ours
+            && matches!(here.step, Step::Deploying | Step::Restoring);
+        let pause = state.pause.as_ref().filter(|_| stands)?;
+        let on_its_way = |command: &Arc<Command>| match command.as_ref() {
+            Command::Deploy(write)
+            | Command::Restore(write)
+            | Command::Promote(Promote { write, .. }) => write.cluster == *name,
+            Command::Measure(_) => false,
+        };
+        (!self.plan.in_flight.values().any(on_its_way)).then_some(pause)
     }
 
     /// Clusters that were ready and are not.

@@ -224,6 +224,7 @@ fn held(wake: &mut Wake, world: &World, release: &Release, ring: &Ring, now: Now
             | WaitingOn::Policy(..)
             | WaitingOn::Data { .. }
             | WaitingOn::Samples { .. }
+            | WaitingOn::Promotion(..)
             | WaitingOn::Target(..) => {}
         }
         match waiting.hold() {

@@ -202,6 +202,10 @@ impl World {
                 self.intend_write(write, Step::Restoring, at)?;
                 self.begin_rollback(&write.release, &write.ring, at)
             }
+            Command::Promote(_) => {
+                intended(self);
+                Ok(())
+            }
             Command::Measure(measure) => self.quietly(command.plan(), |world| {
                 intended(world);
                 world.intend_measure(measure, at)

@@ -191,6 +191,9 @@ impl<'a> About<'a> {
             Fact::Advanced { release, ring, by, .. } => {
                 Self::ring("advanced", release, ring).by(by)
             }
+            Fact::Promoted { release, ring, by, .. } => {
+                Self::ring("promoted", release, ring).by(by)
+            }
             Fact::Adopted { plan, .. } => Self::plan("adopted", plan),
             Fact::TargetSeen { plan, .. } => Self::plan("targetSeen", plan),
             Fact::EffectSettled { plan, .. } => Self::plan("effectSettled", plan),

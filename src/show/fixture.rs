@@ -296,6 +296,7 @@ impl Stage {
             intent: None,
             revision: None,
             ready_since: None,
+            pause: None,
         };
         self.put(&[
             Fact::TargetSeen { plan: plan.into(), cluster: cluster.into(), state },
@@ -315,6 +316,7 @@ impl Stage {
             intent: Some(key(release, ring, &cluster.into(), "deploy")),
             revision: None,
             ready_since: None,
+            pause: None,
         };
         self.put(&[Fact::TargetSeen { plan: "checkout".into(), cluster: cluster.into(), state }]);
     }

@@ -64,6 +64,13 @@ pub fn of(fact: &Fact) -> String {
         Fact::Advanced { release, ring, by, reason } => {
             because(format!("{} let {release} take {ring}", by.name), reason.as_deref())
         }
+        Fact::Promoted { release, ring, cluster, pause, by, reason } => {
+            let what = format!(
+                "{} let {release} go on in {cluster} of {ring}, from {}",
+                by.name, pause.at
+            );
+            because(what, reason.as_deref())
+        }
         Fact::Adopted { cluster, artifact, .. } => {
             format!("{artifact} was found healthy on {cluster} and is its known good")
         }

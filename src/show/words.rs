@@ -173,6 +173,11 @@ pub fn of(
             format!("{cluster} is seen healthy at the release"),
             Ender::Progress,
         ),
+        WaitingOn::Promotion(cluster, pause) => words(
+            format!("{cluster}: its controller waits for a word at {}", pause.at),
+            format!("`ringward advance {id} --ring {ring}`, or a promotion in the cluster"),
+            Ender::Person,
+        ),
         WaitingOn::Watch { ring: before, cluster, gate, verdict } => {
             let says = verdict.map_or_else(
                 || "was not measured since ringward started".into(),
@@ -256,6 +261,7 @@ pub fn need(need: &Need, world: &World, release: &Release, now: Now) -> String {
                 | WaitingOn::Data { .. }
                 | WaitingOn::Samples { .. }
                 | WaitingOn::Target(..)
+                | WaitingOn::Promotion(..)
                 | WaitingOn::Watch { .. }
                 | WaitingOn::Turn(_)
                 | WaitingOn::Rollbacks(..) => format!("an end on {ring} of: {what}"),

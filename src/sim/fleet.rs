@@ -246,6 +246,7 @@ impl Fleet {
                 intent: target.intent.clone(),
                 revision: Some(target.generation.to_string()),
                 ready_since,
+                pause: None,
             }
         };
         Some(Event::Observed { plan: plan.clone(), cluster: cluster.clone(), state })
@@ -293,6 +294,7 @@ impl Fleet {
                 intent: None,
                 revision: None,
                 ready_since: None,
+                pause: None,
             };
             let (plan, cluster) = (plan.clone(), cluster.clone());
             self.schedule(now, Due::Say(Event::Found { plan, cluster, state }));

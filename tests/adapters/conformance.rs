@@ -17,7 +17,7 @@ use ringward::{
     },
     clock::{Clock, SystemClock},
     decide::{
-        command::Write,
+        command::{Promote, Write},
         event::{Status, TargetState},
         part::Workload as Pods,
     },
@@ -507,11 +507,29 @@ async fn a_rollout_pauses_at_its_step_and_aborts_in_the_words_of_its_analysis() 
         let paused = |s: &TargetState| s.status == Status::Paused && under(&two)(s);
         let seen = until(&subject, &mut states, paused).await;
         assert!(!seen.iter().any(succeeded_under(&two)), "{seen:#?}");
-        // `kubectl argo rollouts promote`: a moment of un-pausing, which is no pause and no success.
+        let pause = seen.last().unwrap().pause.clone().expect("a word ends it");
+        let promote = |intent: &Write, pause: &str| Promote {
+            write: write(&subject, "2", 'b'),
+            intent: intent.key.clone(),
+            pause: pause.into(),
+        };
+        // A word about another write or another pause ends nothing, nor does an older writer's.
+        let other =
+            world.deployer.promote(&promote(&write(&subject, "9", 'b'), &pause.id), 1).await;
+        assert!(matches!(other, Err(WriteError::Refused(why)) if why.contains("another write")));
         let rollout: Api<DynamicObject> =
             Api::namespaced_with(world.client.clone(), "shop", &subject.named());
-        let promote = Patch::Merge(json!({"status": {"pauseConditions": null}}));
-        rollout.patch_status(subject.name, &PatchParams::default(), &promote).await.unwrap();
+        let version = async || rollout.get(subject.name).await.unwrap().metadata.resource_version;
+        let before = version().await;
+        let older = world.deployer.promote(&promote(&two, &pause.id), 0).await;
+        assert!(matches!(older, Err(WriteError::Refused(why)) if why.contains("epoch 1")));
+        world.deployer.promote(&promote(&two, "5d9/0/"), 1).await.unwrap();
+        assert_eq!(version().await, before, "{}", subject.name);
+        // As `kubectl argo rollouts promote`: a moment of un-pausing, which is no pause and no success.
+        world.deployer.promote(&promote(&two, &pause.id), 1).await.unwrap();
+        let after = version().await;
+        world.deployer.promote(&promote(&two, &pause.id), 1).await.unwrap();
+        assert_ne!(before, after, "{}", subject.name);
         let seen = until(&subject, &mut states, succeeded_under(&two)).await;
         assert!(matches!(seen[0].status, Status::Progressing(_)), "{seen:#?}");
 

@@ -31,7 +31,7 @@ use self::{
 };
 use super::{annotation, fields, pods};
 use crate::{
-    decide::event::{Status, TargetState},
+    decide::event::{Pause, Status, TargetState},
     model::ring::{Artifact, Target, TargetKind},
 };
 
@@ -85,6 +85,12 @@ pub(super) trait Kind: Send + Sync {
 
     /// How far its controller is, by its own figures.
     fn progress(&self, seen: &Seen) -> Progress;
+
+    /// The pause of its controller's own that it stands at, where somebody's word ends it and nothing else.
+    fn pause(&self, seen: &Seen) -> Option<Standing> {
+        let _ = seen;
+        None
+    }
 
     /// What tells one deploy of the same image from the next.
     fn revision(&self, seen: &Seen) -> Option<String>;
@@ -230,6 +236,15 @@ pub(super) enum Edit {
     },
 }
 
+/// A controller that waits for somebody's word.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Standing {
+    /// Where.
+    pub(super) pause: Pause,
+    /// What gives it, as a merge patch of the status of the object that the plan names.
+    pub(super) word: Value,
+}
+
 /// How far a controller is, by its own figures.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Progress {
@@ -339,5 +354,7 @@ pub(super) fn read(kind: &dyn Kind, seen: &Seen, pods: &[Pod]) -> TargetState {
     };
     let ready_since = (status == Status::Succeeded).then(|| pods::ready_since(&pods)).flatten();
     let revision = kind.revision(seen);
-    TargetState { status, image: Some(image), intent, revision, ready_since }
+    let standing = kind.pause(seen).filter(|_| status == Status::Paused);
+    let pause = standing.map(|standing| standing.pause);
+    TargetState { status, image: Some(image), intent, revision, ready_since, pause }
 }

@@ -28,7 +28,11 @@ pub use self::{
 };
 use super::{Deployer, Found, WriteError};
 use crate::{
-    decide::{command::Write, event::TargetState, part::Workload},
+    decide::{
+        command::{Promote, Write},
+        event::TargetState,
+        part::Workload,
+    },
     ids::PlanName,
     model::{residency::Witness, ring::Target},
 };
@@ -69,6 +73,11 @@ impl Deployer for Cluster {
     fn write(&self, write: &Write, epoch: u64) -> BoxFuture<'_, Result<Found, WriteError>> {
         let write = write.clone();
         async move { write::write(&self.link, &write, epoch).await }.boxed()
+    }
+
+    fn promote(&self, promote: &Promote, epoch: u64) -> BoxFuture<'_, Result<(), WriteError>> {
+        let promote = promote.clone();
+        async move { write::promote::promote(&self.link, &promote, epoch).await }.boxed()
     }
 
     fn watch(&self, plan: &PlanName, target: &Target) -> BoxStream<'static, TargetState> {

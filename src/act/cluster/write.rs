@@ -29,6 +29,8 @@ use crate::{
     model::ring::Artifact,
 };
 
+pub(super) mod promote;
+
 /// How often an object that changes under us is read again within one attempt.
 const RACES: usize = 5;
 
@@ -56,8 +58,8 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// What was found, or nothing where the object changed in between.
-    async fn once(&self) -> Result<Option<Found>, WriteError> {
+    /// What there is of the target, and what is to be judged about it.
+    async fn look(&self) -> Result<(Reference, Seen, Request<'_>), WriteError> {
         let (write, kind) = (self.write, self.kind);
         let named = Reference { resource: kind.resource(), name: write.target.name.clone() };
         let Some(subject) = self.get(&named).await? else {
@@ -74,9 +76,15 @@ impl Attempt<'_> {
             Some((other, reference)) => (Some(other), reference),
             None => (None, named.clone()),
         };
-        let seen = Seen { subject, other };
         let context = self.link.context();
         let request = Request { write, epoch: self.epoch, context, kind, carrier };
+        Ok((named, Seen { subject, other }, request))
+    }
+
+    /// What was found, or nothing where the object changed in between.
+    async fn once(&self) -> Result<Option<Found>, WriteError> {
+        let (write, kind) = (self.write, self.kind);
+        let (named, seen, request) = self.look().await?;
         let needed = request.is_needed(&seen)?;
         if needed && let Some(busy) = kind.busy(&seen) {
             return Err(self.make_room(&named, &seen.subject, busy).await);
@@ -214,8 +222,20 @@ struct Request<'a> {
 impl Request<'_> {
     /// Whether there is anything to write, or why it must not be written.
     fn is_needed(&self, seen: &Seen) -> Result<bool, WriteError> {
-        let Write { key, release, artifact, .. } = self.write;
+        let Write { key, artifact, .. } = self.write;
         let carrier = seen.carrier();
+        self.may_touch(carrier)?;
+        let image = self.kind.image(carrier).map_err(|why| self.refuse(why))?;
+        if let Some(why) = self.kind.refuses(seen, artifact) {
+            return Err(self.refuse(why));
+        }
+        let written = fields::annotation(carrier, annotation::INTENT) == Some(key.as_str());
+        Ok(!(written && &image == artifact))
+    }
+
+    /// Whether its owner has consented, and no newer writer has been there.
+    fn may_touch(&self, carrier: &DynamicObject) -> Result<(), WriteError> {
+        let release = &self.write.release;
         if carrier.metadata.deletion_timestamp.is_some() {
             return Err(self.refuse("is being deleted".into()));
         }
@@ -251,12 +271,7 @@ impl Request<'_> {
                 )));
             }
         }
-        let image = self.kind.image(carrier).map_err(|why| self.refuse(why))?;
-        if let Some(why) = self.kind.refuses(seen, artifact) {
-            return Err(self.refuse(why));
-        }
-        let written = fields::annotation(carrier, annotation::INTENT) == Some(key.as_str());
-        Ok(!(written && &image == artifact))
+        Ok(())
     }
 
     /// Writes our fields; never by force, unless the object's owner has let us take the image once.

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     act::{Deployer, Found, WriteError},
     decide::{
-        command::{Measure, Write},
+        command::{Measure, Promote, Write},
         event::{Answer, News, Outcome, Reading, Status},
         part::Workload,
     },
@@ -112,8 +112,14 @@ impl Deployer for Door {
             intent: None,
             revision: None,
             ready_since: None,
+            pause: None,
         });
         async move { self.0.attempt(&key, epoch).await.map(|()| found) }.boxed()
+    }
+
+    fn promote(&self, promote: &Promote, epoch: u64) -> BoxFuture<'_, Result<(), WriteError>> {
+        let key = promote.write.key.clone();
+        async move { self.0.attempt(&key, epoch).await }.boxed()
     }
 
     fn watch(&self, _: &PlanName, _: &Target) -> BoxStream<'static, TargetState> {
@@ -313,6 +319,7 @@ fn state(status: Status) -> TargetState {
         intent: None,
         revision: None,
         ready_since: None,
+        pause: None,
     }
 }
 

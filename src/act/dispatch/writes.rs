@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt, TryFutureExt};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::{Limits, lock, watches::Watches};
 use crate::{
     act::{Connections, Found, WriteError},
     decide::{
-        command::Write,
+        command::{Promote, Write},
         event::{Event, Outcome},
     },
     ids::{ClusterName, IdempotencyKey, Mint},
@@ -46,6 +47,8 @@ struct Lane {
 struct Job {
     epoch: u64,
     write: Write,
+    /// It writes nothing: it ends a pause.
+    promote: Option<Promote>,
     /// Notified once at the most: no further attempt shall be made.
     stop: Notify,
 }
@@ -71,7 +74,17 @@ impl Writes {
     /// Starts on a write, or puts it in the place of what its target waits for. False where there is
     /// no room.
     pub(super) fn take(self: &Arc<Self>, epoch: u64, write: Write) -> bool {
-        let job = Arc::new(Job { epoch, write, stop: Notify::new() });
+        self.line_up(Job { epoch, write, promote: None, stop: Notify::new() })
+    }
+
+    /// The same of the end of a pause.
+    pub(super) fn promote(self: &Arc<Self>, epoch: u64, promote: Promote) -> bool {
+        let write = promote.write.clone();
+        self.line_up(Job { epoch, write, promote: Some(promote), stop: Notify::new() })
+    }
+
+    fn line_up(self: &Arc<Self>, job: Job) -> bool {
+        let job = Arc::new(job);
         let mut clusters = lock(&self.clusters);
         let cluster = clusters.entry(job.write.cluster.clone()).or_insert_with(|| Cluster {
             permits: Arc::new(Semaphore::new(self.limits.writes_per_cluster)),
@@ -190,13 +203,15 @@ impl Writes {
         // A connection that is not there may be put into the settings later: that is no refusal.
         let deployer =
             self.connections.deployer(&job.write.connection).map_err(WriteError::Unreachable)?;
-        tokio::time::timeout(self.limits.attempt, deployer.write(&job.write, job.epoch))
-            .await
-            .unwrap_or_else(|_| {
-                let cluster = &job.write.cluster;
-                let after = self.limits.attempt;
-                Err(WriteError::Unreachable(format!("{cluster} did not answer within {after:?}")))
-            })
+        let attempt = match &job.promote {
+            Some(promote) => deployer.promote(promote, job.epoch).map_ok(|()| None).boxed(),
+            None => deployer.write(&job.write, job.epoch),
+        };
+        tokio::time::timeout(self.limits.attempt, attempt).await.unwrap_or_else(|_| {
+            let cluster = &job.write.cluster;
+            let after = self.limits.attempt;
+            Err(WriteError::Unreachable(format!("{cluster} did not answer within {after:?}")))
+        })
     }
 
     /// Half to all of it, so that clusters that failed together do not come back together.

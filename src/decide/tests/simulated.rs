@@ -274,6 +274,7 @@ fn what_a_blind_write_found_is_what_the_way_back_goes_to() {
             intent: intent.map(Into::into),
             revision: None,
             ready_since: None,
+            pause: None,
         };
         bench.tell(Event::Found { plan: "search".into(), cluster: "one".into(), state })
     };

@@ -195,6 +195,7 @@ impl View<'_> {
                 | WaitingOn::Data { .. }
                 | WaitingOn::Samples { .. }
                 | WaitingOn::Target(..)
+                | WaitingOn::Promotion(..)
                 | WaitingOn::Watch { .. }
                 | WaitingOn::Rollbacks(..) => {}
             }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     decide::{
-        event::Scope,
+        event::{Pause, Scope},
         fact::Verdict,
         world::{Cap, Place, RollbackLimit, Said},
     },
@@ -112,6 +112,8 @@ pub enum WaitingOn {
     },
     /// A cluster cannot be reached, or its target is not healthy: the soak stands still.
     Target(ClusterName, String),
+    /// A target stands at a pause of its controller's own, until an operator's word.
+    Promotion(ClusterName, Pause),
     /// A ring before it passed and is watched still, and a gate there does not pass now.
     Watch {
         /// That ring.
@@ -209,7 +211,7 @@ impl WaitingOn {
             WaitingOn::Data { .. } | WaitingOn::Samples { .. } | WaitingOn::Watch { .. } => {
                 Some(HoldKind::Data)
             }
-            WaitingOn::Target(..) => Some(HoldKind::Target),
+            WaitingOn::Target(..) | WaitingOn::Promotion(..) => Some(HoldKind::Target),
         }
     }
 

@@ -103,6 +103,9 @@ impl World {
                 run.cause = Some(format!("rejected by {}{why}{stuck}", by.name));
             }
             Fact::Advanced { release, ring, .. } => self.run_mut(release, ring)?.advanced = true,
+            Fact::Promoted { release, ring, cluster, .. } => {
+                self.cluster_mut(release, ring, cluster)?.promotes += 1;
+            }
             Fact::Adopted { plan, cluster, version, artifact } => {
                 let target = self.plan_mut(plan).target_mut(cluster);
                 target.known_good =

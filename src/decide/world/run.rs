@@ -180,6 +180,8 @@ pub struct ClusterRun {
     pub deployed: Option<Now>,
     /// How many of its deploys were called back: each is followed by a write of its own.
     pub recalls: u32,
+    /// How many pauses of its controller's own somebody's word has ended.
+    pub promotes: u32,
     /// Since when the target had been ready by its own record, when it was last seen healthy.
     pub ready_since: Option<Timestamp>,
     /// How long the present step has taken while the target could be seen.

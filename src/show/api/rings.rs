@@ -80,7 +80,8 @@ pub async fn reject(
     visit.done(Verb::Agree, reach, action).await
 }
 
-/// Lets a newer release take a ring, where the plan leaves that to an operator.
+/// Lets a newer release take a ring, where the plan leaves that to an operator; on a ring in motion, lets its
+/// targets go on that stand at a pause of their controllers' own, such as a step of a Rollout.
 #[utoipa::path(post, path = "/v1/plans/{plan}/releases/{version}/rings/{ring}/advance",
     tag = "rings", params(ReleaseRingPath, ActionHeaders), request_body = Reason,
     responses(Answers))]

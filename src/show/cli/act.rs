@@ -84,9 +84,13 @@ EXAMPLES
   ringward rollback checkout -y                around what failed, or from everywhere
   ringward rollback checkout --scope exposed   from everywhere")]
     Rollback(Rollback),
-    /// Let a newer release take a ring, where the plan says `onNewer: manual`
+    /// Let a newer release take a ring (`onNewer: manual`), or a target go on that waits for a word
+    ///
+    /// On a ring in motion it ends the pauses of its targets' own controllers that wait for a word: a step of a
+    /// Rollout, or the switch of a blue-green one. Never a pause that somebody has made there.
     #[command(after_help = "EXAMPLES
-  ringward advance checkout@2.15.0 --ring beta --reason 'supersedes 2.14.0'")]
+  ringward advance checkout@2.15.0 --ring beta --reason 'supersedes 2.14.0'
+  ringward advance checkout@2.15.0 --ring eu-west --reason 'its canary looks well'")]
     Advance(OnRing),
     /// Answer for what a hotfix did without, instead of making up for it
     ///
@@ -252,7 +256,7 @@ pub async fn run(context: &Context, act: &Act) -> Result<Exit, Failure> {
         Act::Rollback(args) => rollback(context, &client, args).await,
         Act::Advance(OnRing { which, ring, reason }) => {
             let release = which.release(&client).await?;
-            let words = ("advance", "may take the ring");
+            let words = ("advance", "may go on there");
             of_release(context, &client, &release, Some(ring), Some(reason), words).await
         }
         Act::WriteOff(WriteOff { release, ring, reason }) => {

@@ -120,6 +120,7 @@ fn subject(waiting: &WaitingOn) -> String {
         WaitingOn::Data { cluster, gate, .. } => format!("{gate} {cluster}"),
         WaitingOn::Samples { gate, .. } => format!("samples {gate}"),
         WaitingOn::Target(cluster, _) => cluster.to_string(),
+        WaitingOn::Promotion(cluster, pause) => format!("{cluster} {}", pause.id),
         WaitingOn::Watch { ring, cluster, gate, .. } => format!("{ring} {gate} {cluster}"),
         WaitingOn::Rollbacks(limit, _) => format!("{limit:?}"),
     }

@@ -70,6 +70,7 @@ impl Rings {
         for command in &entry.commands {
             let release = match command.as_ref() {
                 Command::Deploy(write) | Command::Restore(write) => &write.release,
+                Command::Promote(promote) => &promote.write.release,
                 Command::Measure(measure) => &measure.release,
             };
             if *release != self.id {

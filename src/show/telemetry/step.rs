@@ -58,6 +58,7 @@ impl<'a> Step<'a> {
             | Fact::Lifted { .. }
             | Fact::Approved { .. }
             | Fact::Advanced { .. }
+            | Fact::Promoted { .. }
             | Fact::Adopted { .. }
             | Fact::TargetSeen { .. }
             | Fact::EffectSettled { .. }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     decide::{
-        event::{Scope, Status},
+        event::{Pause, Scope, Status},
         fact::{Fact, Verdict},
         phase::{ReleasePhase, RingPhase},
         waiting::{Full, HoldKind, WaitingOn},
@@ -187,6 +187,10 @@ fn every_reason() -> Vec<WaitingOn> {
         WaitingOn::Data { cluster: cluster.into(), gate: gate.into(), verdict, detail },
         WaitingOn::Samples { gate: gate.into(), have: 1.0, need: 2.0 },
         WaitingOn::Target(cluster.into(), "connection refused".into()),
+        WaitingOn::Promotion(
+            cluster.into(),
+            Pause { id: "5d9/1/".into(), at: "step 2 of 5".into() },
+        ),
         WaitingOn::Watch {
             ring: ring.into(),
             cluster: cluster.into(),
@@ -199,7 +203,7 @@ fn every_reason() -> Vec<WaitingOn> {
         WaitingOn::Rollbacks(RollbackLimit::AtOnce(1), 0),
     ];
     let kinds: std::collections::BTreeSet<u8> = all.iter().map(kind).collect();
-    assert_eq!(kinds.len(), 20, "one of each");
+    assert_eq!(kinds.len(), 21, "one of each");
     all
 }
 
@@ -225,6 +229,7 @@ fn kind(reason: &WaitingOn) -> u8 {
         WaitingOn::Turn(_) => 17,
         WaitingOn::Decision(_) => 18,
         WaitingOn::Rollbacks(..) => 19,
+        WaitingOn::Promotion(..) => 20,
     }
 }
 

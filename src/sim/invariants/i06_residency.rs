@@ -50,6 +50,20 @@ impl Invariant for Residency {
                     let binds = |rule: &Rule| rule.enforcement == Enforcement::Hard;
                     payload(step, &on, cluster, write, binds)?;
                 }
+                // It sends nothing; but what stands there under a rule against it must not go on.
+                Command::Promote(promote) => {
+                    let write = &promote.write;
+                    let on = step.on(&write.release, &write.ring)?;
+                    let cluster = on.ring.cluster(&write.cluster);
+                    let cluster =
+                        cluster.ok_or_else(|| format!("{} leaves its ring", write.key))?;
+                    let forward = step.goes_forward(promote);
+                    let binds = |rule: &Rule| match forward {
+                        true => waivers.binds(rule, &on, step.now),
+                        false => rule.enforcement == Enforcement::Hard,
+                    };
+                    payload(step, &on, cluster, write, binds)?;
+                }
                 Command::Measure(measure) => {
                     let on = step.on(&measure.release, &measure.ring)?;
                     let Some(cluster) = on.ring.cluster(&measure.cluster) else { continue };
@@ -74,7 +88,9 @@ impl Invariant for Residency {
                     Some(Command::Measure(asked)) => {
                         recorded(step, &asked.release, &asked.cluster, answer)
                     }
-                    Some(Command::Deploy(_) | Command::Restore(_)) | None => Ok(()),
+                    Some(Command::Deploy(_) | Command::Restore(_) | Command::Promote(_)) | None => {
+                        Ok(())
+                    }
                 }
             }
             Event::TookOver

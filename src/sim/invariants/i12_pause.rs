@@ -22,6 +22,10 @@ impl Invariant for Pause {
         for command in &step.decision.commands {
             if let Command::Deploy(write) = command.as_ref() {
                 not_paused(step, &write.release, &write.ring, "a deploy")?;
+            } else if let Command::Promote(promote) = command.as_ref()
+                && step.goes_forward(promote)
+            {
+                not_paused(step, &promote.write.release, &promote.write.ring, "a promotion")?;
             }
         }
         for fact in &step.decision.facts {

@@ -25,6 +25,12 @@ impl Invariant for Abort {
             {
                 return Err(format!("{} is sent after the abort", write.key));
             }
+            if let Command::Promote(promote) = command.as_ref()
+                && step.goes_forward(promote)
+                && over(&promote.write.release)
+            {
+                return Err(format!("{} is sent after the abort", promote.write.key));
+            }
         }
         for fact in &step.decision.facts {
             if let Fact::RingStarted { release, ring, .. }

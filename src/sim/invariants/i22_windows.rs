@@ -19,7 +19,11 @@ impl Invariant for Windows {
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
         for command in &step.decision.commands {
-            let Command::Deploy(write) = command.as_ref() else { continue };
+            let write = match command.as_ref() {
+                Command::Deploy(write) => write,
+                Command::Promote(promote) if step.goes_forward(promote) => &promote.write,
+                Command::Promote(_) | Command::Restore(_) | Command::Measure(_) => continue,
+            };
             let on = step.on(&write.release, &write.ring)?;
             let before = step.before.run(&write.release, &write.ring).map(|run| run.phase);
             let starts = before == Some(Phase::Waiting);

@@ -57,6 +57,7 @@ pub use self::{
 use crate::{
     decide::{
         Decision,
+        command::Promote,
         event::{Event, Status},
         fact::Verdict,
         world::{Phase, PlanState, Release, RingRun, Step as ClusterStep, World},
@@ -92,6 +93,14 @@ impl<'a> Step<'a> {
             let same = at_large || known.is_some_and(|b| std::sync::Arc::ptr_eq(b, state));
             (!same).then_some((name, state.as_ref()))
         })
+    }
+
+    /// Whether a promotion takes a release forward, and does not let it go back.
+    fn goes_forward(&self, promote: &Promote) -> bool {
+        let write = &promote.write;
+        let run = self.after.run(&write.release, &write.ring);
+        let here = run.and_then(|run| run.clusters.get(&write.cluster));
+        here.is_none_or(|here| here.step != ClusterStep::Restoring)
     }
 
     /// A release on a ring as it is now, with the ring's declaration in its snapshot.

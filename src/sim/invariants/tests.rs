@@ -224,6 +224,7 @@ impl Bench {
             intent: Some(key(intent)),
             revision: None,
             ready_since: None,
+            pause: None,
         };
         Fact::TargetSeen { plan: self.plan.clone(), cluster: "one".into(), state }
     }

@@ -165,6 +165,10 @@ impl History {
             Fact::Advanced { release, ring, by, .. } => {
                 self.line(at, Some(release), format!("{ring}: {} advances it", who(by)));
             }
+            Fact::Promoted { release, ring, cluster, pause, by, .. } => {
+                let text = format!("{ring}: {} promotes it on {cluster} at {}", who(by), pause.at);
+                self.line(at, Some(release), text);
+            }
             Fact::Aborted { release, by, .. } => {
                 self.line(at, Some(release), format!("{} aborts it", who(by)));
             }

@@ -553,8 +553,17 @@ fn abort(abort: wire::Abort) -> What {
 }
 
 fn heard_target(target: wire::HearTarget) -> (PlanName, ClusterName, TargetState) {
-    let wire::HearTarget { plan, cluster, status, why, running, intent, revision, ready_since } =
-        target;
+    let wire::HearTarget {
+        plan,
+        cluster,
+        status,
+        why,
+        running,
+        intent,
+        revision,
+        ready_since,
+        pause,
+    } = target;
     let status = match status {
         wire::StatusWord::Pending => Status::Pending,
         wire::StatusWord::Progressing => Status::Progressing(why),
@@ -564,7 +573,7 @@ fn heard_target(target: wire::HearTarget) -> (PlanName, ClusterName, TargetState
         wire::StatusWord::Unknown => Status::Unknown(why),
     };
     let image = running.map(|version| artifact(&plan, &version));
-    (plan, cluster, TargetState { status, image, intent, revision, ready_since })
+    (plan, cluster, TargetState { status, image, intent, revision, ready_since, pause })
 }
 
 /// A key begins with the plan that it is of.

@@ -516,6 +516,8 @@ impl<'s> Run<'s> {
                 Command::Deploy(write) | Command::Restore(write) => {
                     self.fleet.write(write, self.at);
                 }
+                // The fleet has no controllers that pause.
+                Command::Promote(_) => {}
                 Command::Measure(measure) => self.measure(measure),
             }
         }

@@ -410,6 +410,8 @@ pub struct HearTarget {
     pub revision: Option<String>,
     /// Since when it has been ready, by its own record.
     pub ready_since: Option<Timestamp>,
+    /// The pause of its controller's own that it stands at, where it is Paused.
+    pub pause: Option<crate::decide::event::Pause>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     decide::{
         command::{Command, Measure, Write},
-        event::{Answer, Event, Outcome, Reading, Status, TargetState},
+        event::{Answer, Event, Outcome, Pause, Reading, Status, TargetState},
         gate::reading::read,
     },
     ids::{ClusterName, IdempotencyKey, PlanName},
@@ -222,6 +222,13 @@ impl Courier {
         match command {
             Command::Deploy(write) | Command::Restore(write) => {
                 self.take(write.clone(), epoch, at);
+            }
+            // What it ends was a pause that passes anyway.
+            Command::Promote(promote) => {
+                let late = self.lateness(30);
+                let (plan, key) = (command.plan().clone(), promote.write.key.clone());
+                let event = Event::Outcome { plan, key, outcome: Outcome::Done };
+                self.post(at + late, Parcel::Say(event));
             }
             Command::Measure(measure) => {
                 if self.measuring.insert(measure.key.clone()) {
@@ -509,8 +516,12 @@ impl Courier {
                 delivered.events.push(event);
                 delivered.events.extend(old.map(say));
             }
-            // Somebody paused it in the cluster for a moment.
-            6 => delivered.events.push(say(TargetState { status: Status::Paused, ..state })),
+            // It is paused in the cluster for a moment: by somebody, or by its own controller.
+            6 => {
+                let at = || Pause { id: now.to_string(), at: "step 2 of 5".into() };
+                let pause = (now.0 % 2 == 0).then(at);
+                delivered.events.push(say(TargetState { status: Status::Paused, pause, ..state }));
+            }
             // Its controller has not taken it up.
             7 => delivered.events.push(say(TargetState { status: Status::Pending, ..state })),
             _ => {

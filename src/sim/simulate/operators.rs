@@ -183,7 +183,11 @@ impl Operators {
                 Some(Action::Retry { release, ring, reason: None })
             }
             86..88 => {
-                let (release, ring) = self.somewhere(state)?;
+                let somewhere = self.somewhere(state);
+                let stands = awaited(world, state, now)
+                    .find(|(.., waiting)| matches!(waiting, WaitingOn::Promotion(..)));
+                let stands = stands.map(|(release, ring, _)| (release.id.clone(), ring));
+                let (release, ring) = stands.or(somewhere)?;
                 Some(Action::Advance { release, ring, reason: None })
             }
             88..90 => {
@@ -471,6 +475,9 @@ impl Operators {
                         )
                     })),
                     WaitingOn::Advance(_) => {
+                        asks.push(ask(dana, Action::Advance { release: id, ring, reason: None }));
+                    }
+                    WaitingOn::Promotion(..) => {
                         asks.push(ask(dana, Action::Advance { release: id, ring, reason: None }));
                     }
                     WaitingOn::Prerequisite(required) if can_never_pass(state, &required) => {

@@ -373,7 +373,7 @@ impl<'m> Run<'m> {
                     ring.and_then(|r| r.policy.gates.iter().find(|g| g.name == measure.gate));
                 gate.map_or(HEAL, |gate| gate.interval)
             }
-            Command::Deploy(_) | Command::Restore(_) => HEAL,
+            Command::Deploy(_) | Command::Restore(_) | Command::Promote(_) => HEAL,
         };
         self.courier.send(command, self.world.epoch, interval, self.at);
     }

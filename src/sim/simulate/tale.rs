@@ -88,7 +88,8 @@ pub(super) fn event_in_words(event: &Event) -> String {
             format!("{plan} is declared {what}")
         }
         Event::Observed { plan, cluster, state } => {
-            let TargetState { status, image, intent, revision: _, ready_since: _ } = state;
+            let TargetState { status, image, intent, revision: _, ready_since: _, pause: _ } =
+                state;
             let image = image.as_ref().map(|image| tail(&image.0)).unwrap_or_default();
             let intent = intent.as_ref().map_or("nobody", |intent| intent.as_str());
             format!("{plan} on {cluster} is seen {status:?} at …{image} by {intent}")

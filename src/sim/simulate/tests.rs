@@ -213,7 +213,7 @@ names! {
     event_name EVENTS Event:
     TookOver Limits Source Learned Declared Observed Found Outcome Measured Operator Wake
 }
-names! { command_name COMMANDS Command: Deploy Restore Measure }
+names! { command_name COMMANDS Command: Deploy Restore Measure Promote }
 names! {
     action_name ACTIONS Action:
     Submit Pause Resume Approve Reject Abort Retry Rollback Advance Freeze Lift WriteOff
@@ -222,7 +222,7 @@ names! {
 names! {
     fact_name FACTS Fact:
     TookOver SourceAccepted SourceRefused PlanDeclared PlanInError PlanWithdrawn Submitted SnapshotTightened Refused
-    Answered Paused Resumed Frozen Lifted Approved Rejected Advanced Adopted TargetSeen EffectSettled
+    Answered Paused Resumed Frozen Lifted Approved Rejected Advanced Promoted Adopted TargetSeen EffectSettled
     EffectSuperseded RingStarted ClusterReady ClusterFailed SoakStarted SoakRunning SoakCredited HistoryMeasured SoakBackfilled
     SoakReset Measured MeasureDropped BaselineTaken HistoryTaken RingPassed RingFailed RollbackStarted
     ClusterRestored ClusterStuck RingRolledBack RingSuperseded Aborted RingAborted Retried

@@ -199,7 +199,7 @@ fn with_reason(mut what: Value, reason: &Option<String>) -> Value {
 fn hear(names: &mut Names, event: &Event) -> Value {
     match event {
         Event::Observed { plan, cluster, state } | Event::Found { plan, cluster, state } => {
-            let TargetState { status, image, intent, revision, ready_since } = state;
+            let TargetState { status, image, intent, revision, ready_since, pause } = state;
             let (status, why) = match status {
                 Status::Pending => ("Pending", None),
                 Status::Progressing(how) => ("Progressing", Some(how)),
@@ -211,7 +211,7 @@ fn hear(names: &mut Names, event: &Event) -> Value {
             let running = image.as_ref().map(|image| names.of(plan, image));
             let heard = json!({
                 "plan": plan, "cluster": cluster, "status": status, "why": why, "running": running,
-                "intent": intent, "revision": revision, "readySince": ready_since,
+                "intent": intent, "revision": revision, "readySince": ready_since, "pause": pause,
             });
             let found = matches!(event, Event::Found { .. });
             if found { json!({ "found": heard }) } else { json!({ "target": heard }) }

@@ -7,11 +7,14 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use super::{
-    Edit, Kind, Owner, Progress, Reference, Seen, Workers,
+    Edit, Kind, Owner, Progress, Reference, Seen, Standing, Workers,
     fields::{self, Condition},
     resource, template,
 };
-use crate::{decide::event::Status, model::ring::Artifact};
+use crate::{
+    decide::event::{Pause, Status},
+    model::ring::Artifact,
+};
 
 /// The image of one container of a Rollout, or of the Deployment that it takes its template from.
 pub(super) struct ArgoRollout {
@@ -77,9 +80,12 @@ impl Kind for ArgoRollout {
         if fields::yes(rollout, "/status/abort") {
             return Progress::Failed(aborted(rollout, message));
         }
-        let pauses = rollout.data.pointer("/status/pauseConditions").and_then(Value::as_array);
-        if pauses.is_some_and(|pauses| !pauses.is_empty()) {
-            return Progress::Other(Status::Paused);
+        match stop(rollout) {
+            Some(Stop { ends: None, .. }) => return Progress::Other(Status::Paused),
+            Some(Stop { at, ends: Some(ends), .. }) => {
+                return Progress::progressing(format!("paused at {at}, {ends}"));
+            }
+            None => {}
         }
         if fields::yes(rollout, "/status/controllerPause") {
             return Progress::progressing("its pause has ended, and it has yet to go on");
@@ -105,6 +111,18 @@ impl Kind for ArgoRollout {
             "Degraded" => Progress::NotReady(format!("degraded: {}", said("without a word why"))),
             other => Progress::unknown(format!("its phase `{other}` is none that ringward knows")),
         }
+    }
+
+    /// What `kubectl argo rollouts promote` ends. Who says `spec.paused` has to take it back.
+    fn pause(&self, seen: &Seen) -> Option<Standing> {
+        let rollout = &seen.subject;
+        let over = fields::yes(rollout, "/spec/paused") || fields::yes(rollout, "/status/abort");
+        if over || rollout.metadata.deletion_timestamp.is_some() || !is_taken_up(seen) {
+            return None;
+        }
+        let Stop { at, id, .. } = stop(rollout).filter(|stop| stop.ends.is_none())?;
+        let word = json!({"status": {"pauseConditions": null}});
+        Some(Standing { pause: Pause { id, at }, word })
     }
 
     fn revision(&self, seen: &Seen) -> Option<String> {
@@ -138,6 +156,57 @@ impl Kind for ArgoRollout {
 fn hashes(rollout: &DynamicObject) -> (Option<&str>, Option<&str>) {
     let hash = |field: &str| fields::text(rollout, field).filter(|hash| !hash.is_empty());
     (hash("/status/stableRS"), hash("/status/currentPodHash"))
+}
+
+/// A pause of its controller's own.
+struct Stop {
+    /// Of this template, at this step, since then.
+    id: String,
+    /// Where, in words.
+    at: String,
+    /// How it ends by itself, if it does.
+    ends: Option<String>,
+}
+
+/// Where its controller has stopped: at a step, before a switch, or because an analysis came to no conclusion.
+fn stop(rollout: &DynamicObject) -> Option<Stop> {
+    let pauses = rollout.data.pointer("/status/pauseConditions")?.as_array()?;
+    let reason = |pause: &Value| pause["reason"].as_str().unwrap_or_default().to_owned();
+    let first = reason(pauses.first()?);
+    let alone = pauses.iter().all(|pause| reason(pause) == first);
+    let index = fields::number(rollout, "/status/currentStepIndex");
+    let steps = rollout.data.pointer("/spec/strategy/canary/steps").and_then(Value::as_array);
+    let step = index.and_then(|index| steps?.get(usize::try_from(index).ok()?));
+    let at = match (first.as_str(), index, steps) {
+        ("CanaryPauseStep", Some(index), Some(steps)) => {
+            format!("step {} of {}", index + 1, steps.len())
+        }
+        ("BlueGreenPause", ..) => "the switch of its active Service".into(),
+        ("InconclusiveAnalysisRun", ..) => "an analysis that came to no conclusion".into(),
+        (other, ..) => format!("`{other}`"),
+    };
+    let after = match first.as_str() {
+        "CanaryPauseStep" => step.map(|step| &step["pause"]["duration"]),
+        "BlueGreenPause" => rollout.data.pointer("/spec/strategy/blueGreen/autoPromotionSeconds"),
+        _ => None,
+    };
+    let ends = after.filter(|_| alone).and_then(|after| match after {
+        Value::Number(seconds) if seconds.as_u64() != Some(0) => Some(format!("for {seconds} s")),
+        Value::String(span) if !span.is_empty() => Some(format!("for {span}")),
+        Value::Number(_)
+        | Value::String(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Array(_)
+        | Value::Object(_) => None,
+    });
+    let since = pauses.iter().map(|pause| {
+        format!("{}@{}", reason(pause), pause["startTime"].as_str().unwrap_or_default())
+    });
+    let since: Vec<String> = since.collect();
+    let hash = hashes(rollout).1.unwrap_or_default();
+    let index = index.map_or_else(|| "-".into(), |index| index.to_string());
+    Some(Stop { id: format!("{hash}/{index}/{}", since.join(",")), at, ends })
 }
 
 /// Whether its controller has looked at the specification as it is, and at the Deployment's.

@@ -132,6 +132,7 @@ fn the_first_write_notes_what_it_found_and_the_next_drops_it() {
         intent: None,
         revision: None,
         ready_since: None,
+        pause: None,
     };
     let noted = |annotations: Value| {
         let fields = applied(&write, &deployment(annotations), Some(&found));

@@ -293,7 +293,7 @@ fn notice(deed: &Deed, in_flight: &[IdempotencyKey]) -> String {
         Deed::Resume(_) => "is resumed",
         Deed::Approve(..) | Deed::ApproveWaiver(..) => "is approved by you",
         Deed::Reject(..) => "is rejected",
-        Deed::Advance(..) => "may take the ring",
+        Deed::Advance(..) => "may go on there",
         Deed::Retry(..) => "is tried again",
         Deed::Rollback(..) => "goes back",
         Deed::Abort(_) => "is aborted, for good",

@@ -165,7 +165,7 @@ pub fn ring_offers(
         offers.push(reject);
     }
     let waits = waiting_on(world, release, ring, now);
-    let asked = |w: &WaitingOn| matches!(w, WaitingOn::Advance(_));
+    let asked = |w: &WaitingOn| matches!(w, WaitingOn::Advance(_) | WaitingOn::Promotion(..));
     let (move_on, go_back) = match phase {
         RingPhase::Waiting | RingPhase::Held => (may_start, false),
         RingPhase::Deploying | RingPhase::Soaking => (true, true),

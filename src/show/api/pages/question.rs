@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use super::super::{problem::Problem, releases};
 use crate::{
     decide::{
-        command::Command,
+        command::{Command, Promote},
         event::Scope,
         phase,
         waiting::{WaitingOn, approvals_that_count, binding, covers, waiting_on},
@@ -80,10 +80,19 @@ impl Look<'_> {
             }
             Deed::Advance(id, ring) => {
                 let (release, _) = self.on(id, ring)?;
-                question.will = vec![format!(
-                    "{id} takes {ring} as soon as nothing else holds it; an older release in motion there \
-                     is superseded."
-                )];
+                let mut at = Vec::new();
+                for waiting in waiting_on(self.world, release, ring, self.now) {
+                    if let WaitingOn::Promotion(cluster, pause) = waiting {
+                        at.push(format!("{id} goes on in {cluster}, from {}.", pause.at));
+                    }
+                }
+                question.will = match at.is_empty() {
+                    true => vec![format!(
+                        "{id} takes {ring} as soon as nothing else holds it; an older release in motion \
+                         there is superseded."
+                    )],
+                    false => at,
+                };
                 question.bound = self.courses(release, std::slice::from_ref(ring));
             }
             Deed::Retry(id, ring) => self.retry(id, ring.as_ref(), &mut question)?,
@@ -161,7 +170,7 @@ impl Look<'_> {
         let none = Default::default();
         let out = self.world.plans.values().flat_map(|state| {
             state.in_flight.values().filter_map(|command| match command.as_ref() {
-                Command::Deploy(write) => {
+                Command::Deploy(write) | Command::Promote(Promote { write, .. }) => {
                     let release = state.releases.get(&write.release.version)?;
                     let ring = release.plan.ring(&write.ring)?;
                     covers(&self.world.shared.blocs, scope, &none, release, ring)

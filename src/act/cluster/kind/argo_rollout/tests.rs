@@ -89,6 +89,51 @@ fn pauses_are_seen_and_their_end_is_none() {
 }
 
 #[test]
+fn a_pause_that_ends_by_itself_waits_for_nobody() {
+    let at = |index: u64, more: Value| {
+        let mut at = json!({
+            "spec": {"strategy": {"canary": {"steps": [{"setWeight": 20}, {"pause": {}},
+                {"setWeight": 60}, {"pause": {"duration": "10m"}}, {"pause": {"duration": 30}}]}}},
+            "status": {"phase": "Paused", "controllerPause": true, "currentStepIndex": index,
+                "pauseConditions": [
+                    {"reason": "CanaryPauseStep", "startTime": "2026-01-01T00:00:00Z"}]}});
+        merge(&mut at, more);
+        rollout(at)
+    };
+    let state = read(&at(1, json!({})));
+    let id = "5d9/1/CanaryPauseStep@2026-01-01T00:00:00Z";
+    let pause = Pause { id: id.into(), at: "step 2 of 5".into() };
+    assert_eq!((state.status, state.pause), (Status::Paused, Some(pause)));
+    for (index, words) in [(3, "step 4 of 5, for 10m"), (4, "step 5 of 5, for 30 s")] {
+        let state = read(&at(index, json!({})));
+        assert!(matches!(state.status, Status::Progressing(how) if how.contains(words)));
+        assert_eq!(state.pause, None);
+    }
+    // Somebody's own pause is theirs to end, and what was aborted is not promoted.
+    for theirs in [json!({"spec": {"paused": true}}), json!({"status": {"abort": true}})] {
+        assert_eq!(read(&at(1, theirs)).pause, None);
+    }
+    let mut two = at(3, json!({}));
+    let pauses = json!([{"reason": "CanaryPauseStep"}, {"reason": "InconclusiveAnalysisRun"}]);
+    two.subject.data["status"]["pauseConditions"] = pauses;
+    assert_eq!(read(&two).status, Status::Paused, "the analysis has still to be looked at");
+}
+
+#[test]
+fn before_its_switch_a_blue_green_one_waits_unless_it_switches_by_itself() {
+    let at = |blue_green: Value| {
+        rollout(json!({"spec": {"strategy": {"blueGreen": blue_green}}, "status": {
+            "phase": "Paused", "stableRS": "77a",
+            "pauseConditions": [{"reason": "BlueGreenPause", "startTime": "t"}]}}))
+    };
+    let state = read(&at(json!({"autoPromotionEnabled": false})));
+    assert_eq!(state.pause.unwrap().id, "5d9/-/BlueGreenPause@t");
+    let timed = json!({"autoPromotionEnabled": false, "autoPromotionSeconds": 300});
+    let state = read(&at(timed));
+    assert!(matches!(state.status, Status::Progressing(how) if how.contains("for 300 s")));
+}
+
+#[test]
 fn an_abort_fails_in_the_words_of_its_analysis() {
     let aborted = json!({"status": {"phase": "Degraded", "abort": true, "stableRS": "77a",
     "message": "RolloutAborted: Rollout aborted update to revision 2",

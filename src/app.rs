@@ -219,6 +219,7 @@ pub async fn start(
     let pace = Pace { interval, news: news.clone() };
     tokio::spawn(follow(source, pace, motion, world, clock, report, told));
     let hook = settings.source.hook_secret_file.map(|secret| api::Hook::new(secret, news));
+    let flagger = settings.hooks.flagger_secret_file.map(api::Flagger::new);
     let router = api::router(api::Parts {
         desk,
         identities,
@@ -227,6 +228,7 @@ pub async fn start(
         secure,
         settings: settings.api,
         hook,
+        flagger,
     });
     let door = Door { tls, connections: settings.api.connections.get() as usize };
     let serve = tokio::spawn(door.serve(listener, router, stopped));

@@ -64,6 +64,16 @@ pub struct Settings {
     pub limits: Limits,
     /// Whom it tells how it does, beside whoever asks at `/metrics`.
     pub telemetry: TelemetrySettings,
+    /// Who beside a Git host may ask by a webhook.
+    pub hooks: HookSettings,
+}
+
+/// Webhooks of deployers, which ask before they go on.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HookSettings {
+    /// The file with the secret that tokens of Flagger's hooks are made with. Without it none are served.
+    pub flagger_secret_file: Option<PathBuf>,
 }
 
 /// Whom the server tells how it does.
@@ -109,6 +119,7 @@ impl Default for Settings {
             channels: BTreeMap::new(),
             limits: Limits::default(),
             telemetry: TelemetrySettings::default(),
+            hooks: HookSettings::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod evidence;
 pub mod exit;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod flagger;
 pub mod measured;
 pub mod schema;
 pub mod story;

@@ -3,6 +3,8 @@
 //! Architecture invariant: a webhook changes nothing. It makes the source be looked at sooner, so that one
 //! that is sent again, or out of order, does no harm; what is there decides.
 
+mod flagger;
+
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -15,6 +17,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use tokio::sync::{Notify, Semaphore};
+
+pub use flagger::Flagger;
+pub(super) use flagger::{confirm_promotion, confirm_rollout, event, rollback};
 
 use super::{Api, extract::whole, problem::Problem};
 

@@ -27,7 +27,7 @@ mod service;
 mod tests;
 mod waivers;
 
-pub use hooks::Hook;
+pub use hooks::{Flagger, Hook};
 pub use line::{FreezeBody, Frozen, StopBody};
 pub use releases::{AbortBody, ArtifactBody, Created, RollbackBody, SubmitBody, WriteOffBody};
 pub use waivers::{AskedFor, WaiverBody};
@@ -77,6 +77,8 @@ pub struct Parts {
     pub settings: ApiSettings,
     /// What webhooks of a Git host come to, where they are taken.
     pub hook: Option<Hook>,
+    /// The hooks of Flagger's Canaries, where they are served.
+    pub flagger: Option<Flagger>,
 }
 
 /// What every handler works with.
@@ -88,6 +90,7 @@ pub struct Api {
     /// Whether it is reached by TLS alone: cookies then are for TLS alone.
     secure: bool,
     hook: Option<Hook>,
+    flagger: Option<Flagger>,
     limit: limit::Limit,
     /// Places of those who listen to events: half of all, so that others always get in.
     listeners: Arc<Semaphore>,
@@ -198,7 +201,7 @@ impl Modify for Bearer {
 /// All routes: the API, the probes, the metrics, the OpenAPI document that is generated from them, and
 /// the dashboard's pages.
 pub fn router(parts: Parts) -> Router {
-    let Parts { desk, identities, telemetry, channels, secure, settings, hook } = parts;
+    let Parts { desk, identities, telemetry, channels, secure, settings, hook, flagger } = parts;
     let api = Arc::new(Api {
         desk,
         identities,
@@ -206,6 +209,7 @@ pub fn router(parts: Parts) -> Router {
         channels,
         secure,
         hook,
+        flagger,
         limit: limit::Limit::of(settings.requests_per_second),
         listeners: Arc::new(Semaphore::new((settings.connections.get() as usize).div_ceil(2))),
         sessions: pages::Sessions::default(),
@@ -252,6 +256,10 @@ fn open() -> OpenApiRouter<Arc<Api>> {
                 .routes(routes!(hooks::git))
                 .layer(DefaultBodyLimit::max(hooks::BODY)),
         )
+        .routes(routes!(hooks::confirm_rollout))
+        .routes(routes!(hooks::confirm_promotion))
+        .routes(routes!(hooks::rollback))
+        .routes(routes!(hooks::event))
 }
 
 /// What only somebody who is known may ask.

@@ -15,14 +15,16 @@ use super::{
         fixture::{Stage, artifact, plan},
         telemetry::Telemetry,
     },
-    Hook, Parts, router,
+    Flagger, Hook, Parts, router,
 };
 use crate::{
     config::{ApiSettings, AuthSettings},
+    decide::event::Status,
     ids::{Mint, PlanName},
     model::{
         plan::Plan,
         residency::{Demand, Enforcement, Rule, Territory},
+        ring::{Target, TargetKind},
         time::Span,
     },
     record::memory::Fault,
@@ -53,11 +55,20 @@ impl Server {
     }
 
     async fn with(plan: Plan, hook: Option<Hook>) -> Self {
-        Self::vouched(plan, hook, AuthSettings::default()).await
+        Self::made(plan, hook, None, AuthSettings::default()).await
     }
 
     /// With identities that others vouch for.
     async fn vouched(plan: Plan, hook: Option<Hook>, auth: AuthSettings) -> Self {
+        Self::made(plan, hook, None, auth).await
+    }
+
+    async fn made(
+        plan: Plan,
+        hook: Option<Hook>,
+        flagger: Option<Flagger>,
+        auth: AuthSettings,
+    ) -> Self {
         let mut stage = Stage::with(plan);
         stage.serve();
         let data = tempfile::tempdir().unwrap();
@@ -71,6 +82,7 @@ impl Server {
             secure: false,
             settings: ApiSettings::default(),
             hook,
+            flagger,
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -835,6 +847,56 @@ async fn a_webhook_that_is_signed_is_news_and_nothing_else() {
     assert_eq!(problem(unusable).await, refused(503, "hook-unavailable"));
     let none = Server::start().await.post("nobody", "/v1/hooks/git", &json!({})).await;
     assert_eq!(problem(none).await, refused(404, "no-hook"));
+}
+
+/// What Flagger sends; the token is of `checkout` in `internal-1`, by the secret `s3cret`.
+fn canary(token: &str) -> Value {
+    json!({"name": "checkout", "namespace": "shop", "phase": "Waiting", "checksum": "85d557f47b",
+        "metadata": {"plan": "checkout", "cluster": "internal-1", "token": token}})
+}
+
+#[tokio::test]
+async fn a_canary_is_confirmed_by_its_token_and_by_what_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let kind = TargetKind::FlaggerCanary { container: "app".into() };
+    let over = Plan { target: Target { kind, ..plan().target }, ..plan() };
+    let server =
+        Server::made(over, None, Some(Flagger::new(secret.clone())), AuthSettings::default()).await;
+    let token = "22cc3697488c3d899cb20c3348d8f1ff316eea3d93ebb5f9f0bbe5fc831b6715";
+    let send = async |hook: &str, body: Value| {
+        server.post("nobody", &format!("/v1/hooks/flagger/{hook}"), &body).await
+    };
+    let confirm = async || send("confirm-promotion", canary(token)).await;
+    assert_eq!(problem(confirm().await).await, refused(403, "not-confirmed"));
+    let id = server.stage.submit("2.14.0");
+    server.stage.start(&id, "internal");
+    server.stage.see(&id, "internal", "internal-1", Status::Paused);
+    let body = json(confirm().await).await;
+    assert_eq!(body, json!({"confirmed": true}));
+    assert_eq!(send("confirm-rollout", canary(token)).await.status(), 200);
+    assert_eq!(send("event", canary(token)).await.status(), 202);
+    assert_eq!(problem(send("rollback", canary(token)).await).await, refused(403, "not-confirmed"));
+    // The token is of this plan in this cluster.
+    let mut elsewhere = canary(token);
+    elsewhere["metadata"]["cluster"] = json!("us-east-1");
+    for other in [elsewhere, canary(""), canary(&token[1..]), json!({"name": "", "namespace": ""})]
+    {
+        for hook in ["confirm-rollout", "confirm-promotion", "rollback", "event"] {
+            let answer = send(hook, other.clone()).await;
+            assert_eq!(problem(answer).await, refused(401, "unauthenticated"), "{hook} {other}");
+        }
+    }
+    assert_eq!(problem(send("event", json!([])).await).await, refused(400, "bad-request"));
+    // One Canary may ask so much, and nobody else is in its way.
+    let mut last = 200;
+    for _ in 0..250 {
+        last = confirm().await.status().as_u16();
+    }
+    assert_eq!(last, 429);
+    std::fs::remove_file(&secret).unwrap();
+    assert_eq!(problem(confirm().await).await, refused(503, "hook-unavailable"));
 }
 
 #[tokio::test]

@@ -231,7 +231,7 @@ impl fmt::Display for Target {
                 source.iter().try_for_each(|source| write!(f, " of source {source}"))
             }
             TargetKind::FluxKustomization { image } => write!(f, " image {image}"),
-            TargetKind::FluxOciSource => f.write_str(" revision"),
+            TargetKind::FluxOciSource | TargetKind::FluxOciChart => f.write_str(" revision"),
             TargetKind::FluxHelmRelease { values } => write!(f, " {values}"),
             TargetKind::FlagdFlag { flag, file, only, .. } => {
                 write!(f, " flag {flag}")?;
@@ -288,6 +288,8 @@ pub enum TargetKind {
     /// `kustomize.toolkit.fluxcd.io/v1` Kustomization whose source is an OCIRepository: what that pulls, by its
     /// digest.
     FluxOciSource,
+    /// `helm.toolkit.fluxcd.io/v2` HelmRelease whose chart is an OCIRepository's: what that pulls, by its digest.
+    FluxOciChart,
     /// `helm.toolkit.fluxcd.io/v2` HelmRelease.
     FluxHelmRelease {
         /// Where its values name the image.
@@ -373,7 +375,7 @@ impl TargetKind {
             TargetKind::FlaggerCanary { .. } => "FlaggerCanary",
             TargetKind::ArgoApplication { .. } => "ArgoApplication",
             TargetKind::FluxKustomization { .. } | TargetKind::FluxOciSource => "FluxKustomization",
-            TargetKind::FluxHelmRelease { .. } => "FluxHelmRelease",
+            TargetKind::FluxHelmRelease { .. } | TargetKind::FluxOciChart => "FluxHelmRelease",
             TargetKind::FlagdFlag { .. } => "FlagdFlag",
             TargetKind::UnleashFlag { .. } => "UnleashFlag",
         }
@@ -392,6 +394,7 @@ impl TargetKind {
             | TargetKind::ArgoApplication { .. }
             | TargetKind::FluxKustomization { .. }
             | TargetKind::FluxOciSource
+            | TargetKind::FluxOciChart
             | TargetKind::FluxHelmRelease { .. } => None,
         }
     }
@@ -409,6 +412,7 @@ impl TargetKind {
             | TargetKind::ArgoApplication { .. }
             | TargetKind::FluxKustomization { .. }
             | TargetKind::FluxOciSource
+            | TargetKind::FluxOciChart
             | TargetKind::FluxHelmRelease { .. } => None,
         }
     }
@@ -425,6 +429,7 @@ impl TargetKind {
             | TargetKind::ArgoApplication { .. }
             | TargetKind::FluxKustomization { .. }
             | TargetKind::FluxOciSource
+            | TargetKind::FluxOciChart
             | TargetKind::FluxHelmRelease { .. } => false,
         }
     }

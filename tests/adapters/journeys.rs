@@ -79,7 +79,7 @@ fn plan(subject: &Subject) -> String {
         | TargetKind::FluxKustomization { image } => {
             let _ = write!(target, ", image: {image}");
         }
-        TargetKind::FluxOciSource => target.push_str(", revision: true"),
+        TargetKind::FluxOciSource | TargetKind::FluxOciChart => target.push_str(", revision: true"),
         TargetKind::UnleashFlag { .. } => panic!("no subject is in a service"),
         TargetKind::ArgoApplication { image, .. } => panic!("no subject has {image:?}"),
         TargetKind::FlagdFlag { flag, file, .. } => {

@@ -23,6 +23,9 @@ pub struct Subject {
     pub stop: (Value, Value, Stopped),
     /// How a version ends that does not get ready, or that an analysis finds fault with.
     pub broken: Broken,
+    /// What its controller could come to say that nobody knows the meaning of, and the word for that; none for those that
+    /// speak in numbers alone, of which some are missing then. Nothing for what has no controller.
+    pub odd: (Value, Option<&'static str>),
 }
 
 /// What a rollout is that its owner stops.
@@ -99,7 +102,9 @@ impl Subject {
                 let entry = json!({"name": name, "newName": repository, "digest": digest});
                 json!({"spec": {"images": [entry]}})
             }
-            TargetKind::FluxOciSource => json!({"spec": {"ref": {"digest": digest}}}),
+            TargetKind::FluxOciSource | TargetKind::FluxOciChart => {
+                json!({"spec": {"ref": {"digest": digest}}})
+            }
             TargetKind::ArgoApplication { .. } => {
                 let images = json!([format!("registry.example/shop/app={image}")]);
                 json!({"spec": {"source": {"kustomize": {"images": images}}}})
@@ -157,6 +162,12 @@ pub fn all() -> Vec<Subject> {
         let strategy = |kind: &str| json!({"spec": {"updateStrategy": {"type": kind}}});
         (strategy("OnDelete"), strategy("RollingUpdate"), Stopped::Unknown(name))
     };
+    let numbers = || (json!({"observedGeneration": null}), None);
+    let phase = || (json!({"phase": "Marvellous"}), Some("Marvellous"));
+    let ready = || {
+        let ready = json!([{"type": "Ready", "status": "Marvellous", "observedGeneration": 9}]);
+        (json!({"conditions": ready, "observedGeneration": 9}), Some("Marvellous"))
+    };
     vec![
         Subject {
             name: "deployment",
@@ -166,6 +177,7 @@ pub fn all() -> Vec<Subject> {
             pods: Some(3),
             stop: paused(),
             broken: Broken::Fails("CrashLoopBackOff"),
+            odd: numbers(),
         },
         Subject {
             name: "statefulset",
@@ -175,6 +187,7 @@ pub fn all() -> Vec<Subject> {
             pods: Some(3),
             stop: by_hand("OnDelete: 3 of 3 pods"),
             broken: Broken::Lingers("CrashLoopBackOff"),
+            odd: numbers(),
         },
         Subject {
             name: "daemonset",
@@ -184,6 +197,7 @@ pub fn all() -> Vec<Subject> {
             pods: Some(3),
             stop: by_hand("OnDelete: 3 of 3 pods"),
             broken: Broken::Lingers("CrashLoopBackOff"),
+            odd: numbers(),
         },
         Subject {
             name: "rollout",
@@ -193,6 +207,7 @@ pub fn all() -> Vec<Subject> {
             pods: Some(3),
             stop: paused(),
             broken: Broken::Fails("timed out progressing"),
+            odd: phase(),
         },
         Subject {
             name: "bluegreen",
@@ -202,6 +217,7 @@ pub fn all() -> Vec<Subject> {
             pods: Some(3),
             stop: paused(),
             broken: Broken::Fails("timed out progressing"),
+            odd: phase(),
         },
         Subject {
             name: "referring",
@@ -211,6 +227,7 @@ pub fn all() -> Vec<Subject> {
             pods: Some(3),
             stop: paused(),
             broken: Broken::Fails("timed out progressing"),
+            odd: phase(),
         },
         Subject {
             name: "canary",
@@ -220,6 +237,7 @@ pub fn all() -> Vec<Subject> {
             pods: Some(1),
             stop: suspended(),
             broken: Broken::Fails("no replica got ready"),
+            odd: phase(),
         },
         Subject {
             name: "application",
@@ -232,6 +250,7 @@ pub fn all() -> Vec<Subject> {
             pods: None,
             stop: window(),
             broken: Broken::Lingers("degraded"),
+            odd: (json!({"health": {"status": "Marvellous"}}), Some("Marvellous")),
         },
         Subject {
             name: "kustomization",
@@ -241,6 +260,7 @@ pub fn all() -> Vec<Subject> {
             pods: None,
             stop: suspended(),
             broken: Broken::Lingers("timeout waiting"),
+            odd: ready(),
         },
         Subject {
             name: "ociartifact",
@@ -250,6 +270,17 @@ pub fn all() -> Vec<Subject> {
             pods: None,
             stop: suspended(),
             broken: Broken::Lingers("timeout waiting"),
+            odd: ready(),
+        },
+        Subject {
+            name: "ocichart",
+            kind: TargetKind::FluxOciChart,
+            written: ("source.toolkit.fluxcd.io", "v1", "OCIRepository", "ocichart"),
+            refers: Some(("helm.toolkit.fluxcd.io", "v2", "HelmRelease")),
+            pods: None,
+            stop: suspended(),
+            broken: Broken::Fails("remediated"),
+            odd: ready(),
         },
         Subject {
             name: "helmrelease",
@@ -264,6 +295,7 @@ pub fn all() -> Vec<Subject> {
             pods: None,
             stop: suspended(),
             broken: Broken::Fails("remediated"),
+            odd: ready(),
         },
         Subject {
             name: "flagfile",
@@ -280,6 +312,7 @@ pub fn all() -> Vec<Subject> {
                 (disabled, file("ENABLED", "b"), Stopped::Paused)
             },
             broken: Broken::Never,
+            odd: (Value::Null, None),
         },
         Subject {
             name: "featureflag",
@@ -293,6 +326,7 @@ pub fn all() -> Vec<Subject> {
                 (state("DISABLED"), state("ENABLED"), Stopped::Paused)
             },
             broken: Broken::Never,
+            odd: (Value::Null, None),
         },
     ]
 }

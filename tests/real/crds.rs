@@ -227,6 +227,8 @@ fn rollout() -> Value {
                 ("abort", yes()),
                 ("promoteFull", yes()),
                 ("controllerPause", yes()),
+                ("currentStepIndex", number()),
+                ("workloadObservedGeneration", text()),
                 ("pauseConditions", pauses),
                 ("replicas", number()),
                 ("updatedReplicas", number()),
@@ -363,6 +365,7 @@ fn helm_release() -> Value {
         ("status", text()),
         ("configDigest", text()),
         ("chartVersion", text()),
+        ("ociDigest", text()),
     ]);
     object([
         (
@@ -370,6 +373,7 @@ fn helm_release() -> Value {
             object([
                 ("interval", text()),
                 ("chart", open()),
+                ("chartRef", object([("kind", text()), ("name", text()), ("namespace", text())])),
                 ("suspend", yes()),
                 ("upgrade", object([("disableWait", yes())])),
                 // Without a type, as published.
@@ -381,6 +385,7 @@ fn helm_release() -> Value {
             flux_status([
                 ("lastAttemptedGeneration", number()),
                 ("lastAttemptedConfigDigest", text()),
+                ("lastAttemptedRevisionDigest", text()),
                 ("lastHandledResetAt", text()),
                 ("upgradeFailures", number()),
                 ("history", list(entry)),

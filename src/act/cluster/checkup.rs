@@ -56,7 +56,7 @@ fn needed(targets: &[Target]) -> Vec<Needed> {
                 on(&["patch"], "apps", "deployments".into());
                 on(&["list"], "", pods);
             }
-            TargetKind::FluxOciSource => {
+            TargetKind::FluxOciSource | TargetKind::FluxOciChart => {
                 // What is written is its source.
                 on(&look, "source.toolkit.fluxcd.io", "ocirepositories".into());
                 on(&["patch"], "source.toolkit.fluxcd.io", "ocirepositories".into());

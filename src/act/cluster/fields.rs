@@ -40,6 +40,11 @@ impl<'a> Condition<'a> {
         self.0["status"] == status
     }
 
+    /// What it says, whatever that is.
+    pub(super) fn status(self) -> &'a str {
+        self.0["status"].as_str().unwrap_or_default()
+    }
+
     pub(super) fn reason(self) -> &'a str {
         self.0["reason"].as_str().unwrap_or_default()
     }

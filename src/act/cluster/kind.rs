@@ -9,6 +9,7 @@ mod flagger_canary;
 mod flux;
 mod flux_helm_release;
 mod flux_kustomization;
+mod flux_oci_chart;
 mod flux_oci_source;
 mod kustomize;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use self::{
     argo_application::ArgoApplication, argo_rollout::ArgoRollout, daemon_set::DaemonSet,
     deployment::Deployment, flagd_flag::FlagdFlag, flagger_canary::FlaggerCanary,
     flux_helm_release::FluxHelmRelease, flux_kustomization::FluxKustomization,
-    flux_oci_source::FluxOciSource, stateful_set::StatefulSet,
+    flux_oci_chart::FluxOciChart, flux_oci_source::FluxOciSource, stateful_set::StatefulSet,
 };
 use super::{annotation, fields, pods};
 use crate::{
@@ -134,6 +135,7 @@ pub(super) fn of(kind: &TargetKind) -> Option<Arc<dyn Kind>> {
             Arc::new(FluxKustomization { image: image.clone() })
         }
         TargetKind::FluxOciSource => Arc::new(FluxOciSource),
+        TargetKind::FluxOciChart => Arc::new(FluxOciChart),
         TargetKind::FluxHelmRelease { values } => {
             Arc::new(FluxHelmRelease { values: values.clone() })
         }
@@ -312,13 +314,26 @@ pub(super) fn asks_pods(kind: &dyn Kind, seen: &Seen) -> bool {
     kind.progress(seen).asks_pods() && kind.workers(seen).is_some()
 }
 
-/// Whether the pods may change the state while the object stays as it is: they alone keep it from
-/// Succeeded, or one of them may come to say why it is not ready.
-pub(super) fn waits_for_pods(kind: &dyn Kind, seen: &Seen, state: &TargetState) -> bool {
+/// When the pods are looked at again while the object stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// They say nothing that the object does not.
+    Never,
+    /// They alone keep it from Succeeded, or one of them may come to say why it is not ready.
+    Soon,
+    /// All is well, and they may be exchanged for others without their owner's saying so.
+    Later,
+}
+
+/// When the pods are looked at again, given the state that they make.
+pub(super) fn again(kind: &dyn Kind, seen: &Seen, state: &TargetState) -> Again {
     match kind.progress(seen) {
-        Progress::AllReady => state.status != Status::Succeeded,
-        Progress::NotReady(_) => true,
-        Progress::Failed(_) | Progress::Other(_) => false,
+        Progress::AllReady if state.status == Status::Succeeded => match kind.workers(seen) {
+            Some(_) => Again::Later,
+            None => Again::Never,
+        },
+        Progress::AllReady | Progress::NotReady(_) => Again::Soon,
+        Progress::Failed(_) | Progress::Other(_) => Again::Never,
     }
 }
 

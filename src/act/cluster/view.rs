@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     connection::Link,
     failure,
-    kind::{self, Kind, Probe, Reference, Seen},
+    kind::{self, Again, Kind, Probe, Reference, Seen},
     ofrep::Answered,
     pods,
     sight::{Sight, Sighting},
@@ -32,6 +32,9 @@ use crate::{
 const PODS: Duration = Duration::from_secs(10);
 /// The first and the longest pause before pods are looked at again that alone are waited for.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The pause before pods are looked at again that were all well: what somebody puts in their place by hand their
+/// owner may not say, and a Canary never does.
+const LATER: Duration = Duration::from_secs(60);
 
 /// The target's states, each as it changes.
 pub(super) fn watch(link: Arc<Link>, target: Target) -> BoxStream<'static, TargetState> {
@@ -66,8 +69,8 @@ fn sight(
 
 /// A target as it is seen, with its pods.
 ///
-/// Pods are listed, not watched: their owner changes whenever their number or readiness does. Only
-/// where nothing but an image id is missing are they listed again after a pause.
+/// Pods are listed, not watched: their owner changes whenever their number or readiness does. They are listed again
+/// after a pause where they alone are waited for, and once a minute where all is well.
 struct View {
     link: Arc<Link>,
     target: Target,
@@ -102,9 +105,9 @@ impl View {
     async fn next(&mut self) -> TargetState {
         loop {
             let news = self.hear().await;
-            let pause = match &news {
-                News::Subject(_) | News::Carrier(_) => AGAIN.0,
-                News::Nothing => self.again.map_or(AGAIN.0, |pause| (pause * 2).min(AGAIN.1)),
+            let waited = match &news {
+                News::Subject(_) | News::Carrier(_) => None,
+                News::Nothing => self.again,
             };
             match news {
                 News::Subject(sighting) => self.take(sighting),
@@ -115,8 +118,8 @@ impl View {
                 }
                 News::Nothing => {}
             }
-            let Some((state, look_again)) = self.assess().await else { continue };
-            self.again = look_again.then_some(pause);
+            let Some((state, again)) = self.assess().await else { continue };
+            self.again = pause(waited, again);
             if self.said.as_ref() != Some(&state) {
                 self.said = Some(state.clone());
                 return state;
@@ -160,11 +163,11 @@ impl View {
         self.seen = Some(sighting);
     }
 
-    /// The state that follows from what is seen, and whether pods alone may change it; nothing where half
+    /// The state that follows from what is seen, and when the pods are looked at again; nothing where half
     /// of it was not looked at yet.
-    async fn assess(&mut self) -> Option<(TargetState, bool)> {
+    async fn assess(&mut self) -> Option<(TargetState, Again)> {
         let Target { namespace, name, .. } = &self.target;
-        let unknown = |why: String| Some((TargetState::unknown(why), false));
+        let unknown = |why: String| Some((TargetState::unknown(why), Again::Never));
         let called = &self.kind.resource().kind;
         let subject = match &self.seen {
             Some(Sighting::Is(subject)) => DynamicObject::clone(subject),
@@ -195,17 +198,19 @@ impl View {
             let state = kind::read(kind, &seen, &[]);
             let probe = kind.probe(&seen).filter(|_| state.status == Status::Succeeded);
             return Some(match probe {
-                Some(probe) => (self.probed(state, &probe).await, true),
-                None => (state, false),
+                Some(probe) => (self.probed(state, &probe).await, Again::Soon),
+                None => (state, Again::Never),
             });
         }
         Some(match pods(&self.link, namespace, kind, &seen).await {
             Ok(pods) => {
                 let state = kind::read(kind, &seen, &pods);
-                let look_again = kind::waits_for_pods(kind, &seen, &state);
-                (state, look_again)
+                let again = kind::again(kind, &seen, &state);
+                (state, again)
             }
-            Err(why) => (TargetState::unknown(format!("its pods cannot be listed: {why}")), true),
+            Err(why) => {
+                (TargetState::unknown(format!("its pods cannot be listed: {why}")), Again::Soon)
+            }
         })
     }
 }
@@ -233,6 +238,19 @@ impl View {
             }
         };
         TargetState { status, ..state }
+    }
+}
+
+/// How long until the pods are looked at again; `waited` is how long it was before this look, if nothing else
+/// brought it about.
+fn pause(waited: Option<Duration>, again: Again) -> Option<Duration> {
+    match again {
+        Again::Never => None,
+        Again::Soon => {
+            let longer = waited.filter(|waited| *waited < LATER).map(|waited| waited * 2);
+            Some(longer.map_or(AGAIN.0, |longer| longer.min(AGAIN.1)))
+        }
+        Again::Later => Some(LATER),
     }
 }
 
@@ -291,5 +309,25 @@ pub(super) async fn pods(
         Ok(Ok(list)) => Ok(list.items),
         Ok(Err(error)) => Err(failure::words(&error)),
         Err(_) => Err(format!("the API server did not answer within {PODS:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_pods_looks_soon_and_ever_later_and_who_does_not_once_a_minute() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let mut waited = None;
+        for expected in [1, 2, 4, 8, 16, 30, 30] {
+            waited = pause(waited, Again::Soon);
+            assert_eq!(waited, seconds(expected));
+        }
+        assert_eq!(pause(waited, Again::Later), seconds(60));
+        // What was well and is not any more is looked at soon.
+        assert_eq!(pause(seconds(60), Again::Soon), seconds(1));
+        assert_eq!(pause(seconds(60), Again::Later), seconds(60));
+        assert_eq!(pause(waited, Again::Never), None);
     }
 }

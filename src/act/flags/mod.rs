@@ -34,7 +34,7 @@ use crate::{
     clock::Clock,
     config::FlagServiceSettings,
     decide::{
-        command::Write,
+        command::{Promote, Write},
         event::{Status, TargetState},
         part::Workload,
     },
@@ -192,6 +192,7 @@ impl Door {
             | TargetKind::ArgoApplication { .. }
             | TargetKind::FluxKustomization { .. }
             | TargetKind::FluxOciSource
+            | TargetKind::FluxOciChart
             | TargetKind::FluxHelmRelease { .. }
             | TargetKind::FlagdFlag { .. } => return None,
         };
@@ -216,6 +217,17 @@ impl Deployer for Door {
             Some(Ok(service)) => {
                 let write = write.clone();
                 async move { service.write(&write, epoch).await }.boxed()
+            }
+        }
+    }
+
+    fn promote(&self, promote: &Promote, epoch: u64) -> BoxFuture<'_, Result<(), WriteError>> {
+        match self.service(&promote.write.target) {
+            None => self.cluster.promote(promote, epoch),
+            Some(_) => {
+                let target = &promote.write.target;
+                let why = format!("{target} has no controller that pauses");
+                async move { Err(WriteError::Refused(why)) }.boxed()
             }
         }
     }

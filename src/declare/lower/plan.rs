@@ -248,6 +248,9 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
             let image = at.require(spec.image.clone(), IMAGE, problems);
             (IMAGE, image.map(|image| Driven::FluxKustomization { image }))
         }
+        TargetKind::FluxHelmRelease if spec.revision == Some(true) => {
+            (REVISION, Some(Driven::FluxOciChart))
+        }
         TargetKind::FluxHelmRelease => {
             let values = at.require(spec.values.as_ref(), VALUES, problems);
             let values = values.and_then(|values| helm_values(values, at.field(VALUES), problems));
@@ -300,7 +303,8 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
     ];
     for (field, _) in given.into_iter().filter(|(field, given)| *given && *field != own) {
         let argo = kind == TargetKind::ArgoApplication;
-        let flux = kind == TargetKind::FluxKustomization && [IMAGE, REVISION].contains(&field);
+        let flux = (kind == TargetKind::FluxKustomization && [IMAGE, REVISION].contains(&field))
+            || (kind == TargetKind::FluxHelmRelease && [VALUES, REVISION].contains(&field));
         let flag = kind == TargetKind::FlagdFlag && [FILE, ONLY, PROBE, CLEANUP].contains(&field);
         if flag || (argo && field == SOURCE) {
             continue;

@@ -171,7 +171,7 @@ pub struct Target {
     /// Where the values name the image; of FluxHelmRelease and, among helm.parameters, ArgoApplication.
     pub values: Option<HelmValues>,
     /// Whether the artifact is what its source pulls: targetRevision of ArgoApplication, the OCIRepository's digest
-    /// of FluxKustomization.
+    /// of FluxKustomization, and of FluxHelmRelease (its chart).
     pub revision: Option<bool>,
     /// Which of several sources, by its name or its place from 1; of ArgoApplication.
     pub source: Option<Text>,

@@ -3,7 +3,7 @@
 //! Architecture invariant: a webhook changes nothing. It makes the source be looked at sooner, so that one
 //! that is sent again, or out of order, does no harm; what is there decides.
 
-mod flagger;
+pub(super) mod flagger;
 
 use std::{
     fmt, fs,
@@ -19,7 +19,6 @@ use axum::{
 use tokio::sync::{Notify, Semaphore};
 
 pub use flagger::Flagger;
-pub(super) use flagger::{confirm_promotion, confirm_rollout, event, rollback};
 
 use super::{Api, extract::whole, problem::Problem};
 

@@ -177,7 +177,7 @@ enum Answers {
                        `application/problem+json` (RFC 9457) with a stable `type`."
     ),
     security(("token" = [])),
-    components(schemas(Done)),
+    components(schemas(Done, hooks::flagger::Confirmed)),
     modifiers(&Bearer)
 )]
 struct Document;
@@ -256,10 +256,10 @@ fn open() -> OpenApiRouter<Arc<Api>> {
                 .routes(routes!(hooks::git))
                 .layer(DefaultBodyLimit::max(hooks::BODY)),
         )
-        .routes(routes!(hooks::confirm_rollout))
-        .routes(routes!(hooks::confirm_promotion))
-        .routes(routes!(hooks::rollback))
-        .routes(routes!(hooks::event))
+        .routes(routes!(hooks::flagger::confirm_rollout))
+        .routes(routes!(hooks::flagger::confirm_promotion))
+        .routes(routes!(hooks::flagger::rollback))
+        .routes(routes!(hooks::flagger::event))
 }
 
 /// What only somebody who is known may ask.

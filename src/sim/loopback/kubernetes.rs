@@ -97,7 +97,7 @@ pub(super) fn router(cluster: Arc<Cluster>, token: &str) -> Router {
             }),
             false => object,
         };
-        if kind == Kind::Rollout {
+        if !matches!(kind, Kind::Application | Kind::Pod) {
             let status = patch(move |server, at, body| write_status(kind, server, at, body));
             routes = routes.route(&format!("{one}/status"), status);
         }

@@ -141,7 +141,16 @@ impl Operators {
             return self.misplace(state, now.wall);
         }
         let by = actor(self.chance.one(PEOPLE));
+        // Who sees a target stand at a step has a word for it, more often than not.
+        let stands = awaited(world, state, now)
+            .find(|(.., waiting)| matches!(waiting, WaitingOn::Promotion(..)));
+        let stands = stands.map(|(release, ring, _)| (release.id.clone(), ring));
+        let stands = stands.filter(|_| self.chance.percent(70));
         let action = match self.chance.below(100) {
+            _ if let Some((release, ring)) = &stands => {
+                let (release, ring) = (release.clone(), ring.clone());
+                Some(Action::Advance { release, ring, reason: None })
+            }
             0..24 => self.submit(&plan),
             24..28 => self.waive(state, now),
             28..40 => self.approve(world, state, now),
@@ -183,11 +192,7 @@ impl Operators {
                 Some(Action::Retry { release, ring, reason: None })
             }
             86..88 => {
-                let somewhere = self.somewhere(state);
-                let stands = awaited(world, state, now)
-                    .find(|(.., waiting)| matches!(waiting, WaitingOn::Promotion(..)));
-                let stands = stands.map(|(release, ring, _)| (release.id.clone(), ring));
-                let (release, ring) = stands.or(somewhere)?;
+                let (release, ring) = self.somewhere(state)?;
                 Some(Action::Advance { release, ring, reason: None })
             }
             88..90 => {

@@ -44,6 +44,12 @@ pub(super) fn progress(
         let observed = fields::is_observed(object) && answered;
         return if observed { ready() } else { Progress::Other(Status::Pending) };
     }
+    if !(condition.is("False") || condition.is("Unknown")) {
+        return Progress::unknown(format!(
+            "its condition Ready is `{}`, which ringward does not know",
+            condition.status()
+        ));
+    }
     // What is not ready is tried again at its interval; the ring's deadline says for how long.
     Progress::NotReady(condition.words())
 }

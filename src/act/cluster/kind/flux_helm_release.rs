@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Edit, Kind, Progress, Seen, Workers, fields,
     flux::{self, current},
-    resource, values,
+    values,
 };
 use crate::model::ring::{Artifact, HelmValues};
 
@@ -20,7 +20,7 @@ pub(super) struct FluxHelmRelease {
 
 impl Kind for FluxHelmRelease {
     fn resource(&self) -> ApiResource {
-        resource("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases")
+        resource()
     }
 
     fn image(&self, carrier: &DynamicObject) -> Result<Artifact, String> {
@@ -56,11 +56,7 @@ impl Kind for FluxHelmRelease {
         if let Some(why) = is_silent(object) {
             return Progress::unknown(format!("the HelmRelease {why}"));
         }
-        // Between two tries it is remediated too.
-        let tries = current(object, "Reconciling").is_some_and(|condition| condition.is("True"));
-        let remediated = current(object, "Remediated").filter(|_| !tries);
-        let gave_up = remediated.map(|condition| format!("remediated: {}", condition.words()));
-        flux::progress(object, "HelmRelease", gave_up, || {
+        flux::progress(object, "HelmRelease", remediated(object), || {
             let text = |pointer: &str| fields::text(object, pointer);
             let newest = text("/status/history/0/configDigest");
             let attempted = text("/status/lastAttemptedConfigDigest");
@@ -74,8 +70,7 @@ impl Kind for FluxHelmRelease {
 
     /// The number of Helm's release: another one with the same values is another deploy.
     fn revision(&self, seen: &Seen) -> Option<String> {
-        fields::number(&seen.subject, "/status/history/0/version")
-            .map(|version| version.to_string())
+        number(&seen.subject)
     }
 
     fn workers(&self, _: &Seen) -> Option<Workers> {
@@ -83,8 +78,25 @@ impl Kind for FluxHelmRelease {
     }
 }
 
+/// The resource of HelmReleases.
+pub(super) fn resource() -> ApiResource {
+    super::resource("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases")
+}
+
+/// That it has taken an upgrade back, for good: between two tries it is remediated too.
+pub(super) fn remediated(release: &DynamicObject) -> Option<String> {
+    let tries = current(release, "Reconciling").is_some_and(|condition| condition.is("True"));
+    let remediated = current(release, "Remediated").filter(|_| !tries);
+    remediated.map(|condition| format!("remediated: {}", condition.words()))
+}
+
+/// The number of Helm's newest release.
+pub(super) fn number(release: &DynamicObject) -> Option<String> {
+    Some(fields::number(release, "/status/history/0/version")?.to_string())
+}
+
 /// Why a HelmRelease says nothing of what it upgrades, in words that begin with a verb.
-fn is_silent(release: &DynamicObject) -> Option<String> {
+pub(super) fn is_silent(release: &DynamicObject) -> Option<String> {
     fields::yes(release, "/spec/upgrade/disableWait").then(|| {
         "does not say how what it upgrades does: take `disableWait` out of its `spec.upgrade`"
             .to_owned()

@@ -21,56 +21,20 @@ impl Kind for FluxOciSource {
     }
 
     fn carrier(&self, kustomization: &DynamicObject) -> Result<Option<Reference>, String> {
-        let text = |field: &str| {
-            fields::text(kustomization, &format!("/spec/sourceRef/{field}")).unwrap_or_default()
-        };
-        if text("kind") != "OCIRepository" {
-            return Err(format!(
-                "takes its manifests from a {}, whose revision ringward does not drive: let its \
-                 `sourceRef` name an OCIRepository, or drive an `image`",
-                text("kind")
-            ));
-        }
-        let own = kustomization.metadata.namespace.as_deref().unwrap_or_default();
-        if !["", own].contains(&text("namespace")) {
-            return Err(format!(
-                "takes its manifests from namespace {}: ringward writes in the target's own only",
-                text("namespace")
-            ));
-        }
-        let name = text("name").to_owned();
-        let kind = "OCIRepository";
-        let resource = resource("source.toolkit.fluxcd.io", "v1", kind, "ocirepositories");
-        Ok(Some(Reference { resource, name }))
+        let instead = "let its `sourceRef` name an OCIRepository, or drive an `image`";
+        carrier(kustomization, "/spec/sourceRef", "its manifests", instead).map(Some)
     }
 
     fn refuses(&self, seen: &Seen, artifact: &Artifact) -> Option<String> {
-        let of = repository(seen.carrier());
-        let pinned = artifact.digest().and_then(|_| artifact.0.rsplit_once('@'));
-        if pinned.map(|(repository, _)| repository) != Some(of) {
-            return Some(format!(
-                "pulls {of} by digest, and {artifact} is none of it: release {of}@sha256:..."
-            ));
-        }
-        flux_kustomization::is_silent(&seen.subject)
+        refuses(seen.carrier(), artifact).or_else(|| flux_kustomization::is_silent(&seen.subject))
     }
 
     fn image(&self, source: &DynamicObject) -> Result<Artifact, String> {
-        match wanted(source) {
-            Some(digest) => Ok(Artifact(format!("{}@{digest}", repository(source)))),
-            None => {
-                Err("names no `spec.ref.digest`, and has pulled nothing: add what runs there now"
-                    .into())
-            }
-        }
+        image(source)
     }
 
     fn edit(&self, _: &Seen, artifact: &Artifact, token: &str) -> Edit {
-        let mut fields = flux::request(token);
-        // A digest wins over a tag and a range of versions, which may stay.
-        fields["spec"] = json!({"ref": {"digest": artifact.digest()}});
-        let path = ["spec", "ref", "digest"].map(String::from);
-        Edit::Merge { fields, paths: vec![path[..2].to_vec(), path.to_vec()] }
+        edit(artifact, token)
     }
 
     fn progress(&self, seen: &Seen) -> Progress {
@@ -79,26 +43,21 @@ impl Kind for FluxOciSource {
             return Progress::unknown(format!("the Kustomization {why}"));
         }
         let wanted = wanted(source);
-        let is_wanted = |object: &DynamicObject, pointer: &str| {
-            wanted.is_some() && fields::text(object, pointer).and_then(digest) == wanted
+        let is_wanted = |pointer: &str| {
+            wanted.is_some() && fields::text(kustomization, pointer).and_then(digest) == wanted
         };
-        let pulled = flux::progress(source, "OCIRepository", None, || {
-            match is_wanted(source, "/status/artifact/revision") {
-                true => Progress::AllReady,
-                false => Progress::progressing("it has pulled another digest than it is to"),
-            }
-        });
+        let pulled = pulled(source);
         if pulled != Progress::AllReady {
             return pulled;
         }
         let applied = flux::progress(kustomization, "Kustomization", None, || {
-            match is_wanted(kustomization, "/status/lastAppliedRevision") {
+            match is_wanted("/status/lastAppliedRevision") {
                 true => Progress::AllReady,
                 false => Progress::progressing("it has yet to apply what its source has pulled"),
             }
         });
         // What it says of an older revision is no news of this one.
-        let tried = is_wanted(kustomization, "/status/lastAttemptedRevision");
+        let tried = is_wanted("/status/lastAttemptedRevision");
         if !tried && matches!(applied, Progress::Failed(_) | Progress::NotReady(_)) {
             return Progress::progressing("it has yet to try what its source has pulled");
         }
@@ -115,8 +74,77 @@ impl Kind for FluxOciSource {
     }
 }
 
+/// The OCIRepository that an object names at `pointer` as where it takes `what` from. `instead` is what to do where it
+/// names none.
+pub(super) fn carrier(
+    object: &DynamicObject,
+    pointer: &str,
+    what: &str,
+    instead: &str,
+) -> Result<Reference, String> {
+    let text =
+        |field: &str| fields::text(object, &format!("{pointer}/{field}")).unwrap_or_default();
+    if text("kind") != "OCIRepository" {
+        let from = match text("kind") {
+            "" => "no source of its own".to_owned(),
+            kind => format!("a {kind}, whose revision ringward does not drive"),
+        };
+        return Err(format!("takes {what} from {from}: {instead}"));
+    }
+    let own = object.metadata.namespace.as_deref().unwrap_or_default();
+    if !["", own].contains(&text("namespace")) {
+        return Err(format!(
+            "takes {what} from namespace {}: ringward writes in the target's own only",
+            text("namespace")
+        ));
+    }
+    let kind = "OCIRepository";
+    let resource = resource("source.toolkit.fluxcd.io", "v1", kind, "ocirepositories");
+    Ok(Reference { resource, name: text("name").to_owned() })
+}
+
+/// Why a source cannot pull that.
+pub(super) fn refuses(source: &DynamicObject, artifact: &Artifact) -> Option<String> {
+    let of = repository(source);
+    let pinned = artifact.digest().and_then(|_| artifact.0.rsplit_once('@'));
+    (pinned.map(|(repository, _)| repository) != Some(of)).then(|| {
+        format!("pulls {of} by digest, and {artifact} is none of it: release {of}@sha256:...")
+    })
+}
+
+/// What a source is to pull.
+pub(super) fn image(source: &DynamicObject) -> Result<Artifact, String> {
+    match wanted(source) {
+        Some(digest) => Ok(Artifact(format!("{}@{digest}", repository(source)))),
+        None => {
+            Err("names no `spec.ref.digest`, and has pulled nothing: add what runs there now"
+                .into())
+        }
+    }
+}
+
+/// What makes a source pull that.
+pub(super) fn edit(artifact: &Artifact, token: &str) -> Edit {
+    let mut fields = flux::request(token);
+    // A digest wins over a tag and a range of versions, which may stay.
+    fields["spec"] = json!({"ref": {"digest": artifact.digest()}});
+    let path = ["spec", "ref", "digest"].map(String::from);
+    Edit::Merge { fields, paths: vec![path[..2].to_vec(), path.to_vec()] }
+}
+
+/// How far a source is with what it is to pull.
+pub(super) fn pulled(source: &DynamicObject) -> Progress {
+    flux::progress(source, "OCIRepository", None, || {
+        let pulled = fields::text(source, "/status/artifact/revision").and_then(digest);
+        match pulled.is_some() && pulled == wanted(source) {
+            true => Progress::AllReady,
+            false => Progress::progressing("it has pulled another digest than it is to"),
+        }
+    })
+}
+
 /// The digest that the source is to pull; where it is told none, the one that it has pulled.
-fn wanted(source: &DynamicObject) -> Option<&str> {
+pub(super) fn wanted(source: &DynamicObject) -> Option<&str> {
     let told = fields::text(source, "/spec/ref/digest").filter(|digest| !digest.is_empty());
     told.or_else(|| fields::text(source, "/status/artifact/revision").and_then(digest))
 }

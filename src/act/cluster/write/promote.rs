@@ -16,7 +16,8 @@ pub(in crate::act::cluster) async fn promote(
     epoch: u64,
 ) -> Result<(), WriteError> {
     let write = &promote.write;
-    let kind = kind::of(&write.target.kind);
+    let kind = kind::of(&write.target.kind)
+        .ok_or_else(|| WriteError::Refused(kind::stranger(&write.target)))?;
     let client = link.client().await.map_err(WriteError::Unreachable)?;
     let attempt = Attempt { link, client, write, epoch, kind: &*kind };
     for _ in 0..RACES {

@@ -200,8 +200,8 @@ pub async fn rollback(
     request_body = FlaggerCall, responses((status = 202, description = "It is logged"), Answers))]
 pub async fn event(State(api): State<Arc<Api>>, request: Request) -> Result<StatusCode, Problem> {
     let Known { call, plan, cluster } = Known::of(&api, request).await?;
-    let FlaggerCall { name, namespace, phase, .. } = call;
-    tracing::debug!(%plan, %cluster, namespace, name, phase, "Flagger tells of a Canary");
+    let FlaggerCall { name, namespace, phase, checksum, .. } = call;
+    tracing::debug!(%plan, %cluster, namespace, name, phase, checksum, "Flagger tells of a Canary");
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -13,7 +13,10 @@ mod report;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::store::{Id, Kind, Store};
+use super::{
+    objects::REPLICAS,
+    store::{Id, Kind, Store},
+};
 use crate::{
     ids::Mint,
     model::{
@@ -327,7 +330,7 @@ impl Controller {
         let count = |value: &Value| value.as_u64().and_then(|n| n.try_into().ok());
         let steps = spec["strategy"]["canary"]["steps"].as_array();
         // Of what does not say itself how many replicas it brings about.
-        let nodes = &stored.object["metadata"]["labels"]["ringward.dev/nodes"];
+        let nodes = &stored.object["metadata"]["labels"][REPLICAS];
         let nodes = nodes.as_str().and_then(|text| text.parse().ok());
         let wanted = Wanted {
             hash: pod::hash(&template),
@@ -581,7 +584,9 @@ impl Controller {
             let status = pod::status(replica, &before.unwrap_or_default(), wall);
             store.put_status(&replica.id, status);
         }
-        if let (Kind::Kustomization, Some(name)) = (self.id.kind, self.source(store)) {
+        if let (Kind::Kustomization | Kind::HelmRelease, Some(name)) =
+            (self.id.kind, self.source(store))
+        {
             let id = Id { kind: Kind::OciRepository, name, ..self.id.clone() };
             let before = store.get(&id).map(|s| s.object["status"].clone());
             store.put_status(&id, self.pulled(&before.unwrap_or_default(), wall));

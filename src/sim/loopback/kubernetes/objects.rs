@@ -15,6 +15,10 @@ use crate::{
     sim::loopback::Workload,
 };
 
+/// The label by which an object says how many replicas it brings about, where its specification does not: in truth that is
+/// up to nodes, manifests and charts.
+pub(super) const REPLICAS: &str = "fleet.example/replicas";
+
 /// The object that a target names.
 pub(super) fn id_of(target: &Target) -> Id {
     let (namespace, name) = (target.namespace.clone(), target.name.clone());
@@ -26,7 +30,7 @@ pub(super) fn id_of(target: &Target) -> Id {
         TargetKind::FlaggerCanary { .. } => Kind::Canary,
         TargetKind::ArgoApplication { .. } => Kind::Application,
         TargetKind::FluxKustomization { .. } | TargetKind::FluxOciSource => Kind::Kustomization,
-        TargetKind::FluxHelmRelease { .. } => Kind::HelmRelease,
+        TargetKind::FluxHelmRelease { .. } | TargetKind::FluxOciChart => Kind::HelmRelease,
         TargetKind::FlagdFlag { file: Some(_), .. } => Kind::ConfigMap,
         // What a service would have stands here as one; nobody drives it.
         TargetKind::FlagdFlag { file: None, .. } | TargetKind::UnleashFlag { .. } => {
@@ -47,6 +51,7 @@ pub(super) fn container(target: &Target) -> &str {
         TargetKind::ArgoApplication { .. }
         | TargetKind::FluxKustomization { .. }
         | TargetKind::FluxOciSource
+        | TargetKind::FluxOciChart
         | TargetKind::FluxHelmRelease { .. } => "app",
         TargetKind::FlagdFlag { flag, .. } => flag,
         TargetKind::UnleashFlag { .. } => &target.name,
@@ -57,7 +62,7 @@ pub(super) fn container(target: &Target) -> &str {
 pub(super) fn other(target: &Target) -> Option<Kind> {
     match target.kind {
         TargetKind::FlaggerCanary { .. } => Some(Kind::Deployment),
-        TargetKind::FluxOciSource => Some(Kind::OciRepository),
+        TargetKind::FluxOciSource | TargetKind::FluxOciChart => Some(Kind::OciRepository),
         TargetKind::Deployment { .. }
         | TargetKind::StatefulSet { .. }
         | TargetKind::DaemonSet { .. }
@@ -85,14 +90,33 @@ pub(super) fn object(
     });
     if !matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::Rollout) {
         // What it brings about has so many replicas, which it does not say itself.
-        applied["metadata"]["labels"]["ringward.dev/nodes"] = json!(replicas.to_string());
+        applied["metadata"]["labels"][REPLICAS] = json!(replicas.to_string());
     }
     let (repository, digest) = image.0.split_once('@').unwrap_or((&image.0, ""));
+    let own = |more: Value| {
+        let containers = json!([{"name": container(target), "image": image}]);
+        let image = json!({"template": {"spec": {"containers": containers}}});
+        (with_template(target, more), image)
+    };
     let (spec, image) = match kind {
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Rollout | Kind::Pod => {
-            let containers = json!([{"name": container(target), "image": image}]);
-            let image = json!({"template": {"spec": {"containers": containers}}});
-            (with_template(kind, workload), image)
+        Kind::Deployment | Kind::Pod => {
+            let surge = json!({"maxSurge": 1, "maxUnavailable": 0});
+            let strategy = json!({"type": "RollingUpdate", "rollingUpdate": surge});
+            own(json!({"replicas": replicas, "progressDeadlineSeconds": 600, "strategy": strategy}))
+        }
+        Kind::StatefulSet => {
+            let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
+            own(json!({"replicas": replicas, "podManagementPolicy": "OrderedReady",
+                "serviceName": target.name, "updateStrategy": rolling}))
+        }
+        Kind::DaemonSet => {
+            let rolling = json!({"maxSurge": 0, "maxUnavailable": 1});
+            let strategy = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+            own(json!({"updateStrategy": strategy}))
+        }
+        Kind::Rollout => {
+            let strategy = json!({"canary": {"steps": [{"setWeight": 50}]}});
+            own(json!({"replicas": replicas, "progressDeadlineSeconds": 600, "strategy": strategy}))
         }
         Kind::Canary => {
             let reference =
@@ -131,7 +155,14 @@ pub(super) fn object(
             let chart =
                 json!({"chart": "shop", "sourceRef": {"kind": "HelmRepository", "name": "c"}});
             let values = json!({"image": {"repository": repository, "digest": digest}});
-            (json!({"interval": "10m", "chart": {"spec": chart}}), json!({"values": values}))
+            let pulled = json!({"kind": "OCIRepository", "name": target.name});
+            match other(target).is_some() {
+                true => (json!({"interval": "10m", "chartRef": pulled}), json!({})),
+                false => (
+                    json!({"interval": "10m", "chart": {"spec": chart}}),
+                    json!({"values": values}),
+                ),
+            }
         }
         Kind::ConfigMap => (Value::Null, Value::Null),
         Kind::FeatureFlag => {
@@ -198,15 +229,15 @@ fn name(target: &Target) -> &str {
         | TargetKind::FlaggerCanary { .. }
         | TargetKind::ArgoApplication { .. }
         | TargetKind::FluxOciSource
+        | TargetKind::FluxOciChart
         | TargetKind::FluxHelmRelease { .. }
         | TargetKind::FlagdFlag { .. }
         | TargetKind::UnleashFlag { .. } => "app",
     }
 }
 
-/// The specification of what has a pod's template, without the image.
-fn with_template(kind: Kind, workload: &Workload) -> Value {
-    let Workload { target, replicas, .. } = workload;
+/// The specification of what has a pod's template, without the image; `more` is what its kind has beside.
+fn with_template(target: &Target, more: Value) -> Value {
     let labels = json!({"app": target.name});
     let mut spec = json!({
         "revisionHistoryLimit": 10,
@@ -224,37 +255,6 @@ fn with_template(kind: Kind, workload: &Workload) -> Value {
             },
         },
     });
-    if kind != Kind::DaemonSet {
-        spec["replicas"] = json!(replicas);
-    }
-    match kind {
-        Kind::StatefulSet => {
-            let rolling = json!({"partition": 0});
-            spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
-            spec["podManagementPolicy"] = json!("OrderedReady");
-            spec["serviceName"] = json!(target.name);
-        }
-        Kind::DaemonSet => {
-            let rolling = json!({"maxSurge": 0, "maxUnavailable": 1});
-            spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
-        }
-        Kind::Rollout => {
-            spec["strategy"] = json!({"canary": {"steps": [{"setWeight": 50}]}});
-            spec["progressDeadlineSeconds"] = json!(600);
-        }
-        Kind::Deployment
-        | Kind::Canary
-        | Kind::Application
-        | Kind::Kustomization
-        | Kind::OciRepository
-        | Kind::HelmRelease
-        | Kind::ConfigMap
-        | Kind::FeatureFlag
-        | Kind::Pod => {
-            let surge = json!({"maxSurge": 1, "maxUnavailable": 0});
-            spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": surge});
-            spec["progressDeadlineSeconds"] = json!(600);
-        }
-    }
+    merge(&mut spec, &more, "", Style::Merge);
     spec
 }

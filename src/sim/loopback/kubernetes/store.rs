@@ -235,7 +235,12 @@ impl Store {
     /// Merges a patch into a status, whosever it is.
     pub(super) fn patch_status(&mut self, id: &Id, patch: &Value) -> Result<Arc<Value>, Failure> {
         let missing = || Failure::not_found(id.kind, &id.name);
-        let mut status = self.get(id).ok_or_else(missing)?.object["status"].clone();
+        let live = &self.get(id).ok_or_else(missing)?.object;
+        let asked = &patch["metadata"]["resourceVersion"];
+        if asked.is_string() && *asked != live["metadata"]["resourceVersion"] {
+            return Err(Failure::modified(id.kind, &id.name));
+        }
+        let mut status = live["status"].clone();
         merge(&mut status, &patch["status"], "", Style::Merge);
         self.put_status(id, status);
         self.get(id).map(|stored| stored.object.clone()).ok_or_else(missing)

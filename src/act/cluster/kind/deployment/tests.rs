@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     act::cluster::kind::{
-        self,
+        self, Again,
         sample::{ONE, merge},
     },
     decide::event::TargetState,
@@ -247,13 +247,13 @@ fn pods_are_asked_for_only_where_they_can_add_something() {
     assert!(asks(json!({"status": {"availableReplicas": 2}})));
     assert!(!asks(json!({"status": {"updatedReplicas": 2}})));
     assert!(!asks(json!({"spec": {"paused": true}})));
-    let waits =
-        |seen: &Seen, pods: &[Pod]| kind::waits_for_pods(&kind, seen, &read(seen, "app", pods));
+    let again = |seen: &Seen, pods: &[Pod]| kind::again(&kind, seen, &read(seen, "app", pods));
     let ready = deployment(json!({}));
-    assert!(!waits(&ready, &three()));
-    assert!(waits(&ready, &[]));
+    assert_eq!(again(&ready, &three()), Again::Later, "one of them may be exchanged by hand");
+    assert_eq!(again(&ready, &[]), Again::Soon);
     let unready = deployment(json!({"status": {"availableReplicas": 2}}));
-    assert!(waits(&unready, &three()), "one of them may say why");
+    assert_eq!(again(&unready, &three()), Again::Soon, "one of them may say why");
+    assert_eq!(again(&deployment(json!({"spec": {"paused": true}})), &three()), Again::Never);
 }
 
 #[test]

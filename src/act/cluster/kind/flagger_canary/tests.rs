@@ -63,6 +63,12 @@ fn what_was_promoted_is_success_where_the_primary_runs_it() {
     let other = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
     let stale = read(&canary(Some("b"), json!({})), other).status;
     assert!(matches!(stale, Status::Progressing(_)), "the status of before our write: {stale:?}");
+    // What somebody puts in the primary's place is seen, though nothing of the Canary's says so.
+    let seen = canary(Some("a"), json!({}));
+    assert_eq!(kind::again(&kind(), &seen, &read(&seen, ONE)), kind::Again::Later);
+    let swapped = read(&seen, other);
+    assert!(matches!(&swapped.status, Status::Progressing(why) if why.contains("runs")));
+    assert_eq!(kind::again(&kind(), &seen, &swapped), kind::Again::Soon);
     let applied = json!({"status": {"lastAppliedSpec": "c"}});
     assert!(matches!(status(Some("a"), applied), Status::Progressing(_)));
 }

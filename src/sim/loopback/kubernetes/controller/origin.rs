@@ -20,19 +20,19 @@ impl Controller {
     }
 
     /// The Deployment that a Rollout or a Canary takes its template from, or the source of a Kustomization's
-    /// manifests, with its generation.
+    /// manifests or a HelmRelease's chart, with its generation.
     pub(super) fn workload<'a>(&self, store: &'a Store) -> Option<(&'a Value, i64)> {
         let spec = &store.get(&self.id)?.object["spec"];
         let (kind, reference) = match self.id.kind {
             Kind::Canary => (Kind::Deployment, &spec["targetRef"]),
             Kind::Kustomization => (Kind::OciRepository, &spec["sourceRef"]),
+            Kind::HelmRelease => (Kind::OciRepository, &spec["chartRef"]),
             Kind::Deployment
             | Kind::StatefulSet
             | Kind::DaemonSet
             | Kind::Rollout
             | Kind::Application
             | Kind::OciRepository
-            | Kind::HelmRelease
             | Kind::ConfigMap
             | Kind::FeatureFlag
             | Kind::Pod => (Kind::Deployment, &spec["workloadRef"]),
@@ -43,7 +43,7 @@ impl Controller {
         Some((object, object["metadata"]["generation"].as_i64()?))
     }
 
-    /// The name of the source that a Kustomization's manifests are pulled by.
+    /// The name of the source that manifests or a chart are pulled by.
     pub(super) fn source(&self, store: &Store) -> Option<String> {
         Some(self.workload(store)?.0["metadata"]["name"].as_str()?.to_owned())
     }
@@ -57,16 +57,14 @@ impl Controller {
                 let image = text(&spec["source"]["kustomize"]["images"][0]);
                 image.rsplit('=').next().unwrap_or_default().to_owned()
             }
-            Kind::Kustomization => match workload {
-                Some(source) => {
-                    let repository = text(&source["spec"]["url"]).replace("oci://", "");
-                    format!("{repository}@{}", text(&source["spec"]["ref"]["digest"]))
-                }
-                None => {
-                    let image = &spec["images"][0];
-                    format!("{}@{}", text(&image["newName"]), text(&image["digest"]))
-                }
-            },
+            Kind::Kustomization | Kind::HelmRelease if let Some(source) = workload => {
+                let repository = text(&source["spec"]["url"]).replace("oci://", "");
+                format!("{repository}@{}", text(&source["spec"]["ref"]["digest"]))
+            }
+            Kind::Kustomization => {
+                let image = &spec["images"][0];
+                format!("{}@{}", text(&image["newName"]), text(&image["digest"]))
+            }
             Kind::HelmRelease => {
                 let image = &spec["values"]["image"];
                 format!("{}@{}", text(&image["repository"]), text(&image["digest"]))

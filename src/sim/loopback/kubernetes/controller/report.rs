@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Controller, pod, rfc3339};
+use super::{Controller, Wanted, pod, rfc3339};
 use crate::sim::loopback::kubernetes::store::Kind;
 
 impl Controller {
@@ -188,7 +188,7 @@ impl Controller {
         }
         let done = self.complete() && self.aborted.is_none();
         let newest = if done { &self.wanted.hash } else { &self.stable.hash };
-        json!({
+        let mut status = json!({
             "observedGeneration": self.observed,
             "lastAttemptedGeneration": self.observed,
             "lastAttemptedConfigDigest": digest(&self.wanted.hash),
@@ -198,7 +198,15 @@ impl Controller {
                 "status": "deployed", "configDigest": digest(newest),
             }],
             "conditions": conditions,
-        })
+        });
+        // Of a chart by its digest, that.
+        if self.observed_workload.is_some() {
+            let deployed = if done { &self.wanted } else { &self.stable };
+            let chart = |wanted: &Wanted| pulled(&wanted.template).replace("latest@", "");
+            status["history"][0]["ociDigest"] = json!(chart(deployed));
+            status["lastAttemptedRevisionDigest"] = json!(chart(&self.wanted));
+        }
+        status
     }
 
     fn rollout(&self, before: &Value, wall: Timestamp) -> Value {

@@ -27,6 +27,7 @@ pub mod declare;
 pub mod drive;
 pub mod follow;
 pub mod ids;
+pub mod import;
 pub mod model;
 pub mod record;
 pub mod show;

@@ -18,12 +18,14 @@ const ROOMS: &[(&str, &str)] = &[
     ("clock", "ids model"),
     ("model", "ids"),
     ("declare", "ids model"),
+    // What others declared, as declarations: text in, text out.
+    ("import", "model declare"),
     ("decide", "ids model"),
     ("record", "ids model decide"),
     ("act", "ids clock model decide config"),
     ("show", "ids clock model declare decide record config"),
-    // The command line starts `serve`, `demo`, `test` and `simulate`.
-    ("show/cli", "app sim"),
+    // The command line starts `serve`, `demo`, `test` and `simulate`, and imports what others wrote.
+    ("show/cli", "app sim import"),
     // The doctor looks at what a server rests on through the server's own adapters.
     ("show/cli/doctor", "act follow"),
     ("sim", "ids clock model declare decide record act"),
@@ -80,7 +82,7 @@ const HASHED: Ban = Ban {
 
 const EDGE: Ban = Ban {
     phrases: &["async", "tokio", "std::fs", "std::net", "std::env"],
-    range: Range::Inside(&["model", "decide"]),
+    range: Range::Inside(&["model", "decide", "import"]),
     instead: "the core is pure and synchronous: do it in act, declare or app, and hand the core its result as an Event",
 };
 

@@ -18,6 +18,7 @@ mod follow;
 mod freeze;
 mod get;
 mod goal;
+mod import;
 pub mod judge;
 pub mod layout;
 mod measurements;
@@ -87,6 +88,8 @@ enum Command {
     Demo(run::Demo),
     Check(check::Check),
     Plan(plan::PlanArgs),
+    #[command(subcommand)]
+    Import(import::Import),
     Test(test::Test),
     Simulate(simulate::Simulate),
     /// Judge samples as a gate would, and show every figure on the way
@@ -160,6 +163,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Demo(args) => run::demo(context, args).await,
         Command::Check(args) => check::run(context, args).await,
         Command::Plan(args) => plan::run(context, args).await,
+        Command::Import(command) => import::run(context, command),
         Command::Test(args) => test::run(context, args),
         Command::Simulate(args) => Ok(simulate::run(args)),
         Command::Judge => about::judge(context),

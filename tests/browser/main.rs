@@ -231,3 +231,45 @@ fn somebody_signs_in_at_a_real_openid_provider() {
     // The provider's own pages want a font from elsewhere and an icon, and get neither.
     browser.clean(&["fonts.googleapis.com", "favicon.ico", "401"]);
 }
+
+#[test]
+#[ignore = "needs Chromium; .ci/run runs it"]
+fn a_release_is_created_and_a_waiver_asked_for_and_granted() {
+    let Some((demo, mut browser)) = start(&["--by-hand", "--speed", "60"]) else { return };
+    browser.size(DESK);
+    browser.open(&demo.at("/"));
+    demo.sign_in(&mut browser, &demo.admin());
+    browser.press("#p-checkout button[value=create]");
+    assert!(browser.text("main").contains("On their way already: checkout@2.14.0"));
+    browser.shoot("create", |browser| browser.reads());
+    browser.fill("#f-version", "2.15.0");
+    browser.fill("#f-image", "registry.example/checkout:2.15.0");
+    browser.press("form.confirm button");
+    assert!(browser.text("#e-image").contains("pinned by digest"), "{}", browser.text("main"));
+    assert_eq!(browser.value("document.querySelector('#f-version').value"), "2.15.0");
+    browser.shoot("create-wrong", |browser| browser.reads());
+    browser.value("document.querySelector('#f-image').value = ''");
+    browser.fill("#f-image", &format!("registry.example/checkout@sha256:{}", "15".repeat(32)));
+    browser.press("form.confirm button");
+    browser.told("checkout@2.15.0 is created");
+    assert_eq!(browser.value("location.pathname"), "/releases/checkout/2.15.0");
+
+    browser.open(&demo.at("/jurisdictions"));
+    browser.shoot("jurisdictions", |browser| browser.reads());
+    browser.press("button[value=ask-waiver]");
+    assert!(browser.text("main").contains("binds until two approvers have agreed"));
+    browser.value("document.querySelector('#f-ring').value = 'rest'");
+    browser.shoot("ask-waiver", |browser| browser.reads());
+    browser.fill("#reason", "INC-4711: the partner stays as it is");
+    browser.press("form.confirm button");
+    browser.told("a waiver of rule GDPR-4 for checkout is asked for");
+    browser.shoot("waiver-asked", |browser| browser.reads());
+    browser.press("form.who button");
+    browser.open(&demo.at("/approvals"));
+    demo.sign_in(&mut browser, &demo.approver());
+    browser.press("button[value=approve-waiver]");
+    assert!(browser.text("main").contains("GDPR-4"));
+    browser.press("form.confirm button");
+    browser.told("is approved by you");
+    browser.clean(&["422"]);
+}

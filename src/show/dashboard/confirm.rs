@@ -19,10 +19,23 @@ pub struct Question {
     pub choices: Vec<Choice>,
     /// What was in the way of the last try.
     pub wrong: Vec<String>,
+    /// What of that stands beside a field: the field's name, and what is wrong with it.
+    pub beside: Vec<(String, String)>,
     /// What changed since it was looked at.
     pub changed: Vec<String>,
     /// Makes a repeat recognisable.
     pub key: String,
+}
+
+impl Question {
+    /// Puts what is wrong beside the field that it is about, if it is about one.
+    pub fn put_wrong(&mut self, field: &str, detail: String) {
+        let asks = |choice: &Choice| choice.name() == field;
+        match field == "reason" || self.choices.iter().any(asks) {
+            true => self.beside.push((field.to_owned(), detail)),
+            false => self.wrong.push(detail),
+        }
+    }
 }
 
 /// What somebody saw when they decided: each thing with what it was.
@@ -80,7 +93,18 @@ pub enum Choice {
         /// What it says.
         label: &'static str,
         /// The values with their words.
-        of: Vec<(&'static str, &'static str)>,
+        of: Vec<(String, String)>,
+    },
+    /// A line of text.
+    Line {
+        /// Its name.
+        name: &'static str,
+        /// What it says.
+        label: &'static str,
+        /// What is to be written there.
+        hint: &'static str,
+        /// Whether it may not be left empty.
+        required: bool,
     },
     /// An instant to come, in UTC; none is for good.
     Until,
@@ -88,7 +112,7 @@ pub enum Choice {
 
 /// The page, with what was filled in before.
 pub fn page(question: &Question, csrf: &str, form: &Form) -> String {
-    let Question { deed, will, in_flight, bound, choices, wrong, changed, key } = question;
+    let Question { deed, will, in_flight, bound, choices, wrong, beside, changed, key } = question;
     let title = format!("{} {}", deed.label(), deed.about());
     let fields: String =
         deed.fields().iter().map(|(name, value)| hidden(name, value)).collect::<String>()
@@ -126,9 +150,15 @@ pub fn page(question: &Question, csrf: &str, form: &Form) -> String {
              done and you are asked again.</p><dl class=\"terms\">{seen}</dl>"
         ),
     };
-    let choices: String = choices.iter().map(|choice| choice.field(form)).collect();
+    let choices: String = choices.iter().map(|choice| choice.field(form, beside)).collect();
+    let marked = match beside.is_empty() {
+        true => "",
+        false => {
+            "<div class=\"alarm bad\" role=\"alert\"><p>✘ Nothing was done: see what is marked below.</p></div>"
+        }
+    };
     format!(
-        "<section class=\"narrow\"><h1>{}</h1>{}{}<h2>What will happen</h2><ul class=\"will\">{will}</ul>\
+        "<section class=\"narrow\"><h1>{}</h1>{}{}{marked}<h2>What will happen</h2><ul class=\"will\">{will}</ul>\
          {flying}{seen}<form class=\"confirm\" method=\"post\" action=\"/act\">{fields}{choices}{}\
          <p class=\"acts\"><button class=\"{}\">{}</button><a class=\"button\" href=\"{}\">Cancel</a></p>\
          </form></section>",
@@ -138,7 +168,7 @@ pub fn page(question: &Question, csrf: &str, form: &Form) -> String {
             changed
         ),
         alarm("Nothing was done.", wrong),
-        reason(deed.reason(), form),
+        reason(deed.reason(), form, beside),
         match deed.weight() {
             "" => "main",
             weight => weight,
@@ -148,23 +178,48 @@ pub fn page(question: &Question, csrf: &str, form: &Form) -> String {
     )
 }
 
-fn reason(asked: Asked, form: &Form) -> String {
+/// What a field says of itself where it is wrong, and what stands below it.
+fn mark(name: &str, hint: bool, beside: &[(String, String)]) -> (String, String) {
+    let wrong = beside.iter().filter(|(field, _)| field == name);
+    let wrong: String = wrong
+        .map(|(_, detail)| format!("<p class=\"wrong\" id=\"e-{name}\">✘ {}</p>", Text(detail)))
+        .collect();
+    let described = match (hint, wrong.is_empty()) {
+        (false, true) => return (String::new(), wrong),
+        (true, true) => format!("{name}-hint"),
+        (true, false) => format!("e-{name} {name}-hint"),
+        (false, false) => format!("e-{name}"),
+    };
+    let invalid = if wrong.is_empty() { "" } else { " aria-invalid=\"true\"" };
+    (format!(" aria-describedby=\"{described}\"{invalid}"), wrong)
+}
+
+fn reason(asked: Asked, form: &Form, beside: &[(String, String)]) -> String {
     let given = form.get("reason").map(String::as_str).unwrap_or_default();
     let (required, hint) = match asked {
         Asked::Must => (" required", "It stands in the audit, with your name."),
         Asked::May => ("", "Not needed, but it stands in the audit, with your name."),
         Asked::Not => return "<p class=\"dim\">It stands in the audit, with your name.</p>".into(),
     };
+    let (marked, wrong) = mark("reason", true, beside);
     format!(
         "<label for=\"reason\">Reason</label><textarea id=\"reason\" name=\"reason\" rows=\"3\" \
-         maxlength=\"1000\" aria-describedby=\"reason-hint\"{required}>{}</textarea>\
+         maxlength=\"1000\"{marked}{required}>{}</textarea>{wrong}\
          <p id=\"reason-hint\" class=\"dim\">{hint}</p>",
         Text(given)
     )
 }
 
 impl Choice {
-    fn field(&self, form: &Form) -> String {
+    /// Its field's name.
+    fn name(&self) -> &'static str {
+        match self {
+            Choice::Box { name, .. } | Choice::One { name, .. } | Choice::Line { name, .. } => name,
+            Choice::Until => "until",
+        }
+    }
+
+    fn field(&self, form: &Form, beside: &[(String, String)]) -> String {
         let given = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
         match self {
             Choice::Box { name, label } => {
@@ -179,20 +234,35 @@ impl Choice {
                     .iter()
                     .map(|(value, word)| {
                         let chosen = if given(name) == *value { " selected" } else { "" };
+                        let (value, word) = (Text(value), Text(word));
                         format!("<option value=\"{value}\"{chosen}>{word}</option>")
                     })
                     .collect();
+                let (marked, wrong) = mark(name, false, beside);
                 format!(
                     "<label for=\"f-{name}\">{label}</label>\
-                     <select id=\"f-{name}\" name=\"{name}\">{options}</select>"
+                     <select id=\"f-{name}\" name=\"{name}\"{marked}>{options}</select>{wrong}"
                 )
             }
-            Choice::Until => format!(
-                "<label for=\"until\">Until, in UTC</label><input id=\"until\" type=\"datetime-local\" \
-                 name=\"until\" value=\"{}\" aria-describedby=\"until-hint\">\
-                 <p id=\"until-hint\" class=\"dim\">Empty: until somebody lifts it.</p>",
-                Text(given("until"))
-            ),
+            Choice::Line { name, label, hint, required } => {
+                let (marked, wrong) = mark(name, true, beside);
+                let required = if *required { " required" } else { "" };
+                format!(
+                    "<label for=\"f-{name}\">{label}</label><input id=\"f-{name}\" name=\"{name}\" \
+                     value=\"{}\" autocomplete=\"off\" spellcheck=\"false\"{marked}{required}>{wrong}\
+                     <p id=\"{name}-hint\" class=\"dim\">{hint}</p>",
+                    Text(given(name))
+                )
+            }
+            Choice::Until => {
+                let (marked, wrong) = mark("until", true, beside);
+                format!(
+                    "<label for=\"until\">Until, in UTC</label><input id=\"until\" \
+                     type=\"datetime-local\" name=\"until\" value=\"{}\"{marked}>{wrong}\
+                     <p id=\"until-hint\" class=\"dim\">Empty: until somebody lifts it.</p>",
+                    Text(given("until"))
+                )
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::html::{Text, release_path, ring_path};
 use crate::{
     decide::event::Scope,
-    ids::{FreezeId, Jurisdiction, PlanName, ReleaseId, RingName, WaiverId},
+    ids::{FreezeId, Jurisdiction, PlanName, PolicyName, ReleaseId, RingName, WaiverId},
     show::{auth::Verb, words},
 };
 
@@ -16,6 +16,8 @@ pub enum Deed {
     Pause(Scope),
     /// A pause of exactly that scope ends.
     Resume(Scope),
+    /// A new release of a plan; which, the form says.
+    Create(PlanName),
     /// A release may enter a ring.
     Approve(ReleaseId, RingName),
     /// It may not.
@@ -34,11 +36,17 @@ pub enum Deed {
     Freeze(Scope),
     /// A freeze ends.
     Lift(FreezeId),
+    /// Somebody wants that a residency rule of a plan's, by its id and the document that declares it, does not
+    /// bind for a time.
+    AskWaiver(PlanName, String, Option<PolicyName>),
     /// A residency rule need not bind for a time.
     ApproveWaiver(PlanName, WaiverId),
     /// It binds again.
     RevokeWaiver(PlanName, WaiverId),
 }
+
+/// The longest id of a residency rule that a form is read with, in characters.
+const LONGEST_RULE: usize = 200;
 
 /// A form as it was sent: each field with its value.
 pub type Form = BTreeMap<String, String>;
@@ -49,6 +57,7 @@ impl Deed {
         match self {
             Deed::Pause(_) => "pause",
             Deed::Resume(_) => "resume",
+            Deed::Create(_) => "create",
             Deed::Approve(..) => "approve",
             Deed::Reject(..) => "reject",
             Deed::Advance(..) => "advance",
@@ -58,6 +67,7 @@ impl Deed {
             Deed::WriteOff(..) => "write-off",
             Deed::Freeze(_) => "freeze",
             Deed::Lift(_) => "lift",
+            Deed::AskWaiver(..) => "ask-waiver",
             Deed::ApproveWaiver(..) => "approve-waiver",
             Deed::RevokeWaiver(..) => "revoke-waiver",
         }
@@ -68,6 +78,8 @@ impl Deed {
         match self {
             Deed::Pause(_) => "Pause",
             Deed::Resume(_) => "Resume",
+            Deed::Create(_) => "New release",
+            Deed::AskWaiver(..) => "Ask for a waiver",
             Deed::Approve(..) | Deed::ApproveWaiver(..) => "Approve",
             Deed::Reject(..) => "Reject",
             Deed::Advance(..) => "Advance",
@@ -85,6 +97,8 @@ impl Deed {
     pub fn about(&self) -> String {
         match self {
             Deed::Pause(scope) | Deed::Resume(scope) | Deed::Freeze(scope) => words::covered(scope),
+            Deed::Create(plan) => format!("of {plan}"),
+            Deed::AskWaiver(plan, rule, _) => format!("of rule {rule} for {plan}"),
             Deed::Approve(id, ring) | Deed::Reject(id, ring) | Deed::Advance(id, ring) => {
                 format!("{id} on {ring}")
             }
@@ -104,10 +118,12 @@ impl Deed {
         match self {
             Deed::Pause(_) | Deed::Abort(_) | Deed::Freeze(_) => Verb::Stop,
             Deed::Resume(_)
+            | Deed::Create(_)
             | Deed::Advance(..)
             | Deed::Retry(..)
             | Deed::Rollback(..)
             | Deed::WriteOff(..)
+            | Deed::AskWaiver(..)
             | Deed::Lift(_) => Verb::Go,
             Deed::Approve(..) | Deed::Reject(..) | Deed::ApproveWaiver(..) => Verb::Agree,
             Deed::RevokeWaiver(..) => Verb::Withdraw,
@@ -122,9 +138,11 @@ impl Deed {
             | Deed::WriteOff(..)
             | Deed::Freeze(_)
             | Deed::Reject(..)
+            | Deed::AskWaiver(..)
             | Deed::RevokeWaiver(..) => Asked::Must,
             Deed::Pause(_)
             | Deed::Resume(_)
+            | Deed::Create(_)
             | Deed::Approve(..)
             | Deed::Advance(..)
             | Deed::Retry(..) => Asked::May,
@@ -138,6 +156,8 @@ impl Deed {
             Deed::Approve(..) | Deed::Resume(_) | Deed::ApproveWaiver(..) => "main",
             Deed::Abort(_) | Deed::Rollback(..) | Deed::Freeze(_) | Deed::Reject(..) => "grave",
             Deed::Pause(_)
+            | Deed::Create(_)
+            | Deed::AskWaiver(..)
             | Deed::Advance(..)
             | Deed::Retry(..)
             | Deed::WriteOff(..)
@@ -164,8 +184,21 @@ impl Deed {
                 None => release_path(id),
             },
             Deed::WriteOff(id, _) => release_path(id),
+            Deed::Create(plan) => format!("/?plan={plan}"),
             Deed::Freeze(_) | Deed::Lift(_) => "/freezes".into(),
-            Deed::ApproveWaiver(..) | Deed::RevokeWaiver(..) => "/approvals".into(),
+            Deed::AskWaiver(..) | Deed::ApproveWaiver(..) | Deed::RevokeWaiver(..) => {
+                "/approvals".into()
+            }
+        }
+    }
+
+    /// The same once it was done as the form says: a release that was created has a page of its own.
+    pub fn page_after(&self, form: &Form) -> String {
+        match (self, form.get("version")) {
+            (Deed::Create(plan), Some(version)) => {
+                release_path(&ReleaseId::new(plan.clone(), version.trim()))
+            }
+            (_, _) => self.page(),
         }
     }
 
@@ -198,6 +231,12 @@ impl Deed {
             },
             Deed::Abort(id) => of_release(id),
             Deed::Lift(id) => vec![("id", id.to_string())],
+            Deed::Create(plan) => vec![("plan", plan.to_string())],
+            Deed::AskWaiver(plan, rule, policy) => {
+                let policy = policy.as_ref().map(|policy| ("policy", policy.to_string()));
+                let fields = [("plan", plan.to_string()), ("rule", rule.clone())];
+                fields.into_iter().chain(policy).collect()
+            }
             Deed::ApproveWaiver(plan, id) | Deed::RevokeWaiver(plan, id) => {
                 vec![("plan", plan.to_string()), ("id", id.to_string())]
             }
@@ -240,6 +279,11 @@ impl Deed {
         Some(match field("deed")? {
             "pause" => Deed::Pause(scope()?),
             "resume" => Deed::Resume(scope()?),
+            "create" => Deed::Create(plan.clone()?),
+            "ask-waiver" => {
+                let rule = field("rule").filter(|rule| rule.chars().count() <= LONGEST_RULE)?;
+                Deed::AskWaiver(plan.clone()?, rule.into(), label("policy").map(PolicyName::from))
+            }
             "approve" => on_ring().map(|(id, ring)| Deed::Approve(id, ring))?,
             "reject" => on_ring().map(|(id, ring)| Deed::Reject(id, ring))?,
             "advance" => on_ring().map(|(id, ring)| Deed::Advance(id, ring))?,
@@ -366,6 +410,9 @@ mod tests {
             Deed::WriteOff(id.clone(), ring),
             Deed::Abort(id),
             Deed::Lift("f-1".into()),
+            Deed::Create("checkout".into()),
+            Deed::AskWaiver("checkout".into(), "GDPR 4/a".into(), None),
+            Deed::AskWaiver("checkout".into(), "GDPR-4".into(), Some("gdpr".into())),
             Deed::ApproveWaiver("checkout".into(), "w-1".into()),
             Deed::RevokeWaiver("checkout".into(), "w-1".into()),
         ]);

@@ -33,8 +33,8 @@ pub struct Country {
 pub struct Atlas {
     /// The countries with clusters.
     pub countries: Vec<Country>,
-    /// The rules, by plan.
-    pub rules: Vec<(PlanName, ResidencyRuleView)>,
+    /// The rules, by plan, and what can be done about those that can be waived.
+    pub rules: Vec<(PlanName, ResidencyRuleView, Option<Offer>)>,
 }
 
 /// The page.
@@ -46,17 +46,21 @@ pub fn page(atlas: &Atlas, csrf: &str) -> String {
         // Once is enough.
         said.extend(country.offers.iter().filter_map(|offer| offer.denied.clone()));
     }
+    let mut said = Vec::new();
     let rules: String = atlas
         .rules
         .iter()
-        .map(|(plan, rule)| {
+        .map(|(plan, rule, offer)| {
+            let asked = acts(csrf, offer.as_slice(), &said);
+            said.extend(offer.iter().filter_map(|offer| offer.denied.clone()));
             let kind = match rule.enforcement {
                 Enforcement::Hard => "hard",
                 Enforcement::Waivable => "waivable",
             };
             let policy = rule.policy.as_ref().map(|policy| Text(policy).to_string());
             format!(
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{kind}</td><td>{}</td><td><code>{}</code></td></tr>",
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{kind}</td><td>{}</td>\
+                 <td><code>{}</code></td><td>{asked}</td></tr>",
                 Text(&rule.id),
                 Text(plan),
                 policy.unwrap_or_else(|| "-".into()),
@@ -74,7 +78,7 @@ pub fn page(atlas: &Atlas, csrf: &str) -> String {
         table(
             "rules",
             "Residency rules",
-            &["Rule", "Plan", "Enforcement", "Policy", "Declared at"],
+            &["Rule", "Plan", "Enforcement", "Policy", "Declared at", "Action"],
             &rules,
             "No residency rule binds a plan."
         )

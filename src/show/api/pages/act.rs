@@ -15,7 +15,8 @@ use jiff::{civil::DateTime, tz::TimeZone};
 
 use super::{
     super::{
-        AbortBody, Api, Done, FreezeBody, Nothing, Reason, RollbackBody, StopBody, WriteOffBody,
+        AbortBody, Api, ArtifactBody, Done, FreezeBody, Nothing, Reason, RollbackBody, StopBody,
+        SubmitBody, WaiverBody, WriteOffBody,
         caller::Visit,
         extract::{
             At, Body, FreezePath, PlanPath, ReleasePath, ReleaseRingPath, RingPath, WaiverPath,
@@ -31,10 +32,11 @@ use super::{
 };
 use crate::{
     decide::{
+        command::Lane,
         event::Scope,
         world::{PlanState, World},
     },
-    ids::{IdempotencyKey, PlanName, ReleaseId, RingName},
+    ids::{IdempotencyKey, PlanName, ReleaseId, RingName, Version},
     model::policy::RollbackScope,
     show::{
         dashboard::{
@@ -68,8 +70,8 @@ pub async fn act(guest: Guest, headers: HeaderMap, form: String) -> Result<Respo
     let key: String = given("key").chars().filter(char::is_ascii_alphanumeric).take(64).collect();
     let seen = Bound::read(given("seen"));
     let mut question = ask(&guest, deed.clone(), &key)?;
-    if let Some(wrong) = wrong(&deed, &form) {
-        question.wrong = wrong;
+    if deed.reason() == Asked::Must && reason(&form).is_none() {
+        question.put_wrong("reason", "Say why: a reason is asked for.".into());
         return Ok(page(&guest, StatusCode::UNPROCESSABLE_ENTITY, &question, &form));
     }
     for n in 0..TRIES {
@@ -87,15 +89,25 @@ pub async fn act(guest: Guest, headers: HeaderMap, form: String) -> Result<Respo
         }
         match perform(&guest.visit.under(conditions(&key, revision)), &deed, &form).await {
             Ok(Json(Done { in_flight })) => {
-                let notice = notice(&deed, &in_flight);
+                let notice = notice(&deed, &form, &in_flight);
                 guest.visit.api.sessions.notice(&guest.cookie, Some(notice));
-                return Ok(Redirect::to(&deed.page()).into_response());
+                return Ok(Redirect::to(&deed.page_after(&form)).into_response());
             }
             Err(problem) if problem.name() == "stale-state" => {}
             Err(problem) if !problem.violations.is_empty() => {
-                let wrong = problem.violations.into_iter();
-                question.wrong = wrong.map(|v| v.detail).collect();
+                for Violation { pointer, detail } in problem.violations {
+                    question.put_wrong(pointer.rsplit('/').next().unwrap_or_default(), detail);
+                }
                 return Ok(page(&guest, StatusCode::UNPROCESSABLE_ENTITY, &question, &form));
+            }
+            // What was filled in is not lost where it can be mended.
+            Err(problem)
+                if matches!(deed, Deed::Create(_) | Deed::AskWaiver(..))
+                    && [409, 422].contains(&problem.status) =>
+            {
+                let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::CONFLICT);
+                question.wrong = vec![problem.detail];
+                return Ok(page(&guest, status, &question, &form));
             }
             Err(problem) => return Err(guest.trouble(&problem, &deed.page())),
         }
@@ -136,15 +148,6 @@ fn page(guest: &Guest, status: StatusCode, question: &Question, form: &Form) -> 
     guest.page_as(status, (Place::Elsewhere, &title, false), &main)
 }
 
-/// What is wrong with what was filled in, if something is.
-fn wrong(deed: &Deed, form: &Form) -> Option<Vec<String>> {
-    let reason = reason(form);
-    match (deed.reason(), reason) {
-        (Asked::Must, None) => Some(vec!["Say why: a reason is asked for.".into()]),
-        (Asked::Must | Asked::May | Asked::Not, _) => None,
-    }
-}
-
 fn reason(form: &Form) -> Option<String> {
     let text = form.get("reason")?.replace("\r\n", "\n");
     let text = text.trim();
@@ -177,6 +180,8 @@ fn revision(world: &World, deed: &Deed) -> Option<u64> {
             | Scope::Release(_)
             | Scope::ReleaseRing(..) => None,
         },
+        // What it is bound to, it is held against once more: a plan that moves need not be caught standing still.
+        Deed::Create(_) | Deed::AskWaiver(..) => None,
         Deed::Approve(id, _) | Deed::Reject(id, _) | Deed::Advance(id, _) => of(&id.plan),
         Deed::Retry(id, _) | Deed::Rollback(id, _) | Deed::Abort(id) | Deed::WriteOff(id, _) => {
             of(&id.plan)
@@ -224,6 +229,34 @@ async fn perform(visit: &Visit, deed: &Deed, form: &Form) -> Result<Json<Done>, 
             Scope::Release(id) => releases::resume(visit, release(id), why()).await,
             Scope::ReleaseRing(id, ring) => rings::resume(visit, on(id, ring), why()).await,
         },
+        Deed::Create(name) => {
+            let body = Body(SubmitBody {
+                version: text(form, "version").unwrap_or_default(),
+                artifact: ArtifactBody { image: text(form, "image"), serve: text(form, "serve") },
+                lane: match text(form, "lane").as_deref() {
+                    Some("hotfix") => Lane::Hotfix,
+                    Some(_) | None => Lane::Normal,
+                },
+                reason,
+                irreversible: text(form, "irreversible").is_some(),
+                requires: text(form, "requires"),
+                author: None,
+            });
+            releases::create(visit, plan(name), body).await.map(|_| created())
+        }
+        Deed::AskWaiver(name, rule, policy) => {
+            let lasting = text(form, "for").and_then(|lasting| lasting.parse().ok());
+            let body = Body(WaiverBody {
+                rule: rule.clone(),
+                policy: policy.clone(),
+                release: text(form, "release").map(Version::from),
+                ring: text(form, "ring").map(RingName::from),
+                until: None,
+                lasting,
+                reason: reason.unwrap_or_default(),
+            });
+            waivers::ask(visit, plan(name), body).await.map(|_| created())
+        }
         Deed::Approve(id, ring) => rings::approve(visit, on(id, ring), why()).await,
         Deed::Reject(id, ring) => rings::reject(visit, on(id, ring), why()).await,
         Deed::Advance(id, ring) => rings::advance(visit, on(id, ring), why()).await,
@@ -267,6 +300,16 @@ async fn perform(visit: &Visit, deed: &Deed, form: &Form) -> Result<Json<Done>, 
     }
 }
 
+/// What was filled in, if something was.
+fn text(form: &Form, name: &str) -> Option<String> {
+    let text = form.get(name)?.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn created() -> Json<Done> {
+    Json(Done { in_flight: Vec::new() })
+}
+
 fn invalid(pointer: &str, detail: &str) -> Problem {
     Problem::invalid(vec![Violation { pointer: pointer.into(), detail: detail.into() }])
 }
@@ -287,8 +330,29 @@ fn until(form: &Form) -> Result<Option<jiff::Timestamp>, Problem> {
 }
 
 /// What was done, to be read on the next page.
-fn notice(deed: &Deed, in_flight: &[IdempotencyKey]) -> String {
+fn notice(deed: &Deed, form: &Form, in_flight: &[IdempotencyKey]) -> String {
+    let about = match deed {
+        Deed::Create(plan) => {
+            format!("{plan}@{}", text(form, "version").unwrap_or_default())
+        }
+        Deed::AskWaiver(..) => format!("a waiver {}", deed.about()),
+        Deed::Pause(_)
+        | Deed::Resume(_)
+        | Deed::Approve(..)
+        | Deed::Reject(..)
+        | Deed::Advance(..)
+        | Deed::Retry(..)
+        | Deed::Rollback(..)
+        | Deed::Abort(_)
+        | Deed::WriteOff(..)
+        | Deed::Freeze(_)
+        | Deed::Lift(_)
+        | Deed::ApproveWaiver(..)
+        | Deed::RevokeWaiver(..) => deed.about(),
+    };
     let done = match deed {
+        Deed::Create(_) => "is created",
+        Deed::AskWaiver(..) => "is asked for, and two must agree",
         Deed::Pause(_) => "is paused",
         Deed::Resume(_) => "is resumed",
         Deed::Approve(..) | Deed::ApproveWaiver(..) => "is approved by you",
@@ -310,5 +374,5 @@ fn notice(deed: &Deed, in_flight: &[IdempotencyKey]) -> String {
             format!(" On its way already, and not to be called back: {}.", named.join(", "))
         }
     };
-    format!("{} {done}; it is on record.{flying}", deed.about())
+    format!("{about} {done}; it is on record.{flying}")
 }

@@ -13,7 +13,7 @@ use crate::{
         world::{Phase, World},
     },
     ids::{Jurisdiction, PlanName},
-    model::{blocs, ring::Ring, time::Now},
+    model::{blocs, residency::Enforcement, ring::Ring, time::Now},
     show::{
         auth::{Reach, Verb},
         dashboard::{
@@ -165,7 +165,12 @@ fn atlas(visit: &Visit, world: &World, now: Now) -> Atlas {
     let rules = world.plans.iter().filter(|(name, _)| visit.sees(world, name));
     let rules = rules.flat_map(|(name, state)| {
         let view = view::plan_alone(world, name, state);
-        view.residency.into_iter().map(move |rule| (name.clone(), rule))
+        view.residency.into_iter().map(move |rule| {
+            let waivable = rule.enforcement == Enforcement::Waivable;
+            let asked = || Deed::AskWaiver(name.clone(), rule.id.clone(), rule.policy.clone());
+            let offer = waivable.then(|| offers::offer(visit, world, asked()));
+            (name.clone(), rule, offer)
+        })
     });
     Atlas { rules: rules.collect(), countries: clusters.into_iter().map(country).collect() }
 }

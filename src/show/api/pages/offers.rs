@@ -26,8 +26,20 @@ use crate::{
 
 /// Offers a deed, or says why it is not this viewer's.
 pub fn offer(visit: &Visit, world: &World, deed: Deed) -> Offer {
-    let denied = visit.may(deed.verb(), &deed_reach(world, &deed)).err();
+    let may = |reach: &Reach| visit.may(deed.verb(), reach);
+    let mut denied = may(&deed_reach(world, &deed)).err();
+    // Whoever does not reach the whole plan may ask for one of its rings.
+    if let Deed::AskWaiver(plan, ..) = &deed
+        && rings_of(world, plan).any(|ring| may(&reach_of(world, plan, None, Some(ring))).is_ok())
+    {
+        denied = None;
+    }
     Offer { deed, denied: denied.map(|problem| problem.detail) }
+}
+
+fn rings_of<'a>(world: &'a World, plan: &PlanName) -> impl Iterator<Item = &'a RingName> {
+    let declared = world.plans.get(plan).and_then(|state| state.declared.as_ref());
+    declared.into_iter().flat_map(|plan| plan.rings.iter().map(|ring| &ring.name))
 }
 
 /// What a deed would reach: the same as the API's handler of it asks for.
@@ -36,6 +48,7 @@ fn deed_reach(world: &World, deed: &Deed) -> Reach {
         Deed::Pause(scope) | Deed::Resume(scope) | Deed::Freeze(scope) => {
             line::reach_of_scope(world, scope)
         }
+        Deed::Create(plan) | Deed::AskWaiver(plan, ..) => reach_of(world, plan, None, None),
         Deed::Approve(id, ring)
         | Deed::Reject(id, ring)
         | Deed::Advance(id, ring)
@@ -57,13 +70,14 @@ fn deed_reach(world: &World, deed: &Deed) -> Reach {
 /// What can be done to a plan.
 pub fn plan_offers(visit: &Visit, world: &World, name: &PlanName, state: &PlanState) -> Vec<Offer> {
     let scope = Scope::Plan(name.clone());
-    let deed = match world.shared.pauses.contains_key(&scope) {
-        true => Deed::Resume(scope),
-        false if state.withdrawn => return Vec::new(),
-        false => Deed::Pause(scope),
+    let stop = match world.shared.pauses.contains_key(&scope) {
+        true => Some(Deed::Resume(scope)),
+        false => (!state.withdrawn).then_some(Deed::Pause(scope)),
     };
+    let create = (!state.withdrawn).then(|| Deed::Create(name.clone()));
+    let deeds = [create, stop].into_iter().flatten();
     // Who may not is told on the release's page; here it would stand once for each plan.
-    [offer(visit, world, deed)].into_iter().filter(|offer| offer.denied.is_none()).collect()
+    deeds.map(|deed| offer(visit, world, deed)).filter(|offer| offer.denied.is_none()).collect()
 }
 
 /// The pauses in force that cover a ring of the release, each with what ends it.

@@ -1,6 +1,8 @@
 //! What would happen if somebody did what they ask for on a page: in words, from the world as it is, and what
 //! an answer to that binds to.
 
+mod asked_for;
+
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -48,6 +50,7 @@ impl Look<'_> {
             bound: Bound::default(),
             choices: Vec::new(),
             wrong: Vec::new(),
+            beside: Vec::new(),
             changed: Vec::new(),
             key: key.to_owned(),
         };
@@ -74,6 +77,10 @@ impl Look<'_> {
                     ("by".into(), freeze.said.by.name.to_string()),
                     ("since".into(), freeze.said.at.wall.to_string()),
                 ];
+            }
+            Deed::Create(plan) => self.create(plan, &mut question)?,
+            Deed::AskWaiver(plan, rule, policy) => {
+                self.ask_waiver(plan, (rule, policy.as_ref()), &mut question)?;
             }
             Deed::Approve(id, ring) | Deed::Reject(id, ring) => {
                 self.agree(&deed, id, ring, &mut question)?;
@@ -367,12 +374,12 @@ impl Look<'_> {
             question.choices.push(Choice::One {
                 name: "scope",
                 label: "What goes back with it",
-                of: vec![
+                of: owned(&[
                     ("", "This ring alone"),
                     ("descendants", "The rings that come after it too"),
                     ("jurisdiction", "The rings that share a jurisdiction with it too"),
                     ("exposed", "Every ring that has it"),
-                ],
+                ]),
             });
         }
         question.bound = self.courses(release, &all);
@@ -457,6 +464,10 @@ impl Look<'_> {
         };
         Bound(rings.iter().filter_map(course).collect())
     }
+}
+
+fn owned(of: &[(&str, &str)]) -> Vec<(String, String)> {
+    of.iter().map(|(value, word)| ((*value).to_owned(), (*word).to_owned())).collect()
 }
 
 fn rings_in(

@@ -179,6 +179,107 @@ async fn what_a_hotfix_owes_is_written_off_by_somebody_who_says_why() {
 }
 
 #[tokio::test]
+async fn a_release_is_created_by_a_form_that_says_what_is_wrong_beside_the_field() {
+    let server = Server::start().await;
+    server.stage.submit("2.13.0");
+    let browser = Browser::of(&server, "operator").await;
+    assert!(browser.get("/").await.contains("value=\"create\""));
+    let vic = Browser::of(&server, "viewer").await;
+    assert!(!vic.get("/").await.contains("value=\"create\""));
+    let of = with("create", &[("plan", "checkout")]);
+    assert_eq!(vic.confirm(&of).await.status(), StatusCode::FORBIDDEN);
+    let asked = browser.confirm(&of).await.text().await.unwrap();
+    for part in [
+        "New release of checkout",
+        "ring by ring: internal, beta, us-east, eu-west, eu-central. That is 6 clusters in DE, IE, US.",
+        "People must agree before it starts on: eu-west (2).",
+        "On their way already: checkout@2.13.0; it waits on each ring",
+    ] {
+        assert!(asked.contains(part), "{part} in {asked}");
+    }
+    let mut form = fields(&asked);
+    form.insert("version".into(), "2.14 0".into());
+    form.insert("image".into(), "registry.example/checkout:latest".into());
+    form.insert("requires".into(), "2.13.0".into());
+    let wrong = browser.post("/act", &form).await;
+    assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let wrong = wrong.text().await.unwrap();
+    for part in [
+        "value=\"2.14 0\" autocomplete=\"off\" spellcheck=\"false\" aria-describedby=\"e-version version-hint\" \
+         aria-invalid=\"true\" required><p class=\"wrong\" id=\"e-version\">✘ a version has",
+        "<p class=\"wrong\" id=\"e-image\">✘ the image must be pinned by digest",
+        "Nothing was done: see what is marked below.",
+    ] {
+        assert!(wrong.contains(part), "{part} in {wrong}");
+    }
+    assert!(!wrong.contains("id=\"e-requires\""), "{wrong}");
+    form.insert("version".into(), " 2.14.0 ".into());
+    form.insert("image".into(), crate::show::fixture::artifact("2.14.0").to_string());
+    let done = browser.post("/act", &form).await;
+    assert_eq!(done.status(), StatusCode::SEE_OTHER, "{}", done.text().await.unwrap());
+    assert_eq!(done.headers()[header::LOCATION], "/releases/checkout/2.14.0");
+    let page = browser.get("/releases/checkout/2.14.0").await;
+    assert!(page.contains("✔ checkout@2.14.0 is created; it is on record."), "{page}");
+    // The same form again is the same request; another key is another release of that name.
+    assert_eq!(browser.post("/act", &form).await.status(), StatusCode::SEE_OTHER);
+    form.insert("key".into(), "another".into());
+    let again = browser.post("/act", &form).await;
+    assert_eq!(again.status(), StatusCode::CONFLICT);
+    let again = again.text().await.unwrap();
+    assert!(again.contains("Nothing was done.") && again.contains("value=\"2.13.0\""), "{again}");
+}
+
+#[tokio::test]
+async fn a_waiver_is_asked_for_where_its_rule_stands() {
+    let rule = |id: &str, enforcement| Rule {
+        id: id.into(),
+        policy: None,
+        enforcement,
+        demand: Demand::PairExclusive,
+        allow_empty: false,
+        declared_at: "policies/law.yaml:6".into(),
+    };
+    let residency = vec![rule("R-1", Enforcement::Waivable), rule("R-2", Enforcement::Hard)];
+    let mut server = Server::over(Plan { residency, ..plan() }).await;
+    let us = crate::show::auth::NewToken {
+        roles: vec!["operator".into()],
+        within: vec!["US".into()],
+        ..Default::default()
+    };
+    server.token("sam", us);
+    let browser = Browser::of(&server, "sam").await;
+    let page = browser.get("/jurisdictions").await;
+    assert_eq!(page.matches("value=\"ask-waiver\"").count(), 1, "{page}");
+    let of = with("ask-waiver", &[("plan", "checkout"), ("rule", "R-1")]);
+    let asked = browser.confirm(&of).await.text().await.unwrap();
+    assert!(asked.contains("rule R-1 binds until two approvers have agreed"), "{asked}");
+    let mut form = fields(&asked);
+    form.insert("for".into(), "4h".into());
+    let wrong = browser.post("/act", &form).await;
+    assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.text().await.unwrap().contains("id=\"e-reason\">✘ Say why"));
+    form.insert("reason".into(), "INC-4711".into());
+    // Of the whole plan it is not theirs to ask; of a ring that they reach it is.
+    assert_eq!(browser.post("/act", &form).await.status(), StatusCode::FORBIDDEN);
+    form.insert("ring".into(), "us-east".into());
+    form.insert("key".into(), "k2".into());
+    let done = browser.post("/act", &form).await;
+    assert_eq!(done.status(), StatusCode::SEE_OTHER, "{}", done.text().await.unwrap());
+    let page = browser.get("/approvals").await;
+    for part in
+        ["a waiver of rule R-1 for checkout is asked for", "plan checkout on us-east", "INC-4711"]
+    {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    for (rule, status) in
+        [("R-2", StatusCode::UNPROCESSABLE_ENTITY), ("R-9", StatusCode::NOT_FOUND)]
+    {
+        let of = with("ask-waiver", &[("plan", "checkout"), ("rule", rule)]);
+        assert_eq!(browser.confirm(&of).await.status(), status, "{rule}");
+    }
+}
+
+#[tokio::test]
 async fn what_changed_since_it_was_seen_is_said_and_nothing_is_done() {
     let server = Server::start().await;
     let release = server.stage.submit("2.14.0");

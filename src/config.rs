@@ -4,8 +4,8 @@
 mod auth;
 
 pub use auth::{
-    Algorithm, AuthSettings, Binding, BrowserSettings, KubernetesSettings, OidcSettings,
-    is_trustworthy,
+    Algorithm, AuthSettings, Binding, BrowserSettings, KubernetesSettings, OidcSettings, is_place,
+    is_role, is_trustworthy,
 };
 
 use std::{

@@ -147,6 +147,11 @@ impl<'de> Deserialize<'de> for ReleaseId {
     }
 }
 
+/// Bytes in hexadecimal, two digits each.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Mints identifiers and secrets: from the operating system, or from a seed in simulation.
 #[derive(Debug)]
 pub struct Mint {

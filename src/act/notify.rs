@@ -30,7 +30,7 @@ use super::metrics::{
 };
 use crate::{
     config::{ChannelKind, ChannelSettings, MetricsAuth},
-    ids::{ClusterName, PlanName, Principal, ReleaseId, RingName},
+    ids::{ClusterName, PlanName, Principal, ReleaseId, RingName, hex},
     model::{notify::Topic, ring::Artifact, time::Span},
 };
 
@@ -214,7 +214,7 @@ impl Courier {
             };
             whole.update(format!("\n{content}"));
         }
-        Some(whole.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(hex(&whole.finalize()))
     }
 
     /// Whether a channel has all that a message needs; nobody is asked and nothing is sent.

@@ -251,15 +251,13 @@ fn bindings(name: &str, bindings: &[Binding]) -> Result<(), SettingsError> {
         let Binding { user, group, service_account, roles, jurisdiction, within, .. } = binding;
         let subjects = [user, group, service_account].into_iter().flatten();
         let account = service_account.as_deref();
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        let is_role = |role: &String| (1..=63).contains(&role.len()) && role.chars().all(is_word);
         let places = jurisdiction.iter().chain(within);
         let mut unknown = places.filter(|place| !is_place(place.as_str()));
         let detail = if subjects.count() != 1 {
             "names not one of user, group and serviceAccount".into()
         } else if account.is_some_and(|account| !is_account(account)) {
             "names a serviceAccount otherwise than as namespace/name".into()
-        } else if roles.is_empty() || !roles.iter().all(is_role) {
+        } else if roles.is_empty() || !roles.iter().all(|role| is_role(role)) {
             "has no roles, or a role that is no word".into()
         } else if let Some(place) = unknown.next() {
             format!("names `{place}`, which is neither a country code nor a bloc that is built in")
@@ -277,8 +275,14 @@ fn is_account(account: &str) -> bool {
     parts.is_some_and(|(space, name)| !space.is_empty() && !name.is_empty() && !name.contains('/'))
 }
 
+/// Whether it is a word that can name a role.
+pub fn is_role(role: &str) -> bool {
+    let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=63).contains(&role.len()) && role.chars().all(inside)
+}
+
 /// A country, or a bloc that is built in: what declarations say of others is not for them to give roles by.
-fn is_place(place: &str) -> bool {
+pub fn is_place(place: &str) -> bool {
     blocs::is_country(place) || blocs::blocs().any(|(bloc, _)| bloc == place)
 }
 

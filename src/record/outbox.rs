@@ -4,6 +4,7 @@
 //! behind what was done rather than ahead of it: a message may be sent twice, under the same id, and none is
 //! forgotten. They are no part of a backup: a restored server begins to tell from where it begins.
 
+use crate::ids::hex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File},
@@ -127,8 +128,7 @@ impl Outbox {
 
 /// A channel's name is the settings' and may hold anything.
 fn file(channel: &str) -> String {
-    let name: String = channel.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("{CHANNEL}{name}.json")
+    format!("{CHANNEL}{}.json", hex(channel.as_bytes()))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::SettingsError,
     decide::event::Actor,
-    ids::{Jurisdiction, PlanName, Principal},
+    ids::{Jurisdiction, PlanName, Principal, hex},
     model::blocs,
 };
 
@@ -246,7 +246,7 @@ pub enum BadAuth {
 
 /// What is kept of a secret instead of it: SHA-256 in hexadecimal.
 pub fn digest(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(secret.as_bytes()))
 }
 
 /// The longest name, in bytes: that of a ServiceAccount has its namespace in it.

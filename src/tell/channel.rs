@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     act::notify::{Sent, Told},
+    ids::hex,
     model::{
         notify::Topic,
         time::{Mono, Span},
@@ -454,7 +455,7 @@ fn backoff(failures: u32, id: &str) -> Span {
 
 /// Sixteen hexadecimal digits.
 fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text)[..8])
 }
 
 #[cfg(test)]

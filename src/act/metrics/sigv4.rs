@@ -2,6 +2,7 @@
 //!
 //! Written here because it is forty lines: the crates that sign bring an SDK's runtime along.
 
+use crate::ids::hex;
 use jiff::{Timestamp, tz::TimeZone};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
@@ -95,10 +96,6 @@ fn escaped(text: &str) -> String {
         }
     }
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     decide::{fact::Verdict, part::Case},
-    ids::IdempotencyKey,
+    ids::{IdempotencyKey, hex},
 };
 
 /// The shortest secret that is taken, in bytes; the specification asks for 24 to 64.
@@ -34,8 +34,7 @@ pub(super) struct Webhook<'q> {
 /// since the signature joins by it.
 pub(super) fn id(key: &IdempotencyKey) -> String {
     let digest = Sha256::digest(key.as_str());
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("gate_{hex}")
+    format!("gate_{}", hex(&digest[..16]))
 }
 
 /// What is to be judged, as it is sent but for the instant.

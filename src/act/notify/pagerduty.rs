@@ -1,6 +1,7 @@
 //! PagerDuty's Events API, version 2: an alert where something failed, resolved where it is back; a change
 //! event where a release advances and where messages were left out; nothing else.
 
+use crate::ids::hex;
 use reqwest::Url;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -86,7 +87,7 @@ fn dedup_key(told: &Told) -> String {
     let ring = told.ring.as_ref().map(ToString::to_string).unwrap_or_default();
     let key = format!("ringward/{release}/{ring}");
     match key.len() > KEY {
-        true => Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect(),
+        true => hex(&Sha256::digest(key)),
         false => key,
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{FOLDERS, MAX_FILES, MAX_READ, MAX_TOTAL, Polled, Snapshot, is_declaration};
-use crate::ids::Commit;
+use crate::ids::{Commit, hex};
 
 /// Folders may be nested so deep.
 const MAX_DEPTH: usize = 16;
@@ -153,8 +153,7 @@ pub fn content_hash(files: &BTreeMap<String, Vec<u8>>) -> Commit {
             hash.update(part);
         }
     }
-    let hex: String = hash.finalize().iter().take(6).map(|b| format!("{b:02x}")).collect();
-    format!("dir:{hex}").into()
+    format!("dir:{}", hex(&hash.finalize()[..6])).into()
 }
 
 #[cfg(test)]

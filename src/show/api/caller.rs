@@ -19,7 +19,7 @@ use crate::{
         fact::Reply,
         world::World,
     },
-    ids::{IdempotencyKey, Jurisdiction, PlanName, Principal, RingName, Version},
+    ids::{IdempotencyKey, Jurisdiction, PlanName, Principal, RingName, Version, hex},
     model::{plan::Plan, time::Now},
     show::auth::{self, Caller, Emergency, Reach, Unknown, Verb},
 };
@@ -241,8 +241,7 @@ impl Visit {
         Ok(match self.conditions()?.key {
             Some(key) => {
                 let digest = Sha256::digest(key.as_str().as_bytes());
-                let digest: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
-                format!("{prefix}-{digest}")
+                format!("{prefix}-{}", hex(&digest[..4]))
             }
             None => {
                 let mut mint = self.api.mint.lock().unwrap_or_else(PoisonError::into_inner);
@@ -255,8 +254,7 @@ impl Visit {
     /// itself: the ETag is made from it and begins with the revision that an action can be bound to.
     pub fn answer<T: Serialize>(&self, revision: Option<u64>, body: &T, timeless: &T) -> Response {
         let text = serde_json::to_vec(timeless).unwrap_or_default();
-        let digest = Sha256::digest(&text);
-        let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&Sha256::digest(&text)[..8]);
         let tag = match revision {
             Some(revision) => format!("\"{revision}.{digest}\""),
             None => format!("\"{digest}\""),

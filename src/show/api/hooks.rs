@@ -21,6 +21,7 @@ use tokio::sync::{Notify, Semaphore};
 pub use flagger::Flagger;
 
 use super::{Api, extract::whole, problem::Problem};
+use crate::ids::hex;
 
 /// The longest webhook, in bytes: of one push with its commits.
 pub(super) const BODY: usize = 1024 * 1024;
@@ -103,7 +104,7 @@ fn secret(path: &Path) -> Result<Vec<u8>, Problem> {
 fn is_signed(headers: &HeaderMap, body: &[u8], secret: &[u8]) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let tag = hmac::sign(&key, body);
-    let right: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let right = hex(tag.as_ref());
     let signed = |name| {
         let text = headers.get(name)?.as_bytes().strip_prefix(b"sha256=").unwrap_or_default();
         Some(constant_time::verify_slices_are_equal(text, right.as_bytes()).is_ok())

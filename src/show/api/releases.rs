@@ -24,7 +24,7 @@ use crate::{
         phase::{self, ReleasePhase},
         world::Release,
     },
-    ids::{IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version},
+    ids::{IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version, hex},
     model::{policy::RollbackScope, ring::Artifact, serve::Serve},
     show::{
         auth::{Reach, Verb},
@@ -289,8 +289,7 @@ impl Cursor {
     }
 
     fn write(&self) -> String {
-        let text = format!("{} {}", self.submitted, self.release);
-        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+        hex(format!("{} {}", self.submitted, self.release).as_bytes())
     }
 
     fn read(token: &str) -> Result<Self, Problem> {

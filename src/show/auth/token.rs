@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Caller, Grant, LONGEST_NAME, digest, is_name};
 use crate::{
+    config::{is_place, is_role},
     ids::{Jurisdiction, Mint, PlanName, Principal},
     model::time::Span,
 };
@@ -129,6 +130,12 @@ pub enum TokenError {
     /// A role that is no word.
     #[error("`{0}` is no role: give letters, digits and -")]
     Role(String),
+    /// A place that the roles would never reach.
+    #[error(
+        "`{0}` is neither a country code nor a bloc that is built in; what declarations say of blocs gives nobody \
+         more to reach: name the countries"
+    )]
+    Place(Jurisdiction),
     /// No such token.
     #[error("there is no token `{0}`; `ringward token list` shows them")]
     Unknown(String),
@@ -301,11 +308,14 @@ fn draw(new: NewToken, mint: &mut Mint, now: Timestamp) -> Result<(Token, String
     if !is_name(&name) {
         return Err(TokenError::Name(name));
     }
-    if let Some(role) = roles.iter().find(|role| !is_word(role)) {
+    if let Some(role) = roles.iter().find(|role| !is_role(role)) {
         return Err(TokenError::Role(role.clone()));
     }
     if !roles.iter().any(|role| ROLES.contains(&role.as_str())) {
         return Err(TokenError::Roles);
+    }
+    if let Some(place) = within.iter().find(|place| !is_place(place.as_str())) {
+        return Err(TokenError::Place(place.clone()));
     }
     let ttl = if break_glass.is_some() { ttl.or(Some(EMERGENCY)) } else { ttl };
     let is_said = break_glass.as_ref().is_none_or(|reason| !reason.trim().is_empty());
@@ -373,9 +383,4 @@ fn write(path: &Path, text: &[u8]) -> Result<(), TokenError> {
 /// Compares in a time that hangs on the lengths alone.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
-}
-
-fn is_word(role: &str) -> bool {
-    let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    !role.is_empty() && role.len() <= 63 && role.chars().all(inside)
 }

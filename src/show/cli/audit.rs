@@ -161,14 +161,10 @@ pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
             let mut out = io::BufWriter::new(io::stdout().lock());
             let exported = export(&journal, since.saturating_add(1), at, &mut out);
             let ExportEnd { entries, .. } = exported.map_err(|error| match error {
-                ExportError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe => {
-                    Failure::nobody_reads()
-                }
-                error @ (ExportError::Write(_) | ExportError::Store(_) | ExportError::Key(_)) => {
-                    Failure::of(&error)
-                }
+                ExportError::Write(error) => Failure::unwritten(error),
+                error @ (ExportError::Store(_) | ExportError::Key(_)) => Failure::of(&error),
             })?;
-            out.flush().map_err(|_| Failure::nobody_reads())?;
+            out.flush().map_err(Failure::unwritten)?;
             context.progress(&format!("{entries} entries"));
             Ok(Exit::Done)
         }
@@ -176,8 +172,11 @@ pub async fn run(context: &Context, command: &Audit) -> Result<Exit, Failure> {
             let since = since.to_string();
             let path: &[&str] = if *records { &["backup"] } else { &["audit", "export"] };
             let mut out = io::BufWriter::new(io::stdout().lock());
-            context.client()?.download(path, &[("since", &since)], &mut out).await?;
-            out.flush().map_err(|_| Failure::nobody_reads())?;
+            context
+                .client()?
+                .download(path, &[("since", &since)], &mut out, Failure::unwritten)
+                .await?;
+            out.flush().map_err(Failure::unwritten)?;
             Ok(Exit::Done)
         }
         Audit::Key(Key { data }) => key(context, data.as_deref()).await,
@@ -353,7 +352,7 @@ async fn evidence(context: &Context, args: &Evidence) -> Result<Exit, Failure> {
         Format::Name => format!("{}\n", args.release),
         Format::Table | Format::Wide => {
             let mut page = Vec::new();
-            client.download(&path, &[("format", "html")], &mut page).await?;
+            client.download(&path, &[("format", "html")], &mut page, Failure::unwritten).await?;
             String::from_utf8(page).map_err(|error| Failure::of(&error))?
         }
     };

@@ -67,7 +67,7 @@ pub async fn backup(context: &Context, args: &Backup) -> Result<Exit, Failure> {
             let copied = export(&journal, 1, at, &mut out);
             copied.map(drop).map_err(|error| Failure::of(&error))
         }),
-        None => context.client()?.download(&["backup"], &[], &mut out).await,
+        None => context.client()?.download(&["backup"], &[], &mut out, failed).await,
     };
     let kept = copied
         .and_then(|()| out.into_inner().map_err(|error| failed(error.into_error())))

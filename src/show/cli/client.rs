@@ -145,6 +145,7 @@ impl Client {
         path: &[&str],
         query: &[(&str, &str)],
         to: &mut dyn io::Write,
+        failed: impl Fn(io::Error) -> Failure,
     ) -> Result<(), Failure> {
         let request = self.http.get(self.url(path)).query(query);
         let request = request.bearer_auth(&self.token).timeout(DOWNLOAD);
@@ -155,7 +156,7 @@ impl Client {
             return Err(refusal(status, &text));
         }
         while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(error))? {
-            to.write_all(&piece).map_err(|error| Failure::of(&error))?;
+            to.write_all(&piece).map_err(&failed)?;
         }
         Ok(())
     }

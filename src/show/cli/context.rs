@@ -107,12 +107,8 @@ impl Context {
     /// Nobody reads it any more, or it cannot be written.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                return Failure::nobody_reads();
-            }
-            Failure::new(format!("standard output cannot be written: {error}"))
-        })
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        written.map_err(Failure::unwritten)
     }
 
     /// Says how it goes, where nobody takes it for data.

@@ -1,6 +1,6 @@
 //! Why a command did not do what it was asked to: in words, with what to do, and the exit code.
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::show::exit::Exit;
 
@@ -81,6 +81,15 @@ impl Failure {
     /// Whoever reads our output has gone: nothing is left to say, and nothing is wrong.
     pub fn nobody_reads() -> Self {
         Self::new("").exit(Exit::Done).cause(Cause::NobodyReads)
+    }
+
+    /// Standard output takes no more: nobody reads it, or it has no room, or worse.
+    pub fn unwritten(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::nobody_reads(),
+            _ => Self::new(format!("standard output cannot be written: {error}"))
+                .help("what was written is not whole; make room, or write it elsewhere"),
+        }
     }
 
     /// Whether the server refused with a problem of that type.

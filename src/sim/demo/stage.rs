@@ -25,7 +25,7 @@ use crate::{
     config::{ChannelKind, ChannelSettings, ConnectionSettings, Settings, SourceSettings},
     decide::phase::{ReleasePhase, RingPhase},
     declare::Snapshot,
-    ids::{ClusterName, Jurisdiction, Mint, ReleaseId, RingName},
+    ids::{ClusterName, Jurisdiction, Mint, ReleaseId, RingName, hex},
     model::{
         plan::Plan,
         ring::Artifact,
@@ -422,8 +422,7 @@ fn image(plan: &Plan, version: &str) -> Artifact {
         return Artifact(if version == BEFORE { "off" } else { "on" }.into());
     }
     let plan = &plan.name;
-    let digest = Sha256::digest(format!("{plan} {version}").as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&Sha256::digest(format!("{plan} {version}").as_bytes()));
     Artifact(format!("registry.example/shop/{plan}@sha256:{digest}"))
 }
 

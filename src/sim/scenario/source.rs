@@ -11,7 +11,7 @@ use crate::{
         Compiled, Diagnostic, Snapshot, compile,
         source::{content_hash, read_dir},
     },
-    ids::{PlanName, Version},
+    ids::{PlanName, Version, hex},
     model::ring::Artifact,
 };
 
@@ -111,13 +111,6 @@ pub fn version_of<'a>(
     among: impl IntoIterator<Item = &'a Version>,
 ) -> Option<&'a Version> {
     among.into_iter().find(|version| artifact(plan, version).same_as(found))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Whether a YAML document is a scenario, as far as can be told.

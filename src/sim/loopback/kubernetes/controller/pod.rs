@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Replica, State, report::condition, rfc3339};
+use crate::ids::hex;
 use crate::model::ring::Artifact;
 
 pub(super) fn status(replica: &Replica, before: &Value, wall: Timestamp) -> Value {
@@ -58,8 +59,7 @@ fn pulled(image: &Artifact) -> String {
         return text.clone();
     }
     // What a tag stands for here, as long as nobody moves it.
-    let digest = Sha256::digest(text.as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&Sha256::digest(text.as_bytes()));
     let repository = text.rsplit_once(':').map_or(text.as_str(), |(repository, _)| repository);
     format!("{repository}@sha256:{digest}")
 }

@@ -8,6 +8,8 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
+use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc, watch},
@@ -17,7 +19,7 @@ use tokio::{
 use crate::{
     act::{
         Connections,
-        cluster::{Connection, Kubeconfigs},
+        cluster::{Connection, Kubeconfigs, TokenReviews},
         dispatch::{Dispatch, Limits},
         flags::Doors,
         metrics::{
@@ -38,7 +40,7 @@ use crate::{
     record::{Recovered, RecoveryError, SledStore, Store, StoreError, outbox::Outbox, recover},
     show::{
         api,
-        auth::{BadAuth, Identities, TokenError, Tokens},
+        auth::{BadAuth, Identities, Reviewer, TokenError, Tokens},
         channels::Channels,
         desk::Desk,
         door::Door,
@@ -150,7 +152,10 @@ pub async fn start(
         tracing::info!(path = %path.display(), "made an admin token");
     }
     let external_url = settings.external_url.as_deref();
-    let identities = Identities::new(Arc::new(tokens), settings.auth, external_url).await?;
+    let cluster = settings.auth.kubernetes.as_ref().map(|k| -> Arc<dyn Reviewer> {
+        Arc::new(TokenReviews::new(k.kubeconfig.clone(), k.context.clone()))
+    });
+    let identities = Identities::new(Arc::new(tokens), settings.auth, cluster, external_url)?;
     let tls = settings.tls.map(Tls::read).transpose()?;
     let secure = tls.is_some();
     if !secure && !settings.listen.ip().is_loopback() {
@@ -263,4 +268,14 @@ fn source(
 fn connection(settings: ConnectionSettings) -> Connection {
     let ConnectionSettings { kubeconfig, context, probes, flags: _ } = settings;
     Connection { kubeconfig, context, probes }
+}
+
+impl Reviewer for TokenReviews {
+    fn review<'a>(
+        &'a self,
+        token: &'a str,
+        audiences: &'a [String],
+    ) -> BoxFuture<'a, Result<TokenReviewStatus, String>> {
+        TokenReviews::review(self, token, audiences).boxed()
+    }
 }

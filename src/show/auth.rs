@@ -14,6 +14,7 @@ mod token;
 
 pub use code_flow::{CodeFlow, NotSignedIn};
 pub use known::{Identities, Unknown};
+pub use review::Reviewer;
 pub use token::{ADMIN_TOKEN, Emergency, NewToken, TOKENS, Token, TokenError, Tokens};
 
 use std::{io, path::PathBuf};
@@ -21,7 +22,7 @@ use std::{io, path::PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    config::SettingsError,
+    config::{OidcSettings, SettingsError},
     decide::event::Actor,
     ids::{Jurisdiction, PlanName, Principal, hex},
     model::blocs,
@@ -240,8 +241,24 @@ pub enum BadAuth {
     Client(#[source] reqwest::Error),
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("the cluster of auth.kubernetes cannot be reached by what the settings say")]
-    Cluster { source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+/// Asks a provider whether it would vouch for anybody, and says how many keys it has.
+///
+/// # Errors
+/// In words: the settings cannot be used, or it does not answer as it should.
+pub async fn probe(settings: OidcSettings, external_url: Option<&str>) -> Result<usize, String> {
+    let words = |error: BadAuth| match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    let browser = settings.browser.clone();
+    let oidc = jwt::Oidc::new(settings).map_err(words)?;
+    let keys = oidc.probe().await?;
+    if let Some(browser) = browser {
+        CodeFlow::new(browser, oidc, external_url).map_err(words)?.probe().await?;
+    }
+    Ok(keys)
 }
 
 /// What is kept of a secret instead of it: SHA-256 in hexadecimal.

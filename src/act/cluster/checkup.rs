@@ -109,10 +109,23 @@ struct Version {
 /// # Errors
 /// In words: no connection can be made, or the API server does not answer.
 pub(super) async fn checkup(link: &Link, targets: &[Target]) -> Result<Checkup, String> {
+    look(link, needed(targets)).await
+}
+
+/// The same of a cluster that is to say whose tokens are.
+///
+/// # Errors
+/// As [`checkup`].
+pub(super) async fn of_reviews(link: &Link) -> Result<Checkup, String> {
+    let (group, resource) = ("authentication.k8s.io".to_owned(), "tokenreviews".to_owned());
+    look(link, vec![("create", group, resource, None)]).await
+}
+
+async fn look(link: &Link, needed: Vec<Needed>) -> Result<Checkup, String> {
     let client = link.client().await?;
     let (version, date) = answered(about(&client)).await?;
     let mut permissions = Vec::new();
-    for (verb, group, resource, namespace) in needed(targets) {
+    for (verb, group, resource, namespace) in needed {
         let (name, part) = match resource.split_once('/') {
             Some((name, part)) => (name, Some(part.to_owned())),
             None => (resource.as_str(), None),

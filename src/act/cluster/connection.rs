@@ -115,11 +115,20 @@ impl Connections for Kubeconfigs {
     }
 }
 
+/// Where the credentials of a connection are.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// A context of a kubeconfig; the current one where none is named. Where no file is, `$KUBECONFIG` or
+    /// `~/.kube/config`.
+    Kubeconfig(Option<PathBuf>, Option<String>),
+    /// The ServiceAccount that this process runs as, in the cluster that it runs in.
+    Inside,
+}
+
 /// A connection with the client that was made for it.
 pub(super) struct Link {
     name: String,
-    context: String,
-    kubeconfig: Option<PathBuf>,
+    from: Way,
     probes: Probes,
     client: tokio::sync::Mutex<Option<Client>>,
 }
@@ -133,13 +142,15 @@ impl std::fmt::Debug for Link {
 impl Link {
     fn new(name: String, settings: Connection) -> Self {
         let context = settings.context.unwrap_or_else(|| name.clone());
-        Self {
-            name,
-            context,
-            kubeconfig: settings.kubeconfig,
-            probes: Probes { asker: None, known: settings.probes },
-            client: tokio::sync::Mutex::default(),
-        }
+        let from = Way::Kubeconfig(settings.kubeconfig, Some(context));
+        let probes = Probes { asker: None, known: settings.probes };
+        Self { probes, ..Self::by(name, from) }
+    }
+
+    /// A connection that is no target's.
+    pub(super) fn by(name: String, from: Way) -> Self {
+        let probes = Probes { asker: None, known: Default::default() };
+        Self { name, from, probes, client: tokio::sync::Mutex::default() }
     }
 
     /// The connection's name in the server's settings.
@@ -149,7 +160,10 @@ impl Link {
 
     /// The kubeconfig's context, which people give to kubectl too.
     pub(super) fn context(&self) -> &str {
-        &self.context
+        match &self.from {
+            Way::Kubeconfig(_, context) => context.as_deref().unwrap_or("the current one"),
+            Way::Inside => "in-cluster",
+        }
     }
 
     /// Whom to ask what flags serve.
@@ -176,18 +190,21 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Client, String> {
-        let from = self.kubeconfig.clone();
-        let read = move || match from {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
+        let mut config = match self.from.clone() {
+            Way::Inside => blocking(Config::incluster).await?.map_err(|error| {
+                format!("ringward does not run in a cluster that gives it an account: {error}")
+            })?,
+            Way::Kubeconfig(path, context) => {
+                let read = move || match path {
+                    Some(path) => Kubeconfig::read_from(path),
+                    None => Kubeconfig::read(),
+                };
+                let kubeconfig = blocking(read).await?.map_err(|e| self.explain(&e))?;
+                let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+                let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+                config.map_err(|e| self.explain(&e))?
+            }
         };
-        let kubeconfig = blocking(read).await?.map_err(|e| self.explain(&e))?;
-        let options = KubeConfigOptions {
-            context: Some(self.context.clone()),
-            ..KubeConfigOptions::default()
-        };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        let mut config = config.map_err(|e| self.explain(&e))?;
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(READ);
         config.write_timeout = Some(READ);
@@ -206,11 +223,13 @@ impl Link {
 
     /// Says what is wrong with the kubeconfig. Its content is never repeated: it holds secrets.
     fn explain(&self, error: &KubeconfigError) -> String {
-        let file = match &self.kubeconfig {
-            Some(path) => format!("kubeconfig {}", path.display()),
-            None => "the kubeconfig ($KUBECONFIG or ~/.kube/config)".into(),
+        let file = match &self.from {
+            Way::Kubeconfig(Some(path), _) => format!("kubeconfig {}", path.display()),
+            Way::Kubeconfig(None, _) | Way::Inside => {
+                "the kubeconfig ($KUBECONFIG or ~/.kube/config)".into()
+            }
         };
-        let context = &self.context;
+        let context = self.context();
         match error {
             KubeconfigError::LoadContext(_) => format!("{file} has no context `{context}`"),
             KubeconfigError::LoadClusterOfContext(cluster) => {

@@ -13,6 +13,7 @@ mod kind;
 mod nodes;
 mod ofrep;
 mod pods;
+mod reviews;
 mod sight;
 mod view;
 mod write;
@@ -25,6 +26,7 @@ use self::connection::Link;
 pub use self::{
     checkup::{Checkup, Permission},
     connection::{Connection, Kubeconfigs},
+    reviews::TokenReviews,
 };
 use super::{Deployer, Found, WriteError};
 use crate::{

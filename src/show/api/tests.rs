@@ -76,7 +76,7 @@ impl Server {
         let telemetry = Arc::new(Telemetry::new(&stage.desk));
         let routes = router(Parts {
             desk: stage.desk.clone(),
-            identities: Identities::new(tokens.clone(), auth, Some(EXTERNAL)).await.unwrap(),
+            identities: Identities::new(tokens.clone(), auth, None, Some(EXTERNAL)).unwrap(),
             telemetry,
             channels: Arc::default(),
             secure: false,

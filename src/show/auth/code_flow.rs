@@ -104,6 +104,20 @@ impl CodeFlow {
         Ok(Self { settings, oidc, redirect_uri, endpoints, turns })
     }
 
+    /// Whether people could sign in there now.
+    ///
+    /// # Errors
+    /// In words: the provider does not say where, or the client's secret cannot be read.
+    pub(super) async fn probe(&self) -> Result<(), String> {
+        let found: Endpoints = self.oidc.discover().await?;
+        address("authorization_endpoint", &found.authorization_endpoint)?;
+        address("token_endpoint", &found.token_endpoint)?;
+        match &self.settings.client_secret_file {
+            Some(path) => client_secret(path).await.map(drop).map_err(|why| why.to_string()),
+            None => Ok(()),
+        }
+    }
+
     /// The provider's host, for people.
     pub fn provider(&self) -> String {
         let url = Url::parse(self.oidc.issuer()).ok();

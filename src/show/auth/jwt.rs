@@ -191,17 +191,7 @@ impl Oidc {
 
     /// How it is signed, where that is one of the ways that were pinned.
     fn algorithm(&self, header: &Header) -> Option<Signed> {
-        let pinned = self.settings.algorithms.iter().map(|algorithm| match algorithm {
-            Algorithm::RS256 => ("RS256", Signed::RS256),
-            Algorithm::RS384 => ("RS384", Signed::RS384),
-            Algorithm::RS512 => ("RS512", Signed::RS512),
-            Algorithm::PS256 => ("PS256", Signed::PS256),
-            Algorithm::PS384 => ("PS384", Signed::PS384),
-            Algorithm::PS512 => ("PS512", Signed::PS512),
-            Algorithm::ES256 => ("ES256", Signed::ES256),
-            Algorithm::ES384 => ("ES384", Signed::ES384),
-            Algorithm::EdDSA => ("EdDSA", Signed::EdDSA),
-        });
+        let pinned = self.settings.algorithms.iter().map(|algorithm| algorithm.signed());
         pinned.into_iter().find(|(name, _)| *name == header.alg).map(|(_, signed)| signed)
     }
 
@@ -306,6 +296,20 @@ impl Oidc {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks the provider for its keys, and says how many there are.
+    ///
+    /// # Errors
+    /// In words: it does not answer as it should, or no key of its may sign as the settings ask.
+    pub(super) async fn probe(&self) -> Result<usize, String> {
+        let (_, all) = self.fetch(None).await?;
+        let keys = Keys { all, ..Keys::default() };
+        let pinned = self.settings.algorithms.iter();
+        match pinned.map(|algorithm| algorithm.signed()).any(|(_, signed)| keys.may_sign(signed)) {
+            true => Ok(keys.all.len()),
+            false => Err("none of its keys may sign by any of auth.oidc.algorithms".into()),
+        }
+    }
+
     async fn fetch(&self, known: Option<Url>) -> Result<(Url, Vec<Jwk>), String> {
         let uri = match (&self.settings.jwks_uri, known) {
             (Some(uri), _) => Url::parse(uri).map_err(|e| e.to_string())?,
@@ -371,6 +375,23 @@ impl Oidc {
     }
 }
 
+impl Algorithm {
+    /// Its name in a token, and what it is to whoever checks that.
+    fn signed(self) -> (&'static str, Signed) {
+        match self {
+            Algorithm::RS256 => ("RS256", Signed::RS256),
+            Algorithm::RS384 => ("RS384", Signed::RS384),
+            Algorithm::RS512 => ("RS512", Signed::RS512),
+            Algorithm::PS256 => ("PS256", Signed::PS256),
+            Algorithm::PS384 => ("PS384", Signed::PS384),
+            Algorithm::PS512 => ("PS512", Signed::PS512),
+            Algorithm::ES256 => ("ES256", Signed::ES256),
+            Algorithm::ES384 => ("ES384", Signed::ES384),
+            Algorithm::EdDSA => ("EdDSA", Signed::EdDSA),
+        }
+    }
+}
+
 impl Keys {
     /// The key that a token names, if keys are known that are not too old.
     fn usable(&self, kid: Option<&str>, signed: Signed, now: Mono) -> Result<Jwk, Unknown> {
@@ -384,25 +405,32 @@ impl Keys {
 
     /// The key of that name that may sign so; without a name, the only one that may.
     fn find(&self, kid: Option<&str>, signed: Signed) -> Option<Jwk> {
-        let fits = |key: &&Jwk| {
-            let common = &key.common;
-            let signs =
-                common.public_key_use.as_ref().is_none_or(|to| *to == PublicKeyUse::Signature);
-            let alg = common.key_algorithm.is_none_or(|alg| alg == KeyAlgorithm::from(signed));
-            let kind = match &key.algorithm {
-                AlgorithmParameters::EllipticCurve(of) => match of.curve {
-                    EllipticCurve::P256 => signed == Signed::ES256,
-                    EllipticCurve::P384 => signed == Signed::ES384,
-                    _ => false,
-                },
-                _ => DecodingKey::from_jwk(key).is_ok_and(|key| key.family() == signed.family()),
-            };
-            signs && alg && kind && kid.is_none_or(|kid| common.key_id.as_deref() == Some(kid))
-        };
-        let mut fitting = self.all.iter().filter(fits);
+        let named = |key: &&Jwk| kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid));
+        let mut fitting = self.all.iter().filter(named).filter(|key| may_sign(key, signed));
         let first = fitting.next()?;
         fitting.next().is_none().then(|| first.clone())
     }
+
+    /// Whether any of them may sign so.
+    fn may_sign(&self, signed: Signed) -> bool {
+        self.all.iter().any(|key| may_sign(key, signed))
+    }
+}
+
+/// Whether a key is of that kind, and for that.
+fn may_sign(key: &Jwk, signed: Signed) -> bool {
+    let common = &key.common;
+    let signs = common.public_key_use.as_ref().is_none_or(|to| *to == PublicKeyUse::Signature);
+    let alg = common.key_algorithm.is_none_or(|alg| alg == KeyAlgorithm::from(signed));
+    let kind = match &key.algorithm {
+        AlgorithmParameters::EllipticCurve(of) => match of.curve {
+            EllipticCurve::P256 => signed == Signed::ES256,
+            EllipticCurve::P384 => signed == Signed::ES384,
+            _ => false,
+        },
+        _ => DecodingKey::from_jwk(key).is_ok_and(|key| key.family() == signed.family()),
+    };
+    signs && alg && kind
 }
 
 /// An address that the provider gives.

@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use super::{BadAuth, Caller, CodeFlow, Grant, Tokens, is_name, jwt::Oidc, review::Reviews};
+use super::{
+    BadAuth, Caller, CodeFlow, Grant, Tokens, is_name,
+    jwt::Oidc,
+    review::{Reviewer, Reviews},
+};
 use crate::{
     config::{AuthSettings, Binding},
     ids::{Jurisdiction, Principal},
@@ -32,14 +36,15 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Those with a token of our own, and those whom the settings let others vouch for, where people reach
-    /// the server by `external_url`.
+    /// Those with a token of our own, and those whom the settings let others vouch for: a provider, and the
+    /// `cluster` that they name. People reach the server by `external_url`.
     ///
     /// # Errors
     /// A file that the settings name is no use, or nobody could come back from the provider.
-    pub async fn new(
+    pub fn new(
         tokens: Arc<Tokens>,
         settings: AuthSettings,
+        cluster: Option<Arc<dyn Reviewer>>,
         external_url: Option<&str>,
     ) -> Result<Self, BadAuth> {
         let AuthSettings { oidc, kubernetes } = settings;
@@ -49,10 +54,8 @@ impl Identities {
         let browsers = browsers
             .map(|(oidc, browser)| CodeFlow::new(browser, oidc, external_url))
             .transpose()?;
-        let reviews = match kubernetes {
-            Some(settings) => Some(Reviews::new(settings).await?),
-            None => None,
-        };
+        let reviews =
+            kubernetes.zip(cluster).map(|(settings, cluster)| Reviews::new(settings, cluster));
         Ok(Self { tokens, oidc, browsers, reviews })
     }
 

@@ -3,20 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use futures::future::BoxFuture;
+use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    BadAuth, Caller, digest,
+    Caller, digest,
     known::{Unknown, bound},
 };
 use crate::{
@@ -47,10 +43,20 @@ const UNKNOWN: Unknown =
 
 const SILENT: Unknown = Unknown::Unavailable("the cluster that knows such tokens does not answer");
 
+/// The way to a cluster that knows tokens.
+pub trait Reviewer: Send + Sync {
+    /// What it says of a token for one of those audiences; in words, without a secret, why it cannot be asked.
+    fn review<'a>(
+        &'a self,
+        token: &'a str,
+        audiences: &'a [String],
+    ) -> BoxFuture<'a, Result<TokenReviewStatus, String>>;
+}
+
 /// A cluster that knows tokens, and what it said of late.
 pub(super) struct Reviews {
     settings: KubernetesSettings,
-    client: Client,
+    cluster: Arc<dyn Reviewer>,
     /// By the token's digest.
     answers: Mutex<BTreeMap<String, Answer>>,
     turns: Semaphore,
@@ -69,27 +75,8 @@ impl std::fmt::Debug for Reviews {
 }
 
 impl Reviews {
-    pub(super) async fn new(settings: KubernetesSettings) -> Result<Self, BadAuth> {
-        let unreachable =
-            |source: Box<dyn std::error::Error + Send + Sync>| BadAuth::Cluster { source };
-        let mut config = match (&settings.kubeconfig, &settings.context) {
-            (None, None) => Config::incluster().map_err(|e| unreachable(e.into()))?,
-            (path, context) => {
-                let read = match path {
-                    Some(path) => Kubeconfig::read_from(path),
-                    None => Kubeconfig::read(),
-                };
-                let options =
-                    KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-                let kubeconfig = read.map_err(|e| unreachable(e.into()))?;
-                let made = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-                made.map_err(|e| unreachable(e.into()))?
-            }
-        };
-        config.connect_timeout = Some(PATIENCE);
-        config.read_timeout = Some(PATIENCE);
-        let client = Client::try_from(config).map_err(|e| unreachable(e.into()))?;
-        Ok(Self { settings, client, answers: Mutex::default(), turns: Semaphore::new(QUESTIONS) })
+    pub(super) fn new(settings: KubernetesSettings, cluster: Arc<dyn Reviewer>) -> Self {
+        Self { settings, cluster, answers: Mutex::default(), turns: Semaphore::new(QUESTIONS) }
     }
 
     pub(super) async fn caller(&self, token: &str, now: Now) -> Result<Caller, Unknown> {
@@ -130,19 +117,18 @@ impl Reviews {
     }
 
     async fn ask(&self, token: &str) -> Result<Caller, Unknown> {
-        let audiences = Some(self.settings.audiences.clone());
-        let spec = TokenReviewSpec { audiences, token: Some(token.into()) };
-        let review = TokenReview { spec, ..TokenReview::default() };
-        let api: Api<TokenReview> = Api::all(self.client.clone());
-        let asked = timeout(PATIENCE, api.create(&PostParams::default(), &review)).await;
-        let status = match asked {
-            Ok(Ok(review)) => review.status.unwrap_or_default(),
+        let asked = self.cluster.review(token, &self.settings.audiences);
+        let status = match timeout(PATIENCE, asked).await {
+            Ok(Ok(status)) => status,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the cluster does not review tokens; it takes the permission to create tokenreviews");
+                tracing::warn!(
+                    error,
+                    "the cluster of auth.kubernetes does not review tokens; it takes the permission to create tokenreviews"
+                );
                 return Err(SILENT);
             }
             Err(_) => {
-                tracing::warn!("the cluster takes too long to review a token");
+                tracing::warn!("the cluster of auth.kubernetes takes too long to review a token");
                 return Err(SILENT);
             }
         };

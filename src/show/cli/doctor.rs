@@ -6,6 +6,7 @@
 mod channels;
 mod clusters;
 mod declarations;
+mod identities;
 mod machine;
 mod server;
 mod sources;
@@ -30,7 +31,7 @@ use crate::{clock::Clock as _, show::exit::Exit};
 /// Look at everything that a server rests on, and say what is in the way
 ///
 /// On the server's own machine, with the settings that it is started with: the data directory, tokens, TLS and
-/// secrets; the declarations; each cluster's API server, its clock, and whether ringward may there what it has to;
+/// secrets; who vouches for people, by auth.oidc and auth.kubernetes; the declarations; each cluster's API server, its clock, and whether ringward may there what it has to;
 /// each metric source; the channels that notifiers go over, without a message; and the server, if it runs. Each line is ok, warn or fail, with what to do; a fail ends
 /// with 1. Without settings only the server is looked at. It changes nothing.
 #[derive(Debug, Args)]
@@ -134,6 +135,7 @@ async fn everything(context: &Context, flags: &ServerFlags, report: &mut Report)
     report.ok("settings", which, "can be read");
     let now = context.clock.now().wall;
     machine::look(&settings, now, report);
+    identities::look(context, &settings, report).await;
     let compiled = declarations::look(&settings, report).await;
     if let Some(compiled) = &compiled {
         clusters::look(context, &settings, compiled, report).await;

@@ -1,5 +1,7 @@
-//! Reads of the API while 500 releases are in motion, what they cost the core, and what 1,000 listeners do.
-//! The service, its fleet and whoever asks share one process and its processors.
+//! Reads of the API while 500 releases are in motion, what they cost the core, the first page, `ringward status`,
+//! and what 1,000 listeners do. The service, its fleet and whoever asks share one process and its processors.
+
+mod board;
 
 use std::{
     fmt::Write as _,
@@ -14,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use board::{Goal, line, rate};
 use ringward::{
     app,
     clock::{Clock, SystemClock},
@@ -42,6 +45,10 @@ const WINDOW: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() {
+    assert!(
+        open_files() >= 4_096,
+        "first `ulimit -n 8192`: both ends of every connection are here"
+    );
     let folder = tempfile::tempdir().expect("a folder");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(Mono(0)));
     let sites: Vec<Site> = (0..CLUSTERS).map(site).collect();
@@ -55,29 +62,28 @@ async fn main() {
     let api = Api { address: running.address, secret: secret.trim().into() };
     set_in_motion(&api).await;
 
-    let quiet = api.decided_during(sleep(WINDOW)).await;
-    println!("decisions without reads: {quiet}");
+    board::begin();
+    api.decided_during(sleep(WINDOW)).await.show("with nobody reading");
 
-    let asked = Arc::new(Asked::default());
+    let enough = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> =
-        (0..READERS).map(|n| tokio::spawn(read(api.clone(), n, asked.clone()))).collect();
+        (0..READERS).map(|n| tokio::spawn(read(api.clone(), n, enough.clone()))).collect();
     let started = now();
     let busy = api.decided_during(sleep(WINDOW)).await;
-    asked.enough.store(true, Ordering::Relaxed);
+    enough.store(true, Ordering::Relaxed);
     let took = started.elapsed();
     let mut all: Vec<Duration> = Vec::new();
     for reader in readers {
         all.extend(reader.await.expect("it reads"));
     }
     all.sort();
-    println!(
-        "reads a second: {:.0} (goal: 5,000) over {READERS} connections; p50 {:.2} ms, p99 {:.2} ms (goal: 50 ms)",
-        all.len() as f64 / took.as_secs_f64(),
-        millis(all[all.len() / 2]),
-        millis(all[all.len() * 99 / 100]),
-    );
-    println!("decisions with them: {busy}");
+    let what = format!("reads over {READERS} connections");
+    line(&what, "a second", Goal::AtLeast(5_000.0), rate(all.len(), took));
+    line(&what, "ms in the middle", Goal::None, millis(all[all.len() / 2]));
+    line(&what, "ms at the 99th percentile", Goal::AtMost(50.0), millis(all[all.len() * 99 / 100]));
+    busy.show("with them");
 
+    first_page(&api).await;
     status(&api, &token);
 
     let before = processor();
@@ -91,21 +97,16 @@ async fn main() {
     let before = processor();
     let heard = api.decided_during(sleep(WINDOW)).await;
     let with = processor() - before;
-    println!(
-        "decisions with {LISTENERS} listeners: {heard}; {} bytes told; processor {without:.1} s before, {with:.1} s \
-         with them, in {} s (server, fleet and listeners together)",
-        told.load(Ordering::Relaxed),
-        WINDOW.as_secs(),
-    );
+    heard.show(&format!("with {LISTENERS} listeners"));
+    let told = told.load(Ordering::Relaxed) as f64 / WINDOW.as_secs_f64();
+    line("told to listeners", "bytes a second", Goal::None, told);
+    let of = |seconds: f64| seconds / WINDOW.as_secs_f64() * 100.0;
+    line("processor of all this without listeners", "%", Goal::None, of(without));
+    line("the same with them", "%", Goal::None, of(with));
     for listener in listeners {
         listener.abort();
     }
     running.stop().await;
-}
-
-#[derive(Default)]
-struct Asked {
-    enough: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -133,7 +134,7 @@ impl Api {
     }
 
     /// The core's decisions while something else happens.
-    async fn decided_during(&self, other: impl Future<Output = ()>) -> String {
+    async fn decided_during(&self, other: impl Future<Output = ()>) -> Decided {
         let before = Decided::of(&self.get("/metrics").await);
         other.await;
         let after = Decided::of(&self.get("/metrics").await);
@@ -168,14 +169,22 @@ impl Decided {
         }
     }
 
-    fn since(&self, before: &Self) -> String {
-        let count = self.count - before.count;
-        let mean = (self.sum - before.sum) / count;
+    fn since(self, before: &Self) -> Self {
         let pairs = self.buckets.iter().zip(&before.buckets);
-        let mut bounds = pairs.map(|((bound, now), (_, then))| (*bound, now - then));
-        let p99 =
-            bounds.find(|(_, within)| *within >= count * 0.99).map_or(f64::INFINITY, |(b, _)| b);
-        format!("{count:.0} of {:.3} ms in the mean, 99% within {:.1} ms", mean * 1e3, p99 * 1e3)
+        Self {
+            count: self.count - before.count,
+            sum: self.sum - before.sum,
+            buckets: pairs.map(|((bound, now), (_, then))| (*bound, now - then)).collect(),
+        }
+    }
+
+    fn show(&self, when: &str) {
+        let within = |(_, within): &&(f64, f64)| *within >= self.count * 0.99;
+        let p99 = self.buckets.iter().find(within).map_or(f64::INFINITY, |(bound, _)| *bound);
+        let what = format!("decisions {when}");
+        line(&what, "in all", Goal::None, self.count);
+        line(&what, "ms in the mean", Goal::None, self.sum / self.count * 1e3);
+        line(&what, "ms within which 99% are", Goal::None, p99 * 1e3);
     }
 }
 
@@ -197,6 +206,14 @@ fn processor() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
+/// How many files may be open.
+fn open_files() -> u64 {
+    let limits = fs::read_to_string("/proc/self/limits").expect("Linux");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()).unwrap_or_default();
+    soft.parse().unwrap_or(u64::MAX)
+}
+
 /// Reads one answer of a connection that is kept.
 async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Vec<u8> {
     buffer.clear();
@@ -216,11 +233,11 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Vec<u8> {
 }
 
 /// Reads one release's tree after the other, and now and then a plan and the list.
-async fn read(api: Api, n: usize, asked: Arc<Asked>) -> Vec<Duration> {
+async fn read(api: Api, n: usize, enough: Arc<AtomicBool>) -> Vec<Duration> {
     let mut stream = TcpStream::connect(api.address).await.expect("a connection");
     stream.set_nodelay(true).expect("an option");
     let (mut buffer, mut took, mut turn) = (Vec::with_capacity(64 * 1024), Vec::new(), n * 31);
-    while !asked.enough.load(Ordering::Relaxed) {
+    while !enough.load(Ordering::Relaxed) {
         turn += 1;
         let plan = turn % MOVING;
         let path = match turn % 50 {
@@ -259,12 +276,34 @@ fn status(api: &Api, token: &Path) {
         })
         .collect();
     all.sort();
-    println!(
-        "ringward status: {:.1} ms in the middle, {:.1} ms the longest of {} (goal: 50 ms)",
-        millis(all[all.len() / 2]),
-        millis(all[all.len() - 1]),
-        all.len(),
-    );
+    line("ringward status", "ms in the middle", Goal::AtMost(50.0), millis(all[all.len() / 2]));
+    line("ringward status", "ms the longest", Goal::None, millis(all[all.len() - 1]));
+}
+
+/// The dashboard's first page with all that belongs to it, as a browser has it that was never there.
+async fn first_page(api: &Api) {
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+    let http = http.expect("a client");
+    let base = format!("http://{}", api.address);
+    let signed = http.post(format!("{base}/login")).body(format!("token={}", api.secret)).send();
+    let signed = signed.await.expect("an answer");
+    let cookie = signed.headers()["set-cookie"].to_str().expect("text").to_owned();
+    let cookie = cookie.split(';').next().unwrap_or_default();
+    let (mut all, mut weight) = (Vec::new(), 0);
+    for _ in 0..50 {
+        let started = now();
+        weight = 0;
+        for path in ["/", "/assets/style.css", "/assets/live.js", "/assets/icon.svg"] {
+            let answer = http.get(format!("{base}{path}")).header("cookie", cookie).send().await;
+            let answer = answer.and_then(reqwest::Response::error_for_status).expect("a page");
+            weight += answer.bytes().await.expect("a page").len();
+        }
+        all.push(started.elapsed());
+    }
+    all.sort();
+    line("first page with its assets", "KiB", Goal::AtMost(100.0), weight as f64 / 1024.0);
+    line("first page with its assets", "ms in the middle", Goal::AtMost(200.0), millis(all[25]));
+    line("first page with its assets", "ms the longest", Goal::None, millis(all[49]));
 }
 
 async fn set_in_motion(api: &Api) {

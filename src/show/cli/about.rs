@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Read};
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Cli, client::Answer, context::Context, failure::Failure, judge::judge_json};
 use crate::{declare::schema, show::exit::Exit};
@@ -101,6 +101,7 @@ pub fn judge(context: &Context) -> Result<Exit, Failure> {
         .map_err(|error| wrong(format!("standard input is no JSON: {error}")))?;
     let answer = judge_json(question).map_err(|error| wrong(error.to_string()))?;
     let text = serde_json::to_string_pretty(&answer).map_err(|error| Failure::of(&error))?;
-    context.print(&format!("{text}\n"))?;
+    let verdict = || answer.get("verdict").and_then(Value::as_str).unwrap_or_default().to_owned();
+    context.answer(&Answer::of(&answer)?, || vec![verdict()], || format!("{text}\n"))?;
     Ok(Exit::Done)
 }

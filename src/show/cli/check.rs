@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::{context::Context, failure::Failure};
+use super::{client::Answer, context::Context, failure::Failure};
 use crate::{
     declare::{
         Compiled, Counts, Diagnostic, compile,
@@ -35,7 +35,7 @@ pub struct Check {
     /// The directory that holds rings/ and policies/.
     #[arg(value_name = "PATH", default_value = ".")]
     path: PathBuf,
-    /// How problems are written: text, json, sarif (2.1.0) or github.
+    /// How problems are written: text, json, sarif (2.1.0) or github. -o json is --format json.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Report::Text, hide_possible_values = true)]
     format: Report,
 }
@@ -57,13 +57,19 @@ pub enum Report {
 pub async fn run(context: &Context, args: &Check) -> Result<Exit, Failure> {
     let Compiled { mut diagnostics, counts, .. } = read(&args.path).await?;
     place(&mut diagnostics, &args.path);
-    let text = match args.format {
-        Report::Text => report::text(&diagnostics, context.style.colour),
-        Report::Json => report::json(&diagnostics),
-        Report::Sarif => report::sarif(&diagnostics),
-        Report::Github => report::github(&diagnostics),
-    };
-    context.print(&text)?;
+    match args.format {
+        Report::Text => {
+            let name = |d: &Diagnostic| format!("{}:{}", d.file, d.rule);
+            context.answer(
+                &Answer::of(&diagnostics)?,
+                || diagnostics.iter().map(name).collect(),
+                || report::text(&diagnostics, context.style.colour),
+            )?;
+        }
+        Report::Json => context.print(&report::json(&diagnostics))?,
+        Report::Sarif => context.print(&report::sarif(&diagnostics))?,
+        Report::Github => context.print(&report::github(&diagnostics))?,
+    }
     context.progress(&summary(&diagnostics, counts));
     Ok(verdict(&diagnostics))
 }

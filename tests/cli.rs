@@ -198,6 +198,20 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn what_could_not_be_written_is_an_error_and_no_reader_that_went_away() {
+    let server = Fake::always(200, json!({"audit": "an entry"}));
+    let no_room = || fs::File::options().write(true).open("/dev/full").expect("Linux");
+    for arguments in [&["schema"][..], &["audit", "export"]] {
+        let mut command = ringward(arguments);
+        command.env("RINGWARD_SERVER", &server.url).env("RINGWARD_TOKEN_FILE", &server.token);
+        let output = command.stdout(no_room()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let ended = ended(output.wait_with_output().expect("it ends"));
+        assert_eq!(ended.code, 1, "{arguments:?}");
+        has(&ended.err, &["standard output cannot be written", "No space left"]);
+    }
+}
+
+#[test]
 fn declarations_in_order_are_ok() {
     let checked = run(&["check"], 0);
     has(&checked.err, &["ok: 2 plans, 6 clusters, "]);

@@ -278,8 +278,15 @@ async fn a_service_that_runs() {
     let ill = "  ops: {type: webhook, url: 'http://127.0.0.1:1/', secretFile: short}\n  \
                pager: {type: pagerduty, routingKeyFile: absent, url: 'http://x/'}\n  \
                chat: {type: slack, url: 'https://hooks.example/x'}\n";
+    // Nobody vouches for anybody, or for nobody who has a role.
+    let kubeconfig = fleet.kubeconfig().display();
+    let vouch = format!(
+        "auth:\n  oidc: {{issuer: 'http://127.0.0.1:1', audience: ringward, bindings: [{{group: a, roles: [viewer]}}],\n    \
+         browser: {{clientId: web, clientSecretFile: absent}}}}\n  kubernetes: {{audiences: [ringward], kubeconfig: \
+         {kubeconfig}, context: eu}}\nexternalUrl: http://localhost:7474\n"
+    );
     fs::write(folder.path().join("short"), "whsec_c2hvcnQ=").unwrap();
-    let config = self::config(&fleet, folder.path(), ill);
+    let config = self::config(&fleet, folder.path(), &format!("{ill}{vouch}"));
     says("doctor-ill", &["doctor", "--config", &config]).await;
     says("doctor-client", &["doctor"]).await;
     running.stop().await;

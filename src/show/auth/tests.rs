@@ -72,6 +72,11 @@ fn what_cannot_be_a_token_is_refused() {
     assert!(matches!(create(token("a", &[])), TokenError::Roles));
     assert!(matches!(create(token("a", &["release-manager"])), TokenError::Roles));
     assert!(matches!(create(token("a", &["viewer", "x y"])), TokenError::Role(_)));
+    // What declarations say of a bloc gives nobody more to reach.
+    for place in ["DACH", "UK", "eu"] {
+        let within = NewToken { within: vec![place.into()], ..token("a", &["viewer"]) };
+        assert!(matches!(create(within), TokenError::Place(_)), "{place}");
+    }
     assert!(tokens.list().is_empty());
 }
 

@@ -165,7 +165,11 @@ impl FlagdFlag {
         };
         let serve = match own {
             Value::String(variant) => variant.parse().ok().filter(Serve::is_one),
-            shared => rests(shared).find_map(|rest| shares(shared, rest)),
+            shared @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_)) => rests(shared).find_map(|rest| shares(shared, rest)),
         };
         let odd = || {
             format!(
@@ -355,7 +359,7 @@ fn leaves(patch: &Value, way: &[String], found: &mut Vec<Vec<String>>) {
     match patch {
         Value::Object(fields) => {
             for (name, value) in fields {
-                leaves(value, &[way, &[name.clone()]].concat(), found);
+                leaves(value, &[way, std::slice::from_ref(name)].concat(), found);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {

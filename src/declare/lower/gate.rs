@@ -14,7 +14,7 @@ use crate::{
     model::{
         judge::Traffic,
         language::Language,
-        policy::{Gate, OnNoData, Signal},
+        policy::{ANY_FAILURES, Gate, OnNoData, Signal},
         time::Span,
     },
 };
@@ -25,7 +25,7 @@ pub(super) const INTERVAL: Span = Span::minutes(1);
 pub(super) const SCRAPE: Span = Span::seconds(15);
 /// How long a gate may go without a usable measurement, where it does not say.
 pub(super) const NO_DATA_DEADLINE: Span = Span::minutes(30);
-/// More failing measurements than this fail the ring, where a gate does not say.
+/// More failing measurements than this fail the ring, where a gate says neither this nor how many in a row.
 pub(super) const FAILURE_LIMIT: u32 = 0;
 /// More errors in a row than this hold the ring, where a gate does not say.
 pub(super) const CONSECUTIVE_ERROR_LIMIT: u32 = 4;
@@ -327,7 +327,12 @@ pub(super) fn one(
         judge,
         min_samples: spec.min_samples,
         min_total_samples: spec.min_total_samples,
-        failure_limit: spec.failure_limit.map_or(FAILURE_LIMIT, |n| n.0),
+        failure_limit: match (spec.failure_limit, spec.consecutive_failure_limit) {
+            (Some(limit), _) => limit.0,
+            // It is the other way to say it.
+            (None, Some(_)) => ANY_FAILURES,
+            (None, None) => FAILURE_LIMIT,
+        },
         consecutive_failure_limit: spec.consecutive_failure_limit.map(|n| n.0),
         consecutive_error_limit: spec
             .consecutive_error_limit

@@ -119,7 +119,7 @@ pub struct Gate {
     pub min_total_samples: Option<f64>,
     /// The age beyond which a sample is Absent (2 x interval + 15s).
     pub max_age: Option<Duration>,
-    /// More failing measurements than this fail the ring (0).
+    /// More failing measurements than this fail the ring (0, or any number where consecutiveFailureLimit is given).
     pub failure_limit: Option<Count>,
     /// More failing measurements in a row than this fail the ring.
     pub consecutive_failure_limit: Option<Count>,

@@ -491,7 +491,13 @@ impl Listed for GateSpecView {
         };
         vec![
             self.provider.clone().into(),
-            format!("up to {}", self.failure_limit).into(),
+            match (self.failure_limit, self.consecutive_failure_limit) {
+                (Some(limit), None) => format!("up to {limit}"),
+                (Some(limit), Some(row)) => format!("up to {limit}, {row} in a row"),
+                (None, Some(row)) => format!("up to {row} in a row"),
+                (None, None) => "any".into(),
+            }
+            .into(),
             format!("{no_data} after {}", self.no_data_deadline).into(),
             self.query.split_whitespace().collect::<Vec<_>>().join(" ").into(),
         ]

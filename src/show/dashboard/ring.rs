@@ -157,11 +157,18 @@ fn card(n: usize, gate: &Gate, sheet: &Sheet) -> String {
         false => scroll(&format!("{id}-chart"), &format!("Chart of {name}"), &drawing),
     };
     let role = if spec.required { "required" } else { "a dry run: it holds and fails nothing" };
+    let failures = match (spec.failure_limit, spec.consecutive_failure_limit) {
+        (Some(limit), None) => format!("more than {limit} failures fail the ring"),
+        (Some(limit), Some(row)) => {
+            format!("more than {limit} failures fail the ring, or more than {row} in a row")
+        }
+        (None, Some(row)) => format!("more than {row} failures in a row fail the ring"),
+        (None, None) => "no number of failures fails the ring".to_owned(),
+    };
     let dim = format!(
-        "<p class=\"dim\">{}; every {}; {role}; more than {} failures fail the ring</p>",
+        "<p class=\"dim\">{}; every {}; {role}; {failures}</p>",
         Text(&spec.judge),
         spec.interval,
-        spec.failure_limit
     );
     format!(
         "<section class=\"gate\" id=\"gate-{gate}-{cluster}\" aria-labelledby=\"{id}-h\" data-say=\"{said}: {verdict}\">\

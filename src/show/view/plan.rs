@@ -195,8 +195,11 @@ pub struct GateSpecView {
     pub min_samples: Option<f64>,
     /// The samples needed over the whole soak.
     pub min_total_samples: Option<f64>,
-    /// More failing measurements fail the ring.
-    pub failure_limit: u32,
+    /// More failing measurements fail the ring; missing where only those in a row do.
+    pub failure_limit: Option<u32>,
+    /// More failing measurements in a row fail the ring.
+    #[serde(default)]
+    pub consecutive_failure_limit: Option<u32>,
     /// More errors in a row hold the ring.
     pub consecutive_error_limit: u32,
     /// What happens without usable measurements.
@@ -361,7 +364,8 @@ fn spec(plan: &PlanName, ring: &Ring, gate: &Gate) -> GateSpecView {
         initial_delay: gate.initial_delay,
         min_samples: gate.min_samples,
         min_total_samples: gate.min_total_samples,
-        failure_limit: gate.failure_limit,
+        failure_limit: gate.failures_borne(),
+        consecutive_failure_limit: gate.consecutive_failure_limit,
         consecutive_error_limit: gate.consecutive_error_limit,
         on_no_data: gate.on_no_data,
         no_data_deadline: gate.no_data_deadline,

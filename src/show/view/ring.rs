@@ -150,8 +150,8 @@ pub struct GateView {
     pub at: Timestamp,
     /// Failing measurements of this attempt.
     pub failures: u32,
-    /// More than this fail the ring.
-    pub failure_limit: u32,
+    /// More than this fail the ring; missing where only those in a row do.
+    pub failure_limit: Option<u32>,
     /// Errors in a row.
     pub errors_in_a_row: u32,
     /// More than this hold the ring.
@@ -313,7 +313,7 @@ fn gate_view(
         detail,
         at,
         failures: run.failures,
-        failure_limit: gate.failure_limit,
+        failure_limit: gate.failures_borne(),
         errors_in_a_row: run.errors_in_a_row,
         consecutive_error_limit: gate.consecutive_error_limit,
     }

@@ -519,7 +519,7 @@ impl Courier {
             // It is paused in the cluster for a moment: by somebody, or by its own controller.
             6 => {
                 let at = || Pause { id: now.to_string(), at: "step 2 of 5".into() };
-                let pause = (now.0 % 2 == 0).then(at);
+                let pause = now.0.is_multiple_of(2).then(at);
                 delivered.events.push(say(TargetState { status: Status::Paused, pause, ..state }));
             }
             // Its controller has not taken it up.

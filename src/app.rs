@@ -234,6 +234,7 @@ pub async fn start(
         settings: settings.api,
         hook,
         flagger,
+        release_hooks: api::ReleaseHooks::new(settings.hooks.releases),
     });
     let door = Door { tls, connections: settings.api.connections.get() as usize };
     let serve = tokio::spawn(door.serve(listener, router, stopped));

@@ -19,7 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::Jurisdiction,
+    ids::{Jurisdiction, PlanName},
     model::{
         blocs,
         limits::{Limits, PerPlace},
@@ -68,12 +68,25 @@ pub struct Settings {
     pub hooks: HookSettings,
 }
 
-/// Webhooks of deployers, which ask before they go on.
+/// Webhooks of deployers, which ask before they go on, and of build systems, which ask for releases.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HookSettings {
     /// The file with the secret that tokens of Flagger's hooks are made with. Without it none are served.
     pub flagger_secret_file: Option<PathBuf>,
+    /// Build systems, by the name that stands in the URL of each and in the audit.
+    pub releases: BTreeMap<String, ReleaseHook>,
+}
+
+/// A build system that may ask for releases by signed messages.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReleaseHook {
+    /// The file that holds the secret that its messages are signed with: `whsec_` and base64. Read each time, so that
+    /// it can be rotated.
+    pub secret_file: PathBuf,
+    /// The plans that it may release.
+    pub plans: Vec<PlanName>,
 }
 
 /// Whom the server tells how it does.

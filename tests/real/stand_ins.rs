@@ -398,10 +398,8 @@ impl Pause {
         let before = status("currentStepIndex").and_then(Value::as_u64).filter(|_| same);
         let mut index = if back { steps.len() } else { before.unwrap_or(0) as usize };
         let ends = steps.get(index).is_some_and(|step| step["pause"]["duration"].is_string());
-        if stands && ends && memory.pauses > DONE {
-            index += 1;
-            memory.pauses = 0;
-        } else if promoted || steps.get(index).is_some_and(|step| step["pause"].is_null()) {
+        let over = stands && ends && memory.pauses > DONE;
+        if over || promoted || steps.get(index).is_some_and(|step| step["pause"].is_null()) {
             index += 1;
             memory.pauses = 0;
         } else {

@@ -20,6 +20,7 @@ mod measurements;
 mod pages;
 mod plans;
 pub mod problem;
+mod release_hook;
 mod releases;
 mod rings;
 mod service;
@@ -29,6 +30,7 @@ mod waivers;
 
 pub use hooks::{Flagger, Hook};
 pub use line::{FreezeBody, Frozen, StopBody};
+pub use release_hook::{HookBody, ReleaseHooks};
 pub use releases::{AbortBody, ArtifactBody, Created, RollbackBody, SubmitBody, WriteOffBody};
 pub use waivers::{AskedFor, WaiverBody};
 
@@ -79,6 +81,8 @@ pub struct Parts {
     pub hook: Option<Hook>,
     /// The hooks of Flagger's Canaries, where they are served.
     pub flagger: Option<Flagger>,
+    /// The build systems that may ask for releases.
+    pub release_hooks: ReleaseHooks,
 }
 
 /// What every handler works with.
@@ -91,6 +95,7 @@ pub struct Api {
     secure: bool,
     hook: Option<Hook>,
     flagger: Option<Flagger>,
+    release_hooks: ReleaseHooks,
     limit: limit::Limit,
     /// Places of those who listen to events: half of all, so that others always get in.
     listeners: Arc<Semaphore>,
@@ -201,7 +206,17 @@ impl Modify for Bearer {
 /// All routes: the API, the probes, the metrics, the OpenAPI document that is generated from them, and
 /// the dashboard's pages.
 pub fn router(parts: Parts) -> Router {
-    let Parts { desk, identities, telemetry, channels, secure, settings, hook, flagger } = parts;
+    let Parts {
+        desk,
+        identities,
+        telemetry,
+        channels,
+        secure,
+        settings,
+        hook,
+        flagger,
+        release_hooks,
+    } = parts;
     let api = Arc::new(Api {
         desk,
         identities,
@@ -210,6 +225,7 @@ pub fn router(parts: Parts) -> Router {
         secure,
         hook,
         flagger,
+        release_hooks,
         limit: limit::Limit::of(settings.requests_per_second),
         listeners: Arc::new(Semaphore::new((settings.connections.get() as usize).div_ceil(2))),
         sessions: pages::Sessions::default(),
@@ -251,6 +267,7 @@ fn open() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(service::livez))
         .routes(routes!(service::readyz))
         .routes(routes!(service::openapi))
+        .routes(routes!(release_hook::release))
         .merge(
             OpenApiRouter::default()
                 .routes(routes!(hooks::git))

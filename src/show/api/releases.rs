@@ -22,7 +22,7 @@ use crate::{
         command::Lane,
         event::{Action, Scope},
         phase::{self, ReleasePhase},
-        world::Release,
+        world::{Release, World},
     },
     ids::{IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version, hex},
     model::{policy::RollbackScope, ring::Artifact, serve::Serve},
@@ -144,21 +144,8 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let reach = visit.reach(&plan, None, None);
     visit.may(Verb::Go, &reach)?;
-    let flag = visit.look(|world, _| {
-        let declared = world.plans.get(&plan).and_then(|plan| plan.declared.as_ref());
-        declared.map(|plan| plan.target.kind.is_flag())
-    });
-    let mut wrong = wrong(&body);
-    let artifact = match artifact(&body.artifact, flag) {
-        Ok(artifact) if wrong.is_empty() => artifact,
-        Ok(_) => return Err(Problem::invalid(wrong)),
-        Err(violation) => {
-            // In the order of the body.
-            let at = wrong.iter().take_while(|other| other.pointer == "/version").count();
-            wrong.insert(at, violation);
-            return Err(Problem::invalid(wrong));
-        }
-    };
+    let flag = visit.look(|world, _| is_flag(world, &plan));
+    let artifact = sound(&body, flag).map_err(Problem::invalid)?;
     if body.author.as_deref().is_some_and(|author| visit.name().as_str() != author) {
         visit.may(Verb::Attribute, &reach)?;
     }
@@ -178,7 +165,28 @@ pub async fn create(
     Ok((StatusCode::CREATED, [(header::LOCATION, place)], created).into_response())
 }
 
-/// Everything that is wrong with a new release, at once.
+/// Whether a plan's target is a feature flag, as far as that is known.
+pub(super) fn is_flag(world: &World, plan: &PlanName) -> Option<bool> {
+    let declared = world.plans.get(plan)?.declared.as_ref()?;
+    Some(declared.target.kind.is_flag())
+}
+
+/// What a new release deploys, or everything that is wrong with it in the order of its body; `flag` as of
+/// [`is_flag`].
+pub(super) fn sound(body: &SubmitBody, flag: Option<bool>) -> Result<Artifact, Vec<Violation>> {
+    let mut wrong = wrong(body);
+    match artifact(&body.artifact, flag) {
+        Ok(artifact) if wrong.is_empty() => Ok(artifact),
+        Ok(_) => Err(wrong),
+        Err(violation) => {
+            let at = wrong.iter().take_while(|other| other.pointer == "/version").count();
+            wrong.insert(at, violation);
+            Err(wrong)
+        }
+    }
+}
+
+/// What is wrong with a new release besides its artifact.
 fn wrong(body: &SubmitBody) -> Vec<Violation> {
     let violation =
         |pointer: &str, detail: &str| Violation { pointer: pointer.into(), detail: detail.into() };
@@ -202,8 +210,7 @@ fn wrong(body: &SubmitBody) -> Vec<Violation> {
     found
 }
 
-/// What is deployed, or what is wrong with it; `flag` says whether the plan's target is a feature flag, as far as
-/// that is known.
+/// What is deployed, or what is wrong with it.
 fn artifact(body: &ArtifactBody, flag: Option<bool>) -> Result<Artifact, Violation> {
     let violation = |pointer: &str, detail: String| Violation { pointer: pointer.into(), detail };
     match (&body.image, &body.serve) {

@@ -15,10 +15,10 @@ use super::{
         fixture::{Stage, artifact, plan},
         telemetry::Telemetry,
     },
-    Flagger, Hook, Parts, router,
+    Flagger, Hook, Parts, ReleaseHooks, router,
 };
 use crate::{
-    config::{ApiSettings, AuthSettings},
+    config::{ApiSettings, AuthSettings, ReleaseHook},
     decide::event::Status,
     ids::{Mint, PlanName},
     model::{
@@ -69,6 +69,21 @@ impl Server {
         flagger: Option<Flagger>,
         auth: AuthSettings,
     ) -> Self {
+        Self::set_up(plan, hook, flagger, auth, BTreeMap::new()).await
+    }
+
+    /// With build systems that may ask for releases.
+    async fn hooked(plan: Plan, hooks: BTreeMap<String, ReleaseHook>) -> Self {
+        Self::set_up(plan, None, None, AuthSettings::default(), hooks).await
+    }
+
+    async fn set_up(
+        plan: Plan,
+        hook: Option<Hook>,
+        flagger: Option<Flagger>,
+        auth: AuthSettings,
+        hooks: BTreeMap<String, ReleaseHook>,
+    ) -> Self {
         let mut stage = Stage::with(plan);
         stage.serve();
         let data = tempfile::tempdir().unwrap();
@@ -83,6 +98,7 @@ impl Server {
             settings: ApiSettings::default(),
             hook,
             flagger,
+            release_hooks: ReleaseHooks::new(hooks),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -897,6 +913,70 @@ async fn a_canary_is_confirmed_by_its_token_and_by_what_is_recorded() {
     assert_eq!(last, 429);
     std::fs::remove_file(&secret).unwrap();
     assert_eq!(problem(confirm().await).await, refused(503, "hook-unavailable"));
+}
+
+#[tokio::test]
+async fn a_build_system_asks_for_a_release_by_its_signature() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ci");
+    let key = b"012345678901234567890123";
+    std::fs::write(&file, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\n").unwrap();
+    let hook = ReleaseHook { secret_file: file.clone(), plans: vec!["checkout".into()] };
+    let hooks = BTreeMap::from([("ci".to_owned(), hook)]);
+    let server = Server::hooked(plan(), hooks).await;
+    let send = async |name: &str, id: &str, late: i64, body: &Value| {
+        let text = body.to_string();
+        let at = server.stage.now().wall.as_second() - late;
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
+        let tag = aws_lc_rs::hmac::sign(&key, format!("{id}.{at}.{text}").as_bytes());
+        use base64::Engine as _;
+        let signature = base64::engine::general_purpose::STANDARD.encode(tag);
+        let call = server.call("nobody", Method::POST, &format!("/v1/hooks/release/{name}"));
+        let call = call.header("webhook-id", id).header("webhook-timestamp", at.to_string());
+        let call = call.header("webhook-signature", format!("v1,{signature}"));
+        call.header("content-type", "application/json").body(text).send().await.unwrap()
+    };
+    let of = |version: &str| json!({"plan": "checkout", "version": version, "artifact": {"image": artifact(version)}, "author": "dana"});
+    let created = send("ci", "build-1", 0, &of("2.14.0")).await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    assert_eq!(created.headers()["location"], "/v1/plans/checkout/releases/2.14.0");
+    // The journal says who asked, and who made it.
+    let facts = json(server.get("admin", "/v1/audit").await).await;
+    let facts: Vec<_> = facts["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|item| item["facts"].as_array().unwrap())
+        .collect();
+    let with = &facts.iter().find(|fact| fact["what"] == "submitted").unwrap()["with"];
+    assert_eq!((&with["by"]["name"], &with["author"]), (&json!("hook:ci"), &json!("dana")));
+    // The same message again is answered as before; its id with another body is not the same.
+    assert_eq!(send("ci", "build-1", 0, &of("2.14.0")).await.status(), StatusCode::CREATED);
+    let other = send("ci", "build-1", 0, &of("2.15.0")).await;
+    assert_eq!(problem(other).await, refused(422, "idempotency-conflict"));
+    let again = send("ci", "build-2", 0, &of("2.14.0")).await;
+    assert_eq!(problem(again).await, refused(409, "duplicate-release"));
+    // What was signed too long ago, for somebody else or for another plan.
+    let late = send("ci", "build-3", 301, &of("2.15.0")).await;
+    assert_eq!(problem(late).await, refused(401, "unauthenticated"));
+    let unknown = send("cd", "build-3", 0, &of("2.15.0")).await;
+    assert_eq!(problem(unknown).await, refused(404, "no-hook"));
+    let mut elsewhere = of("2.15.0");
+    elsewhere["plan"] = json!("search");
+    let elsewhere = send("ci", "build-3", 0, &elsewhere).await;
+    assert_eq!(problem(elsewhere).await, refused(403, "forbidden"));
+    let mut hotfix = of("2.15.0");
+    hotfix["lane"] = json!("hotfix");
+    assert_eq!(
+        problem(send("ci", "build-3", 0, &hotfix).await).await,
+        refused(422, "invalid-body")
+    );
+    let mut loose = of("2.15.0");
+    loose["artifact"]["image"] = json!("registry/app:latest");
+    assert_eq!(problem(send("ci", "build-3", 0, &loose).await).await, refused(422, "invalid-body"));
+    std::fs::write(&file, "whsec_c2hvcnQ=").unwrap();
+    let unusable = send("ci", "build-3", 0, &of("2.15.0")).await;
+    assert_eq!(problem(unusable).await, refused(503, "hook-unavailable"));
 }
 
 #[tokio::test]

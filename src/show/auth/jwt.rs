@@ -426,9 +426,12 @@ fn may_sign(key: &Jwk, signed: Signed) -> bool {
         AlgorithmParameters::EllipticCurve(of) => match of.curve {
             EllipticCurve::P256 => signed == Signed::ES256,
             EllipticCurve::P384 => signed == Signed::ES384,
-            _ => false,
+            EllipticCurve::P521 | EllipticCurve::Ed25519 | _ => false,
         },
-        _ => DecodingKey::from_jwk(key).is_ok_and(|key| key.family() == signed.family()),
+        AlgorithmParameters::RSA(_)
+        | AlgorithmParameters::OctetKey(_)
+        | AlgorithmParameters::OctetKeyPair(_)
+        | _ => DecodingKey::from_jwk(key).is_ok_and(|key| key.family() == signed.family()),
     };
     signs && alg && kind
 }

@@ -85,11 +85,11 @@ impl Failure {
 
     /// Standard output takes no more: nobody reads it, or it has no room, or worse.
     pub fn unwritten(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::nobody_reads(),
-            _ => Self::new(format!("standard output cannot be written: {error}"))
-                .help("what was written is not whole; make room, or write it elsewhere"),
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::nobody_reads();
         }
+        Self::new(format!("standard output cannot be written: {error}"))
+            .help("what was written is not whole; make room, or write it elsewhere")
     }
 
     /// Whether the server refused with a problem of that type.

@@ -12,6 +12,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST /v1/hooks/flagger/confirm-promotion", "signed", "-"),
     ("POST /v1/hooks/flagger/rollback", "signed", "-"),
     ("POST /v1/hooks/flagger/event", "signed", "-"),
+    ("POST /v1/hooks/release/{hook}", "signed", "-"),
     ("GET /metrics", "read", "-"),
     ("GET /v1/plans", "read", "-"),
     ("GET /v1/plans/{plan}", "read", "plan"),

@@ -518,8 +518,14 @@ pub(super) const FAULTS: &[Fault] = &[
         what: "an aborted ring that is back stays on its way",
         breaks: &[30],
         planted: Planted::Decided(|world, _, decision| {
+            // Where another release takes the ring at once, two would be on it: another fault.
+            let taken = decision.facts.iter().filter_map(|fact| match fact {
+                Fact::RingStarted { ring, .. } => Some(ring.clone()),
+                _ => None,
+            });
+            let taken: Vec<_> = taken.collect();
             decision.facts.retain(|fact| match fact {
-                Fact::RingAborted { release, ring } => {
+                Fact::RingAborted { release, ring } if !taken.contains(ring) => {
                     world.run(release, ring).is_none_or(|run| run.phase != Phase::RollingBack)
                 }
                 _ => true,

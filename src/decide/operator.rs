@@ -436,13 +436,6 @@ impl Asked<'_> {
             let detail = "no operator's word is awaited there; `explain` says what is".into();
             return Err((Refusal::NothingToDo, detail));
         }
-        // What waits there may be of another registry than was sent, or on a way back that a rule has come to
-        // forbid: under rules, whoever ends the pause looks first.
-        if !release.plan.residency.is_empty() {
-            let detail = "its controller waits for a word, and residency rules bind the plan: look at what waits \
-                          there, and end the pause in the cluster";
-            return Err((Refusal::NothingToDo, detail.into()));
-        }
         let besides = |w: &&WaitingOn| !matches!(w.hold(), None | Some(HoldKind::Target));
         if let Some(hold) = waiting.iter().filter(besides).find_map(WaitingOn::hold) {
             let detail = format!(

@@ -465,7 +465,7 @@ impl Draft {
                 continue;
             };
             // What this very decision has made of the ring comes first.
-            if !matches!(here.step, Step::Deploying | Step::Restoring) {
+            if !run.is_on_its_way(here) {
                 continue;
             }
             let mut write = write(&release, &ring, run, cluster, image, "promote");

@@ -458,7 +458,7 @@ impl Look<'_> {
             .filter_map(|(name, here)| match self.plan.targets.get(name).map(|t| &t.state) {
                 Some(Some(state)) => match &state.status {
                     Status::Paused if let Some(pause) = self.pause(name, here) => {
-                        Some(WaitingOn::Promotion(name.clone(), pause.clone()))
+                        Some(self.promotion(name, here, pause))
                     }
                     Status::Unknown(why) => Some(WaitingOn::Target(name.clone(), why.clone())),
                     Status::Paused => {
@@ -481,9 +481,7 @@ impl Look<'_> {
     fn pause(&self, name: &ClusterName, here: &ClusterRun) -> Option<&Pause> {
         let state = self.plan.targets.get(name)?.state.as_ref()?;
         let ours = here.intent.is_some() && state.intent == here.intent;
-        let stands = state.status == Status::Paused
-            && ours
-            && matches!(here.step, Step::Deploying | Step::Restoring);
+        let stands = state.status == Status::Paused && ours && self.run.is_on_its_way(here);
         let pause = state.pause.as_ref().filter(|_| stands)?;
         let on_its_way = |command: &Arc<Command>| match command.as_ref() {
             Command::Deploy(write)
@@ -492,6 +490,44 @@ impl Look<'_> {
             Command::Measure(_) => false,
         };
         (!self.plan.in_flight.values().any(on_its_way)).then_some(pause)
+    }
+
+    /// What a target waits for that stands at a pause of its controller's own: somebody's word, where what it would
+    /// go on with is what it would be sent now. A rule may have come to stand against that since.
+    fn promotion(&self, name: &ClusterName, here: &ClusterRun, pause: &Pause) -> WaitingOn {
+        let Look { world, release, ring, now, .. } = *self;
+        let target = self.plan.targets.get(name);
+        let due = match (ring.cluster(name), &here.step) {
+            (None, _) => None,
+            (Some(cluster), Step::Restoring) => {
+                let good = target.and_then(|target| target.back_from(&release.artifact));
+                let way = good.map(|good| {
+                    residency::way_back(world, release, ring, cluster, &good.artifact, now)
+                });
+                match way.transpose() {
+                    Ok(due) => due,
+                    Err(breach) => return WaitingOn::of(*breach),
+                }
+            }
+            // What stands against it the ring is held by already.
+            (
+                Some(cluster),
+                Step::Planned
+                | Step::Deploying
+                | Step::Ready
+                | Step::Failed(_)
+                | Step::Restored
+                | Step::Stuck(_),
+            ) => residency::image(world, release, ring, cluster, now),
+        };
+        let seen = target.and_then(|target| target.state.as_ref()?.image.as_ref());
+        match due.as_ref() == seen {
+            true => WaitingOn::Promotion(name.clone(), pause.clone()),
+            false => {
+                let why = "paused in the cluster, with another image than it would be sent now";
+                WaitingOn::Target(name.clone(), why.into())
+            }
+        }
     }
 
     /// Clusters that were ready and are not.

@@ -109,6 +109,22 @@ impl RingRun {
         Arc::make_mut(self.gates.entry((cluster.clone(), gate.clone())).or_default())
     }
 
+    /// Whether that cluster was written to on the way that the ring is on, and is not there yet. A ring that goes
+    /// back may still have clusters that were to go forward, and wait for their turn.
+    pub(in crate::decide) fn is_on_its_way(&self, here: &ClusterRun) -> bool {
+        match self.phase {
+            Phase::Deploying => here.step == Step::Deploying,
+            Phase::RollingBack => here.step == Step::Restoring,
+            Phase::Waiting
+            | Phase::Soaking
+            | Phase::Passed
+            | Phase::Failed
+            | Phase::RolledBack
+            | Phase::Aborted
+            | Phase::Superseded => false,
+        }
+    }
+
     /// Targets that could not be taken back, each with why.
     pub(in crate::decide) fn stuck(&self) -> Vec<String> {
         let stuck = self.clusters.iter().filter_map(|(name, here)| match &here.step {

@@ -5,7 +5,7 @@ use crate::{
     decide::{
         command::{Command, Write},
         fact::Fact,
-        world::Step as ClusterStep,
+        world::{Phase, Step as ClusterStep},
     },
     ids::{ClusterName, ReleaseId, RingName},
     model::{
@@ -66,6 +66,19 @@ impl Invariant for OneRollback {
             if let Command::Restore(write) = command.as_ref() {
                 self.begins(write, step.now.mono)?;
                 within_its_ring(step, write)?;
+            }
+            // What waits for its turn to go back stays where it stands.
+            if let Command::Promote(promote) = command.as_ref()
+                && step.goes_forward(promote)
+            {
+                let (write, run) =
+                    (&promote.write, step.on(&promote.write.release, &promote.write.ring)?.run);
+                if run.phase != Phase::Deploying {
+                    return Err(format!(
+                        "{} goes forward, and {} is {:?}",
+                        write.key, write.ring, run.phase
+                    ));
+                }
             }
         }
         Ok(())

@@ -1,5 +1,8 @@
 //! The API over a loopback socket, with the real core behind the desk.
 
+mod callers;
+mod events;
+mod hooks;
 mod pages;
 mod provider;
 
@@ -15,7 +18,7 @@ use super::{
         fixture::{Stage, artifact, plan},
         telemetry::Telemetry,
     },
-    Flagger, Hook, Parts, ReleaseHooks, router,
+    Flagger, GitHook, Parts, ReleaseHooks, router,
 };
 use crate::{
     config::{ApiSettings, AuthSettings, ReleaseHook},
@@ -31,6 +34,9 @@ use crate::{
 };
 
 mod routes;
+mod waivers;
+
+use waivers::rule;
 
 /// Where people reach it, as its settings say.
 const EXTERNAL: &str = "https://ringward.example";
@@ -54,18 +60,18 @@ impl Server {
         Self::with(plan, None).await
     }
 
-    async fn with(plan: Plan, hook: Option<Hook>) -> Self {
+    async fn with(plan: Plan, hook: Option<GitHook>) -> Self {
         Self::made(plan, hook, None, AuthSettings::default()).await
     }
 
     /// With identities that others vouch for.
-    async fn vouched(plan: Plan, hook: Option<Hook>, auth: AuthSettings) -> Self {
+    async fn vouched(plan: Plan, hook: Option<GitHook>, auth: AuthSettings) -> Self {
         Self::made(plan, hook, None, auth).await
     }
 
     async fn made(
         plan: Plan,
-        hook: Option<Hook>,
+        hook: Option<GitHook>,
         flagger: Option<Flagger>,
         auth: AuthSettings,
     ) -> Self {
@@ -79,7 +85,7 @@ impl Server {
 
     async fn set_up(
         plan: Plan,
-        hook: Option<Hook>,
+        hook: Option<GitHook>,
         flagger: Option<Flagger>,
         auth: AuthSettings,
         hooks: BTreeMap<String, ReleaseHook>,
@@ -352,62 +358,6 @@ async fn a_repeat_under_a_key_is_answered_as_the_first_was() {
 }
 
 #[tokio::test]
-async fn only_an_administrator_names_another_author() {
-    let server = Server::start().await;
-    let post = async |who: &str, version: &str, author: &str| {
-        let image = artifact(version);
-        let body = json!({"version": version, "artifact": {"image": image}, "author": author});
-        server.post(who, "/v1/plans/checkout/releases", &body).await
-    };
-    assert_eq!(
-        problem(post("operator", "1.0.1", "dana").await).await,
-        refused(403, "not-authorised")
-    );
-    assert_eq!(post("operator", "1.0.2", "operator").await.status(), StatusCode::CREATED);
-    assert_eq!(post("admin", "1.0.3", "dana").await.status(), StatusCode::CREATED);
-    let view = json(server.get("viewer", "/v1/plans/checkout/releases/1.0.3").await).await;
-    assert_eq!((&view["author"], &view["by"]), (&json!("dana"), &json!("admin")));
-}
-
-#[tokio::test]
-async fn roles_reach_so_far_and_no_further() {
-    let mut server = Server::start().await;
-    server.submit("2.14.0").await;
-    let operator = || NewToken { roles: vec!["operator".into()], ..NewToken::default() };
-    let plans: Vec<PlanName> = vec!["search".into()];
-    server.token("elsewhere", NewToken { plans, ..operator() });
-    server.token("european", NewToken { within: vec!["EU".into()], ..operator() });
-    server.token("chinese", NewToken { within: vec!["CN".into()], ..operator() });
-    let place = "/v1/plans/checkout/releases/2.14.0";
-    assert_eq!(server.get("elsewhere", place).await.status(), 403);
-    assert_eq!(server.get("chinese", place).await.status(), 403);
-    for path in ["/v1/plans", "/v1/releases", "/v1/clusters", "/v1/gates", "/v1/approvals"] {
-        for who in ["elsewhere", "chinese"] {
-            let listed = json(server.get(who, path).await).await;
-            assert_eq!(listed["items"], json!([]), "{path} by {who}");
-        }
-    }
-    server.post("admin", "/v1/plans/checkout/resume", &json!({})).await;
-    let audit = json(server.get("elsewhere", "/v1/audit").await).await;
-    let audit = audit["entries"].as_array().unwrap().clone();
-    assert!(audit.iter().all(|entry| !entry.to_string().contains("checkout")), "{audit:?}");
-    // To stop asks less than to go: the release goes to the United States too.
-    let post = async |who: &str, path: String| server.post(who, &path, &json!({})).await.status();
-    assert_eq!(post("european", format!("{place}/pause")).await, 200);
-    assert_eq!(post("european", format!("{place}/resume")).await, 403);
-    assert_eq!(post("european", format!("{place}/rings/eu-west/pause")).await, 200);
-    assert_eq!(post("european", format!("{place}/rings/eu-west/resume")).await, 200);
-    assert_eq!(post("european", format!("{place}/rings/us-east/pause")).await, 403);
-    let freeze = async |scope: Value| {
-        let body = json!({"scope": scope, "reason": "a test"});
-        server.post("european", "/v1/freezes", &body).await.status()
-    };
-    assert_eq!(freeze(json!({})).await, 403);
-    assert_eq!(freeze(json!({"jurisdiction": "US"})).await, 403);
-    assert_eq!(freeze(json!({"jurisdiction": "DE"})).await, 201);
-}
-
-#[tokio::test]
 async fn a_pause_of_everything_and_of_a_jurisdiction() {
     let mut server = Server::start().await;
     let within = NewToken { within: vec!["DE".into()], ..NewToken::default() };
@@ -509,80 +459,6 @@ async fn nothing_is_acknowledged_that_is_not_recorded() {
 }
 
 #[tokio::test]
-async fn a_caller_who_asks_too_much_is_told_when_to_come_back() {
-    let server = Server::start().await;
-    let mut last = server.get("viewer", "/v1/source").await;
-    for _ in 0..200 {
-        last = server.get("viewer", "/v1/source").await;
-    }
-    assert_eq!(last.headers()[header::RETRY_AFTER], "1");
-    assert_eq!(problem(last).await, refused(429, "too-many-requests"));
-    assert_eq!(server.get("operator", "/v1/source").await.status(), 200);
-}
-
-#[tokio::test]
-async fn events_are_taken_up_where_they_were_left_off() {
-    let server = Server::start().await;
-    let mut live = server.get("viewer", "/v1/events").await;
-    assert_eq!(live.headers()[header::CONTENT_TYPE], "text/event-stream");
-    server.submit("2.14.0").await;
-    let (id, event) = next_event(&mut live).await;
-    assert_eq!((id, &event["type"]), (2, &json!("release")));
-    assert_eq!(event["object"]["releases"], json!(["checkout@2.14.0"]));
-    server.post("operator", "/v1/plans/checkout/pause", &json!({})).await;
-    server.post("operator", "/v1/plans/checkout/resume", &json!({})).await;
-    let call = server.call("viewer", Method::GET, "/v1/events").header("Last-Event-ID", "2");
-    let mut resumed = call.send().await.unwrap();
-    assert_eq!(next_event(&mut resumed).await, next_event(&mut live).await);
-    assert_eq!(next_event(&mut resumed).await.1["object"]["what"], json!(["resumed"]));
-    server.post("operator", "/v1/plans/checkout/pause", &json!({})).await;
-    assert_eq!(next_event(&mut resumed).await.0, 5, "it goes on live");
-    let call = server.call("viewer", Method::GET, "/v1/events").header("Last-Event-ID", "999");
-    let lost = call.send().await.unwrap().text().await.unwrap();
-    assert!(lost.starts_with("event: error\n"), "{lost}");
-}
-
-#[tokio::test]
-async fn who_is_not_known_any_more_is_told_nothing_more() {
-    let mut server = Server::start().await;
-    let roles = vec!["viewer".into()];
-    server.token("guest", NewToken { roles, ttl: Some(Span::minutes(5)), ..NewToken::default() });
-    let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    let browser = browser.build().unwrap();
-    let form = format!("token={}", server.secrets["viewer"]);
-    let signed_in = browser.post(format!("{}/login", server.base)).body(form).send().await.unwrap();
-    let cookie = signed_in.headers()[header::SET_COOKIE].to_str().unwrap();
-    let cookie = cookie.split(';').next().unwrap();
-    let page = browser.get(format!("{}/events", server.base)).header(header::COOKIE, cookie);
-    let mut page = page.send().await.unwrap();
-    let mut viewer = server.get("viewer", "/v1/events").await;
-    let mut guest = server.get("guest", "/v1/events").await;
-    let mut operator = server.get("operator", "/v1/events").await;
-    server.submit("2.14.0").await;
-    for stream in [&mut page, &mut viewer, &mut guest, &mut operator] {
-        assert_eq!(next_event(stream).await.0, 2);
-    }
-    server.tokens.revoke("viewer").unwrap();
-    server.stage.clock.advance(Span::minutes(5));
-    server.post("operator", "/v1/plans/checkout/pause", &json!({})).await;
-    assert_eq!(next_event(&mut operator).await.0, 3, "who is known is told");
-    for (who, stream) in [("a session", page), ("its token", viewer), ("an expired one", guest)] {
-        assert_eq!(stream.text().await.unwrap(), "", "{who}");
-    }
-}
-
-async fn next_event(stream: &mut Response) -> (u64, Value) {
-    let mut text = String::new();
-    while !text.ends_with("\n\n") {
-        let chunk = tokio::time::timeout(Duration::from_secs(5), stream.chunk()).await;
-        let chunk = chunk.expect("an event comes").unwrap().expect("the stream goes on");
-        text.push_str(std::str::from_utf8(&chunk).unwrap());
-    }
-    let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    (line("id: ").parse().unwrap(), serde_json::from_str(line("data: ")).unwrap())
-}
-
-#[tokio::test]
 async fn figures_for_prometheus() {
     let server = Server::start().await;
     server.submit("2.14.0").await;
@@ -598,21 +474,6 @@ async fn figures_for_prometheus() {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
     assert!(!text.contains("otel_scope") && !text.contains("target_info"), "{text}");
-}
-
-#[tokio::test]
-async fn a_token_that_ended_opens_nothing() {
-    let mut server = Server::start().await;
-    let roles = vec!["viewer".into()];
-    server.token("guest", NewToken { roles, ttl: Some(Span::minutes(5)), ..NewToken::default() });
-    assert_eq!(server.get("guest", "/v1/source").await.status(), 200);
-    server.stage.clock.advance(Span::minutes(5));
-    assert_eq!(server.get("guest", "/v1/source").await.status(), 401);
-    // Another process revokes; the server sees it at the next request.
-    let other = Tokens::open(server._data.path()).unwrap();
-    other.revoke("viewer").unwrap();
-    assert_eq!(server.get("viewer", "/v1/source").await.status(), 401);
-    assert_eq!(server.get("operator", "/v1/source").await.status(), 200);
 }
 
 #[tokio::test]
@@ -708,275 +569,6 @@ async fn evidence_is_a_page_or_a_document_for_those_who_may_read_the_plan() {
     let cookie = cookie.split(';').next().unwrap();
     let page = browser.get(&page).header(header::COOKIE, cookie).send().await.unwrap();
     assert!(page.text().await.unwrap().contains("Evidence of checkout@2.14.0"));
-}
-
-/// That the clusters of the EU lie outside it: no release could be admitted.
-fn rule(id: &str, enforcement: Enforcement) -> Rule {
-    let members = ["DE".into(), "IE".into()].into();
-    let jurisdiction = Territory { name: "EU".into(), members };
-    Rule {
-        id: id.into(),
-        policy: Some("law".into()),
-        enforcement,
-        demand: Demand::TargetsOutside { rings: vec!["eu-west".into()], jurisdiction },
-        allow_empty: false,
-        declared_at: "policies/law.yaml:6".into(),
-    }
-}
-
-#[tokio::test]
-async fn a_rule_is_waived_by_two_who_may_and_binds_again() {
-    let residency = vec![rule("R-1", Enforcement::Waivable)];
-    let mut server = Server::over(Plan { residency, ..plan() }).await;
-    let within = |place: &str| NewToken {
-        roles: vec!["approver".into()],
-        within: vec![place.into()],
-        ..NewToken::default()
-    };
-    server.token("kim", within("EU"));
-    server.token("lee", within("IE"));
-    server.token("sam", within("US"));
-    let both = vec!["approver".into(), "operator".into()];
-    server.token("pat", NewToken { roles: both, ..NewToken::default() });
-
-    assert_eq!(problem(server.submit("2.14.0").await).await, refused(422, "residency-violation"));
-    let waivers = "/v1/plans/checkout/waivers";
-    let body = |rule: &str, until: &str| json!({"rule": rule, "ring": "eu-west", "until": until, "reason": "INC-4711"});
-    let soon = "2026-10-30T12:00:00Z";
-    let wrong = server.post("pat", waivers, &body("R-9", soon)).await;
-    assert_eq!(problem(wrong).await, refused(404, "unknown-rule"));
-    let long = server.post("pat", waivers, &body("R-1", "2026-11-06T08:00:01Z")).await;
-    assert_eq!(problem(long).await, refused(422, "expiry-out-of-range"));
-    let asked = server.call("pat", Method::POST, waivers).header("Idempotency-Key", "k1");
-    let asked = asked.json(&body("R-1", soon)).send().await.unwrap();
-    assert_eq!(asked.status(), StatusCode::CREATED);
-    let id = json(asked).await["id"].as_str().unwrap().to_owned();
-    let again = server.call("pat", Method::POST, waivers).header("Idempotency-Key", "k1");
-    let again = again.json(&body("R-1", soon)).send().await.unwrap();
-    assert_eq!(json(again).await["id"], id, "a repeat names the same");
-
-    let approve = format!("{waivers}/{id}/approve");
-    let agree = async |who: &str| server.post(who, &approve, &json!({})).await;
-    assert_eq!(problem(agree("pat").await).await, refused(403, "self-approval"));
-    assert_eq!(problem(agree("admin").await).await, refused(403, "not-authorised"));
-    assert_eq!(problem(agree("sam").await).await, refused(403, "not-authorised"), "of the US");
-    assert_eq!(agree("kim").await.status(), 200);
-    assert_eq!(problem(agree("kim").await).await, refused(409, "nothing-to-do"));
-    let listed = json(server.get("viewer", "/v1/waivers").await).await["items"][0].clone();
-    assert_eq!((&listed["state"], &listed["agreed"]), (&json!("asked"), &json!(["kim"])));
-    assert_eq!(listed["covers"], "plan checkout on eu-west");
-    assert_eq!(agree("lee").await.status(), 200);
-    assert_eq!(server.submit("2.14.0").await.status(), StatusCode::CREATED);
-    let metrics = server.get("viewer", "/metrics").await.text().await.unwrap();
-    assert!(metrics.contains("ringward_waivers{plan=\"checkout\"} 1\n"), "{metrics}");
-
-    let revoke = format!("{waivers}/{id}/revoke");
-    let revoked = server.post("lee", &revoke, &json!({"reason": "it is back"})).await;
-    assert_eq!(revoked.status(), 200);
-    let listed = json(server.get("viewer", "/v1/waivers").await).await["items"][0].clone();
-    assert_eq!(listed["state"], "revoked");
-    assert_eq!(listed["endedBecause"], "revoked by lee: it is back");
-    let audit = json(server.get("viewer", "/v1/audit").await).await.to_string();
-    for fact in ["waiverAsked", "waiverApproved", "waiverRevoked", "self-approval"] {
-        assert!(audit.contains(fact), "{fact} in {audit}");
-    }
-}
-
-#[tokio::test]
-async fn a_hard_rule_is_waived_by_nobody() {
-    let residency = vec![rule("R-1", Enforcement::Hard)];
-    let server = Server::over(Plan { residency, ..plan() }).await;
-    let body = json!({"rule": "R-1", "until": "2026-10-30T12:00:00Z", "reason": "please"});
-    let asked = server.post("admin", "/v1/plans/checkout/waivers", &body).await;
-    assert_eq!(problem(asked).await, refused(422, "hard-rule"));
-}
-
-#[tokio::test]
-async fn each_use_of_a_token_for_emergencies_is_in_the_audit_before_anything_else() {
-    let mut server = Server::start().await;
-    let break_glass = Some("the OpenID provider is down".to_owned());
-    let new = || NewToken {
-        roles: vec!["operator".into()],
-        break_glass: break_glass.clone(),
-        ..NewToken::default()
-    };
-    server.token("ola", new());
-    let made = server.tokens.list().into_iter().find(|token| token.name == "ola".into()).unwrap();
-    let lasts = made.expires.unwrap().duration_since(made.created);
-    assert_eq!(lasts.as_secs(), 3_600, "an hour, unless told otherwise");
-    assert_eq!(server.get("ola", "/v1/plans").await.status(), 200);
-    assert_eq!(server.submit_by("ola", "2.14.0").await.status(), StatusCode::CREATED);
-    let refused_ = server.post("ola", "/v1/plans/nothing/pause", &json!({})).await;
-    assert_eq!(refused_.status(), StatusCode::NOT_FOUND);
-    let audit = json(server.get("viewer", "/v1/audit").await).await;
-    let facts: Vec<_> = audit["entries"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|entry| entry["facts"].as_array().unwrap())
-        .collect();
-    let used: Vec<_> = facts
-        .iter()
-        .filter(|fact| fact["what"] == "glassBroken")
-        .map(|fact| &fact["with"])
-        .collect();
-    let asked: Vec<_> = used.iter().map(|with| with["asked"].as_str().unwrap()).collect();
-    assert_eq!(
-        asked,
-        ["GET /v1/plans", "POST /v1/plans/checkout/releases", "POST /v1/plans/nothing/pause"]
-    );
-    for with in used {
-        assert_eq!((&with["by"]["name"], &with["token"]), (&json!("ola"), &json!(made.id)));
-        assert_eq!(with["reason"], "the OpenID provider is down");
-    }
-    let at = |what: &str| facts.iter().position(|fact| fact["what"] == what).unwrap();
-    assert!(at("glassBroken") < at("submitted"));
-    // What cannot be recorded opens nothing, not even for a look.
-    server.stage.store.fail_next(Fault::Full);
-    assert_eq!(problem(server.get("ola", "/v1/plans").await).await, refused(503, "not-recorded"));
-    assert_eq!(server.get("viewer", "/v1/plans").await.status(), 200);
-}
-
-#[tokio::test]
-async fn a_webhook_that_is_signed_is_news_and_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let (secret, news) = (folder.path().join("secret"), Arc::new(Notify::new()));
-    std::fs::write(&secret, "It's a Secret to Everybody\n").unwrap();
-    let server = Server::with(plan(), Some(Hook::new(secret.clone(), news.clone()))).await;
-    let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
-    let send = async |signature: &str, body: &str| {
-        let call = server.call("nobody", Method::POST, "/v1/hooks/git");
-        let call = call.header("X-Hub-Signature-256", signature).body(body.to_owned());
-        call.send().await.unwrap()
-    };
-    assert_eq!(problem(send(signature, "Hello!").await).await, refused(401, "unauthenticated"));
-    assert!(futures::FutureExt::now_or_never(news.notified()).is_none());
-    for _ in 0..2 {
-        assert_eq!(send(signature, "Hello, World!").await.status(), StatusCode::ACCEPTED);
-        assert!(futures::FutureExt::now_or_never(news.notified()).is_some());
-    }
-    let long = "x".repeat(1024 * 1024 + 1);
-    assert_eq!(problem(send(signature, &long).await).await, refused(413, "payload-too-large"));
-    assert_eq!(send(signature, &long[1..]).await.status(), 401, "read to its end");
-    std::fs::write(&secret, " \n").unwrap();
-    let unusable = send(signature, "Hello, World!").await;
-    assert_eq!(problem(unusable).await, refused(503, "hook-unavailable"));
-    let none = Server::start().await.post("nobody", "/v1/hooks/git", &json!({})).await;
-    assert_eq!(problem(none).await, refused(404, "no-hook"));
-}
-
-/// What Flagger sends; the token is of `checkout` in `internal-1`, by the secret `s3cret`.
-fn canary(token: &str) -> Value {
-    json!({"name": "checkout", "namespace": "shop", "phase": "Waiting", "checksum": "85d557f47b",
-        "metadata": {"plan": "checkout", "cluster": "internal-1", "token": token}})
-}
-
-#[tokio::test]
-async fn a_canary_is_confirmed_by_its_token_and_by_what_is_recorded() {
-    let folder = tempfile::tempdir().unwrap();
-    let secret = folder.path().join("secret");
-    std::fs::write(&secret, "s3cret\n").unwrap();
-    let kind = TargetKind::FlaggerCanary { container: "app".into() };
-    let over = Plan { target: Target { kind, ..plan().target }, ..plan() };
-    let server =
-        Server::made(over, None, Some(Flagger::new(secret.clone())), AuthSettings::default()).await;
-    let token = "22cc3697488c3d899cb20c3348d8f1ff316eea3d93ebb5f9f0bbe5fc831b6715";
-    let send = async |hook: &str, body: Value| {
-        server.post("nobody", &format!("/v1/hooks/flagger/{hook}"), &body).await
-    };
-    let confirm = async || send("confirm-promotion", canary(token)).await;
-    assert_eq!(problem(confirm().await).await, refused(403, "not-confirmed"));
-    let id = server.stage.submit("2.14.0");
-    server.stage.start(&id, "internal");
-    server.stage.see(&id, "internal", "internal-1", Status::Paused);
-    let body = json(confirm().await).await;
-    assert_eq!(body, json!({"confirmed": true}));
-    assert_eq!(send("confirm-rollout", canary(token)).await.status(), 200);
-    assert_eq!(send("event", canary(token)).await.status(), 202);
-    assert_eq!(problem(send("rollback", canary(token)).await).await, refused(403, "not-confirmed"));
-    // The token is of this plan in this cluster.
-    let mut elsewhere = canary(token);
-    elsewhere["metadata"]["cluster"] = json!("us-east-1");
-    for other in [elsewhere, canary(""), canary(&token[1..]), json!({"name": "", "namespace": ""})]
-    {
-        for hook in ["confirm-rollout", "confirm-promotion", "rollback", "event"] {
-            let answer = send(hook, other.clone()).await;
-            assert_eq!(problem(answer).await, refused(401, "unauthenticated"), "{hook} {other}");
-        }
-    }
-    assert_eq!(problem(send("event", json!([])).await).await, refused(400, "bad-request"));
-    // One Canary may ask so much, and nobody else is in its way.
-    let mut last = 200;
-    for _ in 0..250 {
-        last = confirm().await.status().as_u16();
-    }
-    assert_eq!(last, 429);
-    std::fs::remove_file(&secret).unwrap();
-    assert_eq!(problem(confirm().await).await, refused(503, "hook-unavailable"));
-}
-
-#[tokio::test]
-async fn a_build_system_asks_for_a_release_by_its_signature() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("ci");
-    let key = b"012345678901234567890123";
-    std::fs::write(&file, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\n").unwrap();
-    let hook = ReleaseHook { secret_file: file.clone(), plans: vec!["checkout".into()] };
-    let hooks = BTreeMap::from([("ci".to_owned(), hook)]);
-    let server = Server::hooked(plan(), hooks).await;
-    let send = async |name: &str, id: &str, late: i64, body: &Value| {
-        let text = body.to_string();
-        let at = server.stage.now().wall.as_second() - late;
-        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
-        let tag = aws_lc_rs::hmac::sign(&key, format!("{id}.{at}.{text}").as_bytes());
-        use base64::Engine as _;
-        let signature = base64::engine::general_purpose::STANDARD.encode(tag);
-        let call = server.call("nobody", Method::POST, &format!("/v1/hooks/release/{name}"));
-        let call = call.header("webhook-id", id).header("webhook-timestamp", at.to_string());
-        let call = call.header("webhook-signature", format!("v1,{signature}"));
-        call.header("content-type", "application/json").body(text).send().await.unwrap()
-    };
-    let of = |version: &str| json!({"plan": "checkout", "version": version, "artifact": {"image": artifact(version)}, "author": "dana"});
-    let created = send("ci", "build-1", 0, &of("2.14.0")).await;
-    assert_eq!(created.status(), StatusCode::CREATED);
-    assert_eq!(created.headers()["location"], "/v1/plans/checkout/releases/2.14.0");
-    // The journal says who asked, and who made it.
-    let facts = json(server.get("admin", "/v1/audit").await).await;
-    let facts: Vec<_> = facts["entries"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|item| item["facts"].as_array().unwrap())
-        .collect();
-    let with = &facts.iter().find(|fact| fact["what"] == "submitted").unwrap()["with"];
-    assert_eq!((&with["by"]["name"], &with["author"]), (&json!("hook:ci"), &json!("dana")));
-    // The same message again is answered as before; its id with another body is not the same.
-    assert_eq!(send("ci", "build-1", 0, &of("2.14.0")).await.status(), StatusCode::CREATED);
-    let other = send("ci", "build-1", 0, &of("2.15.0")).await;
-    assert_eq!(problem(other).await, refused(422, "idempotency-conflict"));
-    let again = send("ci", "build-2", 0, &of("2.14.0")).await;
-    assert_eq!(problem(again).await, refused(409, "duplicate-release"));
-    // What was signed too long ago, for somebody else or for another plan.
-    let late = send("ci", "build-3", 301, &of("2.15.0")).await;
-    assert_eq!(problem(late).await, refused(401, "unauthenticated"));
-    let unknown = send("cd", "build-3", 0, &of("2.15.0")).await;
-    assert_eq!(problem(unknown).await, refused(404, "no-hook"));
-    let mut elsewhere = of("2.15.0");
-    elsewhere["plan"] = json!("search");
-    let elsewhere = send("ci", "build-3", 0, &elsewhere).await;
-    assert_eq!(problem(elsewhere).await, refused(403, "forbidden"));
-    let mut hotfix = of("2.15.0");
-    hotfix["lane"] = json!("hotfix");
-    assert_eq!(
-        problem(send("ci", "build-3", 0, &hotfix).await).await,
-        refused(422, "invalid-body")
-    );
-    let mut loose = of("2.15.0");
-    loose["artifact"]["image"] = json!("registry/app:latest");
-    assert_eq!(problem(send("ci", "build-3", 0, &loose).await).await, refused(422, "invalid-body"));
-    std::fs::write(&file, "whsec_c2hvcnQ=").unwrap();
-    let unusable = send("ci", "build-3", 0, &of("2.15.0")).await;
-    assert_eq!(problem(unusable).await, refused(503, "hook-unavailable"));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::{
         Connections,
         cluster::{Connection, Kubeconfigs, TokenReviews},
         dispatch::{Dispatch, Limits},
-        flags::Doors,
+        flags::FlagServices,
         metrics::{
             self, Metrics, NoClient,
             auth::{AuthError, Credentials},
@@ -176,7 +176,7 @@ pub async fn start(
     let metrics = Metrics::new(credentials.clone(), clock.clone(), metrics::Limits::default())?;
     let clusters = Kubeconfigs::new(connections).with_probes(credentials.clone(), clock.clone())?;
     let connections: Arc<dyn Connections> =
-        Arc::new(Doors::new(clusters, services, credentials, clock.clone())?);
+        Arc::new(FlagServices::new(clusters, services, credentials, clock.clone())?);
     let (report, events) = mpsc::channel(EVENTS);
     let dispatch = Dispatch::new(
         connections.clone(),
@@ -223,7 +223,7 @@ pub async fn start(
     let news = Arc::new(Notify::new());
     let pace = Pace { interval, news: news.clone() };
     tokio::spawn(follow(source, pace, motion, world, clock, report, told));
-    let hook = settings.source.hook_secret_file.map(|secret| api::Hook::new(secret, news));
+    let hook = settings.source.hook_secret_file.map(|secret| api::GitHook::new(secret, news));
     let flagger = settings.hooks.flagger_secret_file.map(api::Flagger::new);
     let router = api::router(api::Parts {
         desk,

@@ -19,7 +19,7 @@ use super::{
     world::{Illegal, Phase, PlanState, Release, World},
 };
 use crate::{
-    ids::{Hash, IdempotencyKey, Jurisdiction, PlanName, ReleaseId, RingName, Version},
+    ids::{Hash, IdempotencyKey, Jurisdiction, PlanName, ReleaseId, RingName, Version, hex},
     model::{lane, policy::RollbackScope, ring::Ring, time::Now},
 };
 
@@ -601,5 +601,5 @@ fn name_of(action: &Action) -> String {
 fn fingerprint(request: &Request) -> Hash {
     let text = format!("{} {}", request.by.name, name_of(&request.action));
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    hex(&digest).into()
 }

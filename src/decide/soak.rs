@@ -146,8 +146,8 @@ impl Draft {
         let detail = state.latest.as_ref().map_or(String::new(), |(j, _)| j.detail.clone());
         let what = format!("{} on {}: {detail}", gate.name, asked.cluster);
         let (failures, in_a_row) = (state.failures, state.failures_in_a_row);
-        if failures > gate.failure_limit {
-            let cause = format!("{what} ({failures} failing, {} allowed)", gate.failure_limit);
+        if let Some(limit) = gate.failure_limit.filter(|limit| failures > *limit) {
+            let cause = format!("{what} ({failures} failing, {limit} allowed)");
             return self.fail(release, &ring.name, cause);
         }
         if let Some(limit) = gate.consecutive_failure_limit.filter(|limit| in_a_row > *limit) {

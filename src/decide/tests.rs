@@ -52,7 +52,7 @@ fn gate() -> Gate {
         judge: Judge::Threshold { min: Some(0.99), max: None },
         min_samples: None,
         min_total_samples: None,
-        failure_limit: 1,
+        failure_limit: Some(1),
         consecutive_failure_limit: None,
         consecutive_error_limit: 4,
         on_no_data: OnNoData::Hold,

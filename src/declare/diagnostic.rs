@@ -5,7 +5,7 @@ use std::{fmt, ops::Range};
 use serde::Serialize;
 
 use super::text::File;
-use crate::model::check;
+use crate::model::check::{self, rules};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -40,37 +40,8 @@ impl From<check::Severity> for Severity {
     }
 }
 
-macro_rules! rules {
-    ($($variant:ident $id:literal $severity:ident $summary:literal,)*) => {
-        /// The rules of a declaration's text, schema, names and shape. Their ids are stable.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Rule {
-            $(#[doc = $summary] $variant,)*
-        }
-
-        impl Rule {
-            /// Every rule, in the order of the ids.
-            pub const ALL: &[Rule] = &[$(Rule::$variant),*];
-
-            /// The stable id, such as `DAG001`.
-            pub fn id(self) -> &'static str {
-                match self { $(Rule::$variant => $id),* }
-            }
-
-            /// What the rule is about, in one line.
-            pub fn summary(self) -> &'static str {
-                match self { $(Rule::$variant => $summary),* }
-            }
-
-            /// How bad a breach is.
-            pub fn severity(self) -> Severity {
-                match self { $(Rule::$variant => Severity::$severity),* }
-            }
-        }
-    };
-}
-
 rules! {
+    "The rules of a declaration's text, schema, names and shape. Their ids are stable."
     Syn001 "SYN001" Error "the text is not YAML",
     Syn002 "SYN002" Error "a key is given twice",
     Syn003 "SYN003" Error "an alias is used",

@@ -57,16 +57,7 @@ pub(super) fn import(
     let mut names = Names::default();
     let mut analyses: Vec<Analysis<'_>> = Vec::new();
     let mut rollouts = Vec::new();
-    for (kind, object) in found {
-        let Some(name) = object.at(&["metadata", "name"]).and_then(|name| name.text()) else {
-            remarks.say(
-                Rule::Imp009,
-                &object,
-                format!("this {kind} has no name"),
-                "give it metadata.name",
-            );
-            continue;
-        };
+    for (kind, name, object) in found {
         if kind == "Rollout" {
             rollouts.push((name, object));
             continue;

@@ -32,6 +32,18 @@ struct Metric<'a> {
     template: Result<Template, String>,
 }
 
+/// The fields of an analysis that are about traffic, which stays Flagger's.
+const STEPS: [&str; 8] = [
+    "stepWeight",
+    "stepWeights",
+    "maxWeight",
+    "stepWeightPromotion",
+    "mirror",
+    "mirrorWeight",
+    "match",
+    "sessionAffinity",
+];
+
 pub(super) fn import(
     objects: &[Spot<'_>],
     mesh: Option<Mesh>,
@@ -42,22 +54,12 @@ pub(super) fn import(
     names.reserve("GateTemplate", &builtin::NAMES);
     let mut metrics: Vec<Metric<'_>> = Vec::new();
     let mut canaries = Vec::new();
-    for (kind, object) in found {
-        let metadata = object.get("metadata");
-        let Some(name) = metadata.as_ref().and_then(|metadata| metadata.word("name")) else {
-            remarks.say(
-                Rule::Imp009,
-                &object,
-                format!("this {kind} has no name"),
-                "give it metadata.name",
-            );
-            continue;
-        };
+    for (kind, name, object) in found {
         if kind == "Canary" {
             canaries.push((name, object));
             continue;
         }
-        let namespace = metadata.and_then(|metadata| metadata.word("namespace"));
+        let namespace = object.get("metadata").and_then(|metadata| metadata.word("namespace"));
         let template = template(name, &object, &mut names, remarks);
         metrics.push(Metric { at: object, namespace, name, template });
     }
@@ -473,16 +475,7 @@ impl<'a> Analysis<'_, 'a> {
     /// What stays Flagger's, and what is counted otherwise here.
     fn differences(&self, gates: usize, remarks: &mut Remarks) {
         let stays = "it stays Flagger's, where the Canary is the plan's target; there are no steps inside of a ring here";
-        for field in [
-            "stepWeight",
-            "stepWeights",
-            "maxWeight",
-            "stepWeightPromotion",
-            "mirror",
-            "mirrorWeight",
-            "match",
-            "sessionAffinity",
-        ] {
+        for field in STEPS {
             if let Some(at) = self.at.get(field) {
                 remarks.say(
                     Rule::Imp002,
@@ -513,23 +506,8 @@ impl<'a> Analysis<'_, 'a> {
             let help = "declare a Notifier over a channel of the server's settings";
             remarks.say(Rule::Imp002, &alerts.as_key(), "`alerts` are not carried over", help);
         }
-        let known = [
-            "interval",
-            "threshold",
-            "iterations",
-            "metrics",
-            "webhooks",
-            "alerts",
-            "stepWeight",
-            "stepWeights",
-            "maxWeight",
-            "stepWeightPromotion",
-            "mirror",
-            "mirrorWeight",
-            "match",
-            "sessionAffinity",
-        ];
-        remarks.others(&self.at, &known);
+        let judged = ["interval", "threshold", "iterations", "metrics", "webhooks", "alerts"];
+        remarks.others(&self.at, &[&judged[..], &STEPS].concat());
         let target = self.spec.at(&["targetRef", "name"]);
         if let Some(target) = target.filter(|target| target.text() != Some(self.canary)) {
             let message =

@@ -73,16 +73,7 @@ pub(super) fn import(
     let mut names = Names::default();
     let mut documents = Vec::new();
     let mut planned = false;
-    for (kind, object) in found {
-        let Some(name) = object.at(&["metadata", "name"]).and_then(|name| name.text()) else {
-            remarks.say(
-                Rule::Imp009,
-                &object,
-                format!("this {kind} has no name"),
-                "give it metadata.name",
-            );
-            continue;
-        };
+    for (kind, name, object) in found {
         let Some(spec) = object.get("spec") else {
             remarks.say(
                 Rule::Imp009,

@@ -179,14 +179,14 @@ fn flatten<'a>(object: Spot<'a>, objects: &mut Vec<Spot<'a>>) {
     }
 }
 
-/// The objects of an API group, by their kinds; a note for each that is of none of them.
+/// The objects of an API group, by their kinds and names; a remark for each that is of none of them, or has no name.
 fn of_group<'a>(
     objects: &[Spot<'a>],
     group: &str,
     kinds: &[&'static str],
     whose: &str,
     remarks: &mut Remarks,
-) -> Vec<(&'static str, Spot<'a>)> {
+) -> Vec<(&'static str, &'a str, Spot<'a>)> {
     let mut found = Vec::new();
     for object in objects {
         let kind = object.get("kind");
@@ -195,7 +195,15 @@ fn of_group<'a>(
         let version = version.as_ref().and_then(Spot::text).unwrap_or_default();
         let ours = version.split_once('/').is_some_and(|(theirs, _)| theirs == group);
         match kinds.iter().find(|known| ours && **known == name) {
-            Some(known) => found.push((*known, object.clone())),
+            Some(known) => {
+                match object.get("metadata").and_then(|metadata| metadata.word("name")) {
+                    Some(name) => found.push((*known, name, object.clone())),
+                    None => {
+                        let message = format!("this {known} has no name");
+                        remarks.say(Rule::Imp009, object, message, "give it metadata.name");
+                    }
+                }
+            }
             None => {
                 let what = if name.is_empty() {
                     "a document without a kind".into()

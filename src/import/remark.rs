@@ -1,38 +1,13 @@
 //! What is said of the parts that are not carried over, or are judged otherwise here.
 
 use super::spot::Spot;
-use crate::declare::{Diagnostic, diagnostic::Severity};
-
-macro_rules! rules {
-    ($($variant:ident $id:literal $severity:ident $summary:literal,)*) => {
-        /// The rules of an import. Their ids are stable.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Rule {
-            $(#[doc = $summary] $variant,)*
-        }
-
-        impl Rule {
-            /// Every rule, in the order of the ids.
-            pub const ALL: &[Rule] = &[$(Rule::$variant),*];
-
-            /// The stable id, such as `IMP002`.
-            pub fn id(self) -> &'static str {
-                match self { $(Rule::$variant => $id),* }
-            }
-
-            /// What the rule is about, in one line.
-            pub fn summary(self) -> &'static str {
-                match self { $(Rule::$variant => $summary),* }
-            }
-
-            fn severity(self) -> Severity {
-                match self { $(Rule::$variant => Severity::$severity),* }
-            }
-        }
-    };
-}
+use crate::{
+    declare::{Diagnostic, diagnostic::Severity},
+    model::check::rules,
+};
 
 rules! {
+    "The rules of an import. Their ids are stable."
     Imp001 "IMP001" Note "a document of another kind",
     Imp002 "IMP002" Warning "a part that is not carried over",
     Imp003 "IMP003" Warning "a metric that does not become a gate",

@@ -29,9 +29,10 @@ pub enum Severity {
     Note,
 }
 
+/// A table of rules: its documentation, then of each rule its variant, its id, how bad a breach is, and what it is about.
 macro_rules! rules {
-    ($($variant:ident $id:literal $severity:ident $summary:literal,)*) => {
-        /// The rules of a plan as a whole. Their ids are stable.
+    ($doc:literal $($variant:ident $id:literal $severity:ident $summary:literal,)*) => {
+        #[doc = $doc]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Rule {
             $(#[doc = $summary] $variant,)*
@@ -58,8 +59,10 @@ macro_rules! rules {
         }
     };
 }
+pub(crate) use rules;
 
 rules! {
+    "The rules of a plan as a whole. Their ids are stable."
     Adv001 "ADV001" Note "a policy with fewer than three kinds of signal",
     Adv002 "ADV002" Note "a soak that is shorter than a gate's noDataDeadline",
     Adv003 "ADV003" Warning "a first ring without soak",

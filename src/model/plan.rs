@@ -13,7 +13,7 @@ use super::{
     residency::Rule,
     ring::{Cluster, Ring, Target},
 };
-use crate::ids::{ClusterName, Commit, DataClass, Hash, PlanName, RingName};
+use crate::ids::{ClusterName, Commit, DataClass, Hash, PlanName, RingName, hex};
 
 /// One service's rings with their policies, clusters and rules resolved. A release keeps the one that
 /// it started under: it is the policy snapshot.
@@ -169,7 +169,7 @@ pub enum OnNewer {
 pub(super) fn digest<T: Serialize>(value: &T) -> Hash {
     // What is declared is text, lists, maps with text keys and finite numbers: nothing that JSON cannot hold.
     let digest = Sha256::digest(canonical(value).unwrap_or_default());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    hex(&digest).into()
 }
 
 /// What a plan's hash is taken over: as the plan is written, without copying it.

@@ -177,8 +177,8 @@ pub struct Gate {
     pub min_samples: Option<f64>,
     /// The samples needed over the whole soak before the ring may pass.
     pub min_total_samples: Option<f64>,
-    /// More failing measurements than this fail the ring; [`ANY_FAILURES`] where only those in a row count.
-    pub failure_limit: u32,
+    /// More failing measurements than this fail the ring; nothing where only those in a row count.
+    pub failure_limit: Option<u32>,
     /// More failing measurements in a row than this fail the ring.
     pub consecutive_failure_limit: Option<u32>,
     /// More errors in a row than this hold the ring and alert.
@@ -225,16 +225,6 @@ pub enum Signal {
     Business,
     /// How full something is.
     Saturation,
-}
-
-/// The `failure_limit` of a gate that bears any number of failing measurements, but for those in a row.
-pub const ANY_FAILURES: u32 = u32::MAX;
-
-impl Gate {
-    /// How many failing measurements a ring bears; none where only those in a row are counted.
-    pub fn failures_borne(&self) -> Option<u32> {
-        Some(self.failure_limit).filter(|limit| *limit != ANY_FAILURES)
-    }
 }
 
 /// What happens to a ring that had no usable measurement for too long. No value passes it.

@@ -381,29 +381,16 @@ impl TargetKind {
         }
     }
 
-    /// The flag service of a cluster's connection that it is in; nothing where it is in the cluster itself.
-    pub fn service(&self) -> Option<&str> {
+    /// What it says as a feature flag's; nothing where its artifact is an image that is pulled.
+    pub fn flag(&self) -> Option<FlagTarget<'_>> {
         match self {
-            TargetKind::UnleashFlag { service, .. } => Some(service),
-            TargetKind::FlagdFlag { .. }
-            | TargetKind::Deployment { .. }
-            | TargetKind::StatefulSet { .. }
-            | TargetKind::DaemonSet { .. }
-            | TargetKind::ArgoRollout { .. }
-            | TargetKind::FlaggerCanary { .. }
-            | TargetKind::ArgoApplication { .. }
-            | TargetKind::FluxKustomization { .. }
-            | TargetKind::FluxOciSource
-            | TargetKind::FluxOciChart
-            | TargetKind::FluxHelmRelease { .. } => None,
-        }
-    }
-
-    /// How long a feature flag may serve everybody the same before it is to be removed, where that is said.
-    pub fn cleanup_after(&self) -> Option<Span> {
-        match self {
-            TargetKind::FlagdFlag { cleanup_after, .. }
-            | TargetKind::UnleashFlag { cleanup_after, .. } => *cleanup_after,
+            TargetKind::FlagdFlag { cleanup_after, .. } => {
+                Some(FlagTarget { service: None, cleanup_after: *cleanup_after })
+            }
+            TargetKind::UnleashFlag { service, cleanup_after } => {
+                let service = Some(FlagService::Unleash(service));
+                Some(FlagTarget { service, cleanup_after: *cleanup_after })
+            }
             TargetKind::Deployment { .. }
             | TargetKind::StatefulSet { .. }
             | TargetKind::DaemonSet { .. }
@@ -417,22 +404,26 @@ impl TargetKind {
         }
     }
 
-    /// Whether its artifact is what a feature flag serves, and no image that is pulled.
+    /// Whether its artifact is what a feature flag serves.
     pub fn is_flag(&self) -> bool {
-        match self {
-            TargetKind::FlagdFlag { .. } | TargetKind::UnleashFlag { .. } => true,
-            TargetKind::Deployment { .. }
-            | TargetKind::StatefulSet { .. }
-            | TargetKind::DaemonSet { .. }
-            | TargetKind::ArgoRollout { .. }
-            | TargetKind::FlaggerCanary { .. }
-            | TargetKind::ArgoApplication { .. }
-            | TargetKind::FluxKustomization { .. }
-            | TargetKind::FluxOciSource
-            | TargetKind::FluxOciChart
-            | TargetKind::FluxHelmRelease { .. } => false,
-        }
+        self.flag().is_some()
     }
+}
+
+/// What every target that is a feature flag says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlagTarget<'a> {
+    /// The service that it is in; nothing where it is in the cluster itself.
+    pub service: Option<FlagService<'a>>,
+    /// How long it may serve everybody the same before it is to be removed, where that is said.
+    pub cleanup_after: Option<Span>,
+}
+
+/// A flag service, by its name in the settings of the cluster's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlagService<'a> {
+    /// An Unleash.
+    Unleash(&'a str),
 }
 
 /// An image reference; pinned where it carries a digest: `registry/app@sha256:…`. Of a feature flag, what it

@@ -48,7 +48,7 @@ pub(super) fn gate(name: &str, max: f64) -> Gate {
         judge: Judge::Threshold { min: None, max: Some(max) },
         min_samples: None,
         min_total_samples: None,
-        failure_limit: 3,
+        failure_limit: Some(3),
         consecutive_failure_limit: None,
         consecutive_error_limit: 4,
         on_no_data: OnNoData::Hold,

@@ -251,8 +251,7 @@ impl<'a> Replay<'a> {
         let Track { failures, in_a_row, .. } = self.tracks.get(cluster)?;
         let what = format!("{} on {cluster}: {}", gate.name, judged.detail);
         let failed = |why| Some(End::Failed { at, why });
-        if *failures > gate.failure_limit {
-            let limit = gate.failure_limit;
+        if let Some(limit) = gate.failure_limit.filter(|limit| failures > limit) {
             return failed(format!("{what} ({failures} failing, {limit} allowed)"));
         }
         if let Some(limit) = gate.consecutive_failure_limit.filter(|limit| in_a_row > limit) {

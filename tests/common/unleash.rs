@@ -6,7 +6,7 @@ use futures::{StreamExt, stream::BoxStream};
 use reqwest::Method;
 use ringward::{
     act::{
-        Connections, Deployer, Found, WriteError, cluster::Kubeconfigs, flags::Doors,
+        Connections, Deployer, Found, WriteError, cluster::Kubeconfigs, flags::FlagServices,
         metrics::auth::Credentials,
     },
     clock::SystemClock,
@@ -111,7 +111,7 @@ impl Unleash {
         let services = [("corp".to_owned(), [("unleash".to_owned(), service)].into())].into();
         let clusters = Kubeconfigs::new([].into());
         let doors =
-            Doors::new(clusters, services, credentials, Arc::new(SystemClock::new(Mono(0))))
+            FlagServices::new(clusters, services, credentials, Arc::new(SystemClock::new(Mono(0))))
                 .expect("a client");
         doors.deployer("corp").expect("a deployer")
     }

@@ -240,7 +240,7 @@ pub fn gate(judge: Judge) -> Gate {
         judge,
         min_samples: Some(100.0),
         min_total_samples: None,
-        failure_limit: 0,
+        failure_limit: Some(0),
         consecutive_failure_limit: None,
         consecutive_error_limit: 4,
         on_no_data: OnNoData::Hold,

@@ -1,7 +1,8 @@
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{unleash::Unleash, *};
+use crate::model::ring::TargetKind;
 
 fn target() -> Target {
     Target {

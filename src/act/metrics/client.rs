@@ -135,11 +135,10 @@ impl Client {
         let auth = self.credentials.of(base);
         let trust = auth.and_then(|auth| auth.ca_file.clone());
         let client = self.by_trust.get(&trust).ok_or("its caFile was not read at the start")?;
-        let mut request = match &outgoing.body {
-            None => client.get(outgoing.url.clone()),
-            Some(body) if outgoing.patches => client.patch(outgoing.url.clone()).body(body.clone()),
-            Some(body) => client.post(outgoing.url.clone()).body(body.clone()),
-        };
+        let mut request = client.request(outgoing.method.clone(), outgoing.url.clone());
+        if let Some(body) = &outgoing.body {
+            request = request.body(body.clone());
+        }
         for (name, value) in &outgoing.headers {
             request = request.header(*name, value);
         }

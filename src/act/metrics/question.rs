@@ -1,7 +1,7 @@
 //! A question to a metric source, and what a kind of source makes of it.
 
 use jiff::Timestamp;
-use reqwest::Url;
+use reqwest::{Method, Url};
 
 pub use crate::decide::gate::reading::Sample;
 use crate::{
@@ -157,10 +157,10 @@ pub struct Outgoing {
     pub url: Url,
     /// Further headers; none of them secret.
     pub headers: Vec<(&'static str, String)>,
-    /// With a body it is a POST or a PATCH, without one a GET.
+    /// How it is asked.
+    pub method: Method,
+    /// What is sent along.
     pub body: Option<String>,
-    /// Whether it is a PATCH.
-    pub patches: bool,
     /// What a signature by AWS' rules is made for, where the source wants one.
     pub scope: Option<Scope>,
     /// The id of the message, where the source wants a signature by the rules of Standard Webhooks.
@@ -170,18 +170,20 @@ pub struct Outgoing {
 impl Outgoing {
     /// A GET.
     pub fn get(url: Url) -> Self {
-        Self { url, headers: Vec::new(), body: None, patches: false, scope: None, message: None }
+        let method = Method::GET;
+        Self { url, headers: Vec::new(), method, body: None, scope: None, message: None }
     }
 
     /// A POST.
     pub fn post(url: Url, content_type: &str, body: String) -> Self {
         let headers = vec![("content-type", content_type.to_owned())];
-        Self { url, headers, body: Some(body), patches: false, scope: None, message: None }
+        let method = Method::POST;
+        Self { url, headers, method, body: Some(body), scope: None, message: None }
     }
 
     /// A PATCH.
     pub fn patch(url: Url, content_type: &str, body: String) -> Self {
-        Self { patches: true, ..Self::post(url, content_type, body) }
+        Self { method: Method::PATCH, ..Self::post(url, content_type, body) }
     }
 
     /// With a further header.

@@ -14,7 +14,7 @@ use crate::{
     model::{
         judge::Traffic,
         language::Language,
-        policy::{ANY_FAILURES, Gate, OnNoData, Signal},
+        policy::{Gate, OnNoData, Signal},
         time::Span,
     },
 };
@@ -328,10 +328,10 @@ pub(super) fn one(
         min_samples: spec.min_samples,
         min_total_samples: spec.min_total_samples,
         failure_limit: match (spec.failure_limit, spec.consecutive_failure_limit) {
-            (Some(limit), _) => limit.0,
+            (Some(limit), _) => Some(limit.0),
             // It is the other way to say it.
-            (None, Some(_)) => ANY_FAILURES,
-            (None, None) => FAILURE_LIMIT,
+            (None, Some(_)) => None,
+            (None, None) => Some(FAILURE_LIMIT),
         },
         consecutive_failure_limit: spec.consecutive_failure_limit.map(|n| n.0),
         consecutive_error_limit: spec

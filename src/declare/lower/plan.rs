@@ -204,11 +204,14 @@ fn one(
 
 fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Target> {
     let kind = at.require(spec.kind, "kind", problems)?;
-    if kind == TargetKind::UnleashFlag {
-        return unleash_flag(spec, at, problems);
-    }
-    let namespace = name_of(&spec.namespace, "namespace", at, problems);
-    let name = name_of(&spec.name, "name", at, problems);
+    // An Unleash is in no cluster.
+    let (namespace, name) = if kind == TargetKind::UnleashFlag {
+        let flag = at.require(spec.flag.clone(), FLAG, problems);
+        (at.require(spec.project.clone(), PROJECT, problems), flag)
+    } else {
+        let namespace = name_of(&spec.namespace, NAMESPACE, at, problems);
+        (namespace, name_of(&spec.name, NAME, at, problems))
+    };
     let mut container = || name_of(&spec.container, "container", at, problems);
     let (own, driven) = match kind {
         TargetKind::Deployment => {
@@ -268,8 +271,11 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
             });
             (FLAG, driven)
         }
-        // It was lowered before.
-        TargetKind::UnleashFlag => return None,
+        TargetKind::UnleashFlag => {
+            let service = at.require(spec.service.clone(), SERVICE, problems);
+            let cleanup_after = spec.cleanup_after.map(|span| span.0);
+            (FLAG, service.map(|service| Driven::UnleashFlag { service, cleanup_after }))
+        }
         TargetKind::HttpRoute
         | TargetKind::Service
         | TargetKind::Ingress
@@ -288,6 +294,8 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         }
     };
     let given = [
+        (NAMESPACE, spec.namespace.is_some()),
+        (NAME, spec.name.is_some()),
         (CONTAINER, spec.container.is_some()),
         (IMAGE, spec.image.is_some()),
         (VALUES, spec.values.is_some()),
@@ -301,33 +309,32 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         (PROJECT, spec.project.is_some()),
         (CLEANUP, spec.cleanup_after.is_some()),
     ];
-    for (field, _) in given.into_iter().filter(|(field, given)| *given && *field != own) {
-        let argo = kind == TargetKind::ArgoApplication;
-        let flux = (kind == TargetKind::FluxKustomization && [IMAGE, REVISION].contains(&field))
-            || (kind == TargetKind::FluxHelmRelease && [VALUES, REVISION].contains(&field));
-        let flag = kind == TargetKind::FlagdFlag && [FILE, ONLY, PROBE, CLEANUP].contains(&field);
-        if flag || (argo && field == SOURCE) {
-            continue;
-        }
-        let both = flux || (argo && [IMAGE, VALUES, REVISION].contains(&field));
-        let message = match both {
-            true => format!("`{field}` and `{own}` both say what of it a release changes"),
-            false => format!("a target of kind {} has no `{field}`", word(&kind)),
+    let (one_of, beside) = fields(kind);
+    let odd = |field: &str| field != own && !beside.contains(&field);
+    for (field, _) in given.into_iter().filter(|(field, given)| *given && odd(field)) {
+        let (message, help) = match one_of.contains(&field) {
+            true => (
+                format!("`{field}` and `{own}` both say what of it a release changes"),
+                format!("say by `{own}` what of it a release changes"),
+            ),
+            false => (
+                format!("a target of kind {} has no `{field}`", word(&kind)),
+                format!("it has `{own}` and `{}`", beside.join("`, `")),
+            ),
         };
-        let help = format!("say by `{own}` what of it a release changes");
         problems.push(at.field(field).key().problem(Rule::Sch001, message).help(help));
     }
     Some(Target { kind: driven?, namespace: namespace?, name: name? })
 }
 
-/// The fields that say what of an object a release changes; each kind has one of them.
+const NAMESPACE: &str = "namespace";
+const NAME: &str = "name";
 const CONTAINER: &str = "container";
 const IMAGE: &str = "image";
 const VALUES: &str = "values";
 const REVISION: &str = "revision";
 const SOURCE: &str = "source";
 const FLAG: &str = "flag";
-/// What else a flag may say.
 const FILE: &str = "file";
 const ONLY: &str = "only";
 const PROBE: &str = "probe";
@@ -335,35 +342,32 @@ const SERVICE: &str = "service";
 const PROJECT: &str = "project";
 const CLEANUP: &str = "cleanupAfter";
 
-/// A flag that is in no cluster.
-fn unleash_flag(
-    spec: &schema::Target,
-    at: At<'_>,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<Target> {
-    let [service, project, flag] =
-        [(SERVICE, &spec.service), (PROJECT, &spec.project), (FLAG, &spec.flag)]
-            .map(|(field, value)| at.require(value.clone(), field, problems));
-    let given = [
-        ("namespace", spec.namespace.is_some()),
-        ("name", spec.name.is_some()),
-        (CONTAINER, spec.container.is_some()),
-        (IMAGE, spec.image.is_some()),
-        (VALUES, spec.values.is_some()),
-        (REVISION, spec.revision == Some(true)),
-        (SOURCE, spec.source.is_some()),
-        (FILE, spec.file.is_some()),
-        (ONLY, spec.only.is_some()),
-        (PROBE, spec.probe.is_some()),
-    ];
-    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-        let message = format!("a target of kind UnleashFlag has no `{field}`");
-        let help = "say by `service`, `project` and `flag` which flag a release changes";
-        problems.push(at.field(field).key().problem(Rule::Sch001, message).help(help));
+/// The fields of a target of that kind: those that say what of it a release changes, of which it has one, and those
+/// that it may have beside.
+fn fields(kind: TargetKind) -> (&'static [&'static str], &'static [&'static str]) {
+    const PLACE: &[&str] = &[NAMESPACE, NAME];
+    match kind {
+        TargetKind::Deployment
+        | TargetKind::StatefulSet
+        | TargetKind::DaemonSet
+        | TargetKind::ArgoRollout
+        | TargetKind::FlaggerCanary => (&[CONTAINER], PLACE),
+        TargetKind::ArgoApplication => (&[IMAGE, VALUES, REVISION], &[NAMESPACE, NAME, SOURCE]),
+        TargetKind::FluxKustomization => (&[IMAGE, REVISION], PLACE),
+        TargetKind::FluxHelmRelease => (&[VALUES, REVISION], PLACE),
+        TargetKind::FlagdFlag => (&[FLAG], &[NAMESPACE, NAME, FILE, ONLY, PROBE, CLEANUP]),
+        TargetKind::UnleashFlag => (&[FLAG], &[SERVICE, PROJECT, CLEANUP]),
+        TargetKind::HttpRoute
+        | TargetKind::Service
+        | TargetKind::Ingress
+        | TargetKind::LaunchDarklyFlag
+        | TargetKind::FlagsmithFlag
+        | TargetKind::CodeDeploy
+        | TargetKind::CloudDeploy
+        | TargetKind::Spinnaker
+        | TargetKind::Harness
+        | TargetKind::Webhook => (&[], &[]),
     }
-    let cleanup_after = spec.cleanup_after.map(|span| span.0);
-    let kind = Driven::UnleashFlag { service: service?, cleanup_after };
-    Some(Target { kind, namespace: project?, name: flag? })
 }
 
 /// What a context must hold, as far as it is said.

@@ -161,7 +161,7 @@ fn judged_against(ring: &str) -> Gate {
         },
         min_samples: None,
         min_total_samples: None,
-        failure_limit: 0,
+        failure_limit: Some(0),
         consecutive_failure_limit: None,
         consecutive_error_limit: 4,
         on_no_data: OnNoData::Hold,

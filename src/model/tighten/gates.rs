@@ -76,7 +76,7 @@ fn one(weigher: &mut Weigher, was: &Gate, is: &Gate) -> Gate {
             min_total_samples,
             &is.min_total_samples,
         ),
-        failure_limit: weigher.less(&at("failureLimit"), failure_limit, &is.failure_limit),
+        failure_limit: weigher.most(&at("failureLimit"), failure_limit, &is.failure_limit),
         consecutive_failure_limit: weigher.most(
             &at("consecutiveFailureLimit"),
             consecutive_failure_limit,

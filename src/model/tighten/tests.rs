@@ -29,7 +29,7 @@ fn gate(name: &str) -> Gate {
         judge: Judge::Threshold { min: Some(0.9), max: None },
         min_samples: Some(100.0),
         min_total_samples: None,
-        failure_limit: 2,
+        failure_limit: Some(2),
         consecutive_failure_limit: None,
         consecutive_error_limit: 4,
         on_no_data: OnNoData::Hold,
@@ -175,7 +175,7 @@ const TIGHTER: &[(&str, Edit)] = &[
     ),
     ("gates.errors.minSamples", edit!(gate: g => g.min_samples = Some(200.0))),
     ("gates.errors.minTotalSamples", edit!(gate: g => g.min_total_samples = Some(1.0))),
-    ("gates.errors.failureLimit", edit!(gate: g => g.failure_limit = 0)),
+    ("gates.errors.failureLimit", edit!(gate: g => g.failure_limit = Some(0))),
     (
         "gates.errors.consecutiveFailureLimit",
         edit!(gate: g => g.consecutive_failure_limit = Some(1)),

@@ -20,7 +20,6 @@ mod measurements;
 mod pages;
 mod plans;
 pub mod problem;
-mod release_hook;
 mod releases;
 mod rings;
 mod service;
@@ -28,9 +27,8 @@ mod service;
 mod tests;
 mod waivers;
 
-pub use hooks::{Flagger, Hook};
+pub use hooks::{Flagger, GitHook, HookBody, ReleaseHooks};
 pub use line::{FreezeBody, Frozen, StopBody};
-pub use release_hook::{HookBody, ReleaseHooks};
 pub use releases::{AbortBody, ArtifactBody, Created, RollbackBody, SubmitBody, WriteOffBody};
 pub use waivers::{AskedFor, WaiverBody};
 
@@ -78,7 +76,7 @@ pub struct Parts {
     /// How much of it there may be.
     pub settings: ApiSettings,
     /// What webhooks of a Git host come to, where they are taken.
-    pub hook: Option<Hook>,
+    pub hook: Option<GitHook>,
     /// The hooks of Flagger's Canaries, where they are served.
     pub flagger: Option<Flagger>,
     /// The build systems that may ask for releases.
@@ -93,7 +91,7 @@ pub struct Api {
     channels: Arc<Channels>,
     /// Whether it is reached by TLS alone: cookies then are for TLS alone.
     secure: bool,
-    hook: Option<Hook>,
+    hook: Option<GitHook>,
     flagger: Option<Flagger>,
     release_hooks: ReleaseHooks,
     limit: limit::Limit,
@@ -267,11 +265,11 @@ fn open() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(service::livez))
         .routes(routes!(service::readyz))
         .routes(routes!(service::openapi))
-        .routes(routes!(release_hook::release))
+        .routes(routes!(hooks::release::release))
         .merge(
             OpenApiRouter::default()
-                .routes(routes!(hooks::git))
-                .layer(DefaultBodyLimit::max(hooks::BODY)),
+                .routes(routes!(hooks::git::git))
+                .layer(DefaultBodyLimit::max(hooks::git::BODY)),
         )
         .routes(routes!(hooks::flagger::confirm_rollout))
         .routes(routes!(hooks::flagger::confirm_promotion))

@@ -149,20 +149,30 @@ pub async fn create(
     if body.author.as_deref().is_some_and(|author| visit.name().as_str() != author) {
         visit.may(Verb::Attribute, &reach)?;
     }
-    let release = ReleaseId { plan, version: body.version.into() };
-    let action = Action::Submit {
-        release: release.clone(),
+    let release = ReleaseId { plan, version: body.version.clone().into() };
+    let action = submission(release.clone(), artifact, body);
+    let in_flight = visit.ask(Verb::Go, reach, action).await?;
+    Ok(created(release, in_flight))
+}
+
+/// What is asked for, once it is known to be sound.
+pub(super) fn submission(release: ReleaseId, artifact: Artifact, body: SubmitBody) -> Action {
+    Action::Submit {
+        release,
         artifact,
         author: body.author.map(Principal::from),
         lane: body.lane,
         reason: body.reason,
         irreversible: body.irreversible,
         requires: body.requires.map(Version::from),
-    };
-    let in_flight = visit.ask(Verb::Go, reach, action).await?;
+    }
+}
+
+/// That it was admitted, and where it is.
+pub(super) fn created(release: ReleaseId, in_flight: Vec<IdempotencyKey>) -> Response {
     let place = format!("/v1/plans/{}/releases/{}", release.plan, release.version);
     let created = Json(Created { release, in_flight });
-    Ok((StatusCode::CREATED, [(header::LOCATION, place)], created).into_response())
+    (StatusCode::CREATED, [(header::LOCATION, place)], created).into_response()
 }
 
 /// Whether a plan's target is a feature flag, as far as that is known.

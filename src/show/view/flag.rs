@@ -9,6 +9,7 @@ use crate::{
     ids::PlanName,
     model::{
         plan::Plan,
+        ring::FlagTarget,
         serve::Serve,
         time::{Now, Span},
     },
@@ -44,10 +45,10 @@ pub fn flags(world: &World, now: Now, shown: impl Fn(&PlanName) -> bool) -> Vec<
 }
 
 fn flag(name: &PlanName, state: &PlanState, now: Now) -> Option<FlagView> {
-    let plan = state.declared.as_deref().filter(|plan| plan.target.kind.is_flag())?;
+    let plan = state.declared.as_deref()?;
+    let FlagTarget { cleanup_after, .. } = plan.target.kind.flag()?;
     let serves = everywhere(plan, state);
     let since = serves.as_deref().and_then(|serves| since(state, serves));
-    let cleanup_after = plan.target.kind.cleanup_after();
     let same = serves.as_deref().and_then(|text| text.parse::<Serve>().ok());
     let overdue = same.is_some_and(|serve| serve.is_one())
         && since

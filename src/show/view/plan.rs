@@ -364,7 +364,7 @@ fn spec(plan: &PlanName, ring: &Ring, gate: &Gate) -> GateSpecView {
         initial_delay: gate.initial_delay,
         min_samples: gate.min_samples,
         min_total_samples: gate.min_total_samples,
-        failure_limit: gate.failures_borne(),
+        failure_limit: gate.failure_limit,
         consecutive_failure_limit: gate.consecutive_failure_limit,
         consecutive_error_limit: gate.consecutive_error_limit,
         on_no_data: gate.on_no_data,

@@ -313,7 +313,7 @@ fn gate_view(
         detail,
         at,
         failures: run.failures,
-        failure_limit: gate.failures_borne(),
+        failure_limit: gate.failure_limit,
         errors_in_a_row: run.errors_in_a_row,
         consecutive_error_limit: gate.consecutive_error_limit,
     }

@@ -256,7 +256,7 @@ fn stricter(was: &Gate, is: &Gate) -> bool {
     judged
         && no_less(was.min_samples, is.min_samples)
         && no_less(was.min_total_samples, is.min_total_samples)
-        && is.failure_limit <= was.failure_limit
+        && no_more(was.failure_limit, is.failure_limit)
         && no_more(was.consecutive_failure_limit, is.consecutive_failure_limit)
         && is.consecutive_error_limit <= was.consecutive_error_limit
         && (is.on_no_data == OnNoData::Fail || was.on_no_data == OnNoData::Hold)

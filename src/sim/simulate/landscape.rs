@@ -519,7 +519,7 @@ fn gate(chance: &mut Chance, name: &str) -> Gate {
         judge,
         min_samples: (samples && chance.percent(60)).then_some(100.0),
         min_total_samples: (samples && chance.percent(40)).then_some(3_000_000.0),
-        failure_limit: chance.between(0, 2) as u32,
+        failure_limit: Some(chance.between(0, 2) as u32),
         consecutive_failure_limit: chance.percent(20).then(|| chance.between(0, 1) as u32),
         consecutive_error_limit: chance.between(0, 4) as u32,
         on_no_data: if chance.percent(60) { OnNoData::Hold } else { OnNoData::Fail },

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 use super::{AT_ONCE, secret};
 use crate::{
-    ids::{ClusterName, PlanName, Principal},
+    ids::{ClusterName, PlanName, Principal, hex},
     show::{
         api::{Api, extract::whole, problem::Problem},
         flagger::{self, Canary},
@@ -123,7 +123,7 @@ impl Known {
 fn token(secret: &[u8], plan: &str, cluster: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let tag = hmac::sign(&key, format!("flagger/{plan}/{cluster}").as_bytes());
-    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(tag.as_ref())
 }
 
 /// What a hook may be answered with.

@@ -30,6 +30,10 @@ impl Look<'_> {
         let asks = |ring: &Ring| {
             Some(format!("{} ({})", ring.name, ring.policy.approvals.as_ref()?.count))
         };
+        let others = plan.rings.iter().filter(|ring| {
+            ring.policy.approvals.as_ref().is_some_and(|approvals| approvals.exclude_author)
+        });
+        let others: Vec<&str> = others.map(|ring| ring.name.as_str()).collect();
         let approvals: Vec<String> = plan.rings.iter().filter_map(asks).collect();
         let places: BTreeSet<&str> = plan.clusters().map(|c| c.jurisdiction.as_str()).collect();
         let places: Vec<&str> = places.into_iter().collect();
@@ -67,7 +71,10 @@ impl Look<'_> {
                 [] => "No other release of the plan is on its way.".into(),
                 open => format!("On their way already: {}; {meet}.", open.join(", ")),
             },
-            "You are its author, and cannot approve it.".into(),
+            match others.as_slice() {
+                [] => String::new(),
+                rings => format!("You are its author: others must approve it on {}.", rings.join(", ")),
+            },
         ];
         question.choices = vec![
             Choice::Line {

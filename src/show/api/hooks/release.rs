@@ -3,14 +3,13 @@
 //! Messages are signed by the rules of Standard Webhooks: the id makes a repeat recognisable, the instant bounds how
 //! long a message is good for, and both are signed with the body. What is asked goes the way of every request.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use aws_lc_rs::hmac;
 use axum::{
-    Json,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, StatusCode},
+    response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
@@ -18,24 +17,23 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    Api, SubmitBody,
-    extract::{At, is_label, parse, whole},
-    problem::{Problem, Violation},
-    releases::{ArtifactBody, Created, is_flag, sound},
-};
+use super::{AT_ONCE, secret, unusable};
 use crate::{
     config::ReleaseHook,
     decide::{
         command::Lane,
-        event::{Action, Actor, Request as Wanted},
+        event::{Actor, Request as Wanted},
         fact::Reply,
     },
-    ids::{IdempotencyKey, PlanName, Principal, ReleaseId, Version},
+    ids::{IdempotencyKey, PlanName, Principal, ReleaseId},
+    show::api::{
+        Api, SubmitBody,
+        extract::{At, is_label, parse, whole},
+        problem::{Problem, Violation},
+        releases::{self, ArtifactBody, Created, is_flag, sound},
+    },
 };
 
-/// Messages that are read at once: nobody is known before theirs was read.
-const AT_ONCE: usize = 8;
 /// How far the instant of a message may be from ours, in seconds: Standard Webhooks' own tolerance.
 const TOLERANCE: u64 = 300;
 /// The shortest secret, in bytes; Standard Webhooks' own.
@@ -123,7 +121,7 @@ pub async fn release(
     let headers = request.headers().clone();
     let bytes = whole(request).await?;
     let now = api.desk.clock().now();
-    let Some(id) = signed(&headers, &bytes, &secret(&hook.secret_file)?, now.wall) else {
+    let Some(id) = signed(&headers, &bytes, &key(&hook.secret_file)?, now.wall) else {
         let detail = "the message is not signed with the hook's secret, or its instant is more than five minutes from ours";
         return Err(Problem::unauthenticated(detail));
     };
@@ -144,25 +142,12 @@ pub async fn release(
     }
     let flag = api.desk.read(|world, _| is_flag(world, &plan));
     let artifact = sound(&body, flag).map_err(Problem::invalid)?;
-    let release = ReleaseId { plan, version: body.version.into() };
-    let action = Action::Submit {
-        release: release.clone(),
-        artifact,
-        author: body.author.map(Principal::from),
-        lane: body.lane,
-        reason: body.reason,
-        irreversible: body.irreversible,
-        requires: body.requires.map(Version::from),
-    };
+    let release = ReleaseId { plan, version: body.version.clone().into() };
+    let action = releases::submission(release.clone(), artifact, body);
     let by = Actor { name: who, roles: Vec::new(), jurisdiction: None };
-    let wanted = Wanted { by, key: Some(key), seen: None, action };
-    match api.desk.ask(wanted).await? {
+    match api.desk.ask(Wanted { by, key: Some(key), seen: None, action }).await? {
         Reply::Refused { kind, detail } => Err(Problem::refused(kind, detail)),
-        Reply::Done { in_flight } => {
-            let place = format!("/v1/plans/{}/releases/{}", release.plan, release.version);
-            let created = Json(Created { release, in_flight });
-            Ok((StatusCode::CREATED, [(header::LOCATION, place)], created).into_response())
-        }
+        Reply::Done { in_flight } => Ok(releases::created(release, in_flight)),
     }
 }
 
@@ -176,24 +161,13 @@ impl HookBody {
     }
 }
 
-/// Read each time, so that it can be rotated.
-fn secret(path: &Path) -> Result<Vec<u8>, Problem> {
-    let read = fs::read_to_string(path).map_err(|error| error.to_string());
-    let decoded = read.and_then(|text| {
-        let text = text.trim();
-        let key = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text));
-        match key {
-            Ok(key) if key.len() >= SHORTEST => Ok(key),
-            Ok(_) | Err(_) => {
-                Err("it is no base64 of 24 bytes or more, with whsec_ before it".to_owned())
-            }
-        }
-    });
-    decoded.map_err(|error| {
-        tracing::error!(path = %path.display(), error, "the secret of a release hook cannot be used");
-        let detail = "the secret of this hook cannot be used; see the server's log";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "hook-unavailable", detail)
-    })
+/// The secret that stands in that file, as Standard Webhooks writes it.
+fn key(path: &Path) -> Result<Vec<u8>, Problem> {
+    let text = secret(path)?;
+    let key = STANDARD.decode(text.strip_prefix(b"whsec_").unwrap_or(&text));
+    key.ok()
+        .filter(|key| key.len() >= SHORTEST)
+        .ok_or_else(|| unusable(path, "it is no base64 of 24 bytes or more, with whsec_ before it"))
 }
 
 /// The id of a message that is signed with the secret, and not long ago.

@@ -1,0 +1,215 @@
+//! What is common to all services: consent, epochs, repeats, who else has changed a flag, and that what was written is
+//! read back.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream, stream::BoxStream};
+use reqwest::Url;
+use tokio::time::{sleep, timeout};
+
+use super::{Api, Flag, Trouble, note::Note};
+use crate::{
+    act::{
+        Found, WriteError,
+        metrics::{client::Client, question::Outgoing},
+    },
+    clock::Clock,
+    decide::{
+        command::Write,
+        event::{Status, TargetState},
+    },
+    model::{
+        ring::{Artifact, Target},
+        serve::Serve,
+    },
+};
+
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How often a flag that changes under us is read again within one attempt.
+const RACES: usize = 5;
+/// Looks without an answer, one after another, before that is told: services are restarted.
+const BLIND: u32 = 3;
+
+/// One service, reached.
+#[derive(Clone)]
+pub(super) struct Service {
+    /// Its name in the settings.
+    pub(super) name: String,
+    pub(super) api: Arc<dyn Api>,
+    pub(super) base: Url,
+    pub(super) client: Arc<Client>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// How often a flag is looked at.
+    pub(super) every: Duration,
+}
+
+impl Service {
+    async fn exchange(&self, outgoing: Outgoing) -> Result<(u16, Vec<u8>), Trouble> {
+        let asked =
+            timeout(ANSWER, self.client.exchange(&self.base, outgoing, self.clock.now().wall));
+        let explain = |why| Trouble::Unreachable(format!("flag service `{}`: {why}", self.name));
+        match asked.await {
+            Ok(Ok(answer)) => Ok((answer.status, answer.body)),
+            Ok(Err(why)) => Err(explain(why)),
+            Err(_) => Err(explain(format!("no answer within {ANSWER:?}"))),
+        }
+    }
+
+    async fn read(&self, target: &Target) -> Result<Flag, Trouble> {
+        let (status, body) = self.exchange(self.api.look(&self.base, target)).await?;
+        self.api.read(target, (status, &body))
+    }
+
+    pub(super) async fn write(&self, write: &Write, epoch: u64) -> Result<Found, WriteError> {
+        for _ in 0..RACES {
+            match self.once(write, epoch).await {
+                Ok(found) => return Ok(found),
+                Err(Trouble::Race) => {}
+                Err(Trouble::Gone) => {
+                    return Err(WriteError::Refused(format!("{} does not exist", write.target)));
+                }
+                Err(Trouble::Refused(why)) => {
+                    return Err(WriteError::Refused(format!("{} {why}", write.target)));
+                }
+                Err(Trouble::Unreachable(why)) => return Err(WriteError::Unreachable(why)),
+            }
+        }
+        let target = &write.target;
+        Err(WriteError::Unreachable(format!(
+            "{target} was changed by others {RACES} times in a row"
+        )))
+    }
+
+    async fn once(&self, write: &Write, epoch: u64) -> Result<Found, Trouble> {
+        let Write { key, release, target, artifact, .. } = write;
+        let flag = self.read(target).await?;
+        let plan = &release.plan;
+        let note = flag.note.as_ref().ok_or_else(|| {
+            let consent = self.api.consent(&Note::of(plan).to_string());
+            Trouble::Refused(format!("has not consented to plan `{plan}`; {consent}"))
+        })?;
+        if note.plan != *plan {
+            let consent = self.api.consent(&Note::of(plan).to_string());
+            return Err(Trouble::Refused(format!(
+                "is managed by plan `{}`, not by `{plan}`; if that is over: {consent}",
+                note.plan
+            )));
+        }
+        if let Some(theirs) = note.epoch.filter(|theirs| *theirs > epoch) {
+            return Err(Trouble::Refused(format!(
+                "was written by a newer writer: it carries epoch {theirs}, this writer's is {epoch}; stop this \
+                 process, or the newer one. If that one's data directory is lost, hand what is served over as known \
+                 good: {}",
+                self.api.consent(&Note::of(plan).to_string())
+            )));
+        }
+        let serves = Artifact(flag.serves.to_string());
+        let found = match (&note.intent, &note.before) {
+            (None, _) if flag.off => None,
+            (None, _) => Some(serves.clone()),
+            (Some(_), before) => before.clone().map(Artifact),
+        };
+        let found_state = found.clone().map(|image| TargetState {
+            status: Status::Succeeded,
+            image: Some(image),
+            ..TargetState::unknown("")
+        });
+        if note.intent.as_deref() == Some(key.as_str()) && serves == *artifact {
+            return Ok(found_state);
+        }
+        if let Some(ours) =
+            note.serves.as_ref().filter(|ours| **ours != serves.0 && serves != *artifact)
+        {
+            return Err(Trouble::Refused(format!(
+                "serves {serves}, and ringward wrote {ours}: somebody else has changed it. Put that back, or hand what \
+                 is served over as known good: {}",
+                self.api.consent(&Note::of(plan).to_string())
+            )));
+        }
+        let serve = artifact
+            .0
+            .parse::<Serve>()
+            .map_err(|why| Trouble::Refused(format!("holds a flag, and {why}")))?;
+        let earlier = note.intent.as_deref();
+        let next = Note {
+            release: Some(release.to_string()),
+            intent: Some(key.to_string()),
+            epoch: Some(epoch),
+            serves: Some(artifact.to_string()),
+            before: found
+                .filter(|_| earlier.is_none_or(|earlier| earlier == key.as_str()))
+                .map(|a| a.0),
+            ..Note::of(plan)
+        };
+        let change = self.api.change(&self.base, target, &flag, (&serve, &next.to_string()));
+        let change = change.map_err(Trouble::Refused)?;
+        tracing::info!(%key, from = %serves, to = %artifact, "writing");
+        let (status, body) = self.exchange(change).await?;
+        self.api.changed((status, &body))?;
+        let back = self.read(target).await?;
+        if back.serves != serve || back.note.as_ref() != Some(&next) {
+            let why = "what was written is not what is read back".to_owned();
+            return Err(Trouble::Unreachable(format!("flag service `{}`: {why}", self.name)));
+        }
+        Ok(found_state)
+    }
+
+    /// The target's states; there is nothing to watch, so it is looked at again and again.
+    pub(super) fn watch(self, target: Target) -> BoxStream<'static, TargetState> {
+        let look = Look { service: self, target, said: None, blind: 0, existed: false };
+        stream::unfold(look, |mut look| async { Some((look.next().await, look)) }).boxed()
+    }
+}
+
+struct Look {
+    service: Service,
+    target: Target,
+    said: Option<TargetState>,
+    /// Looks without an answer since the last one with one.
+    blind: u32,
+    existed: bool,
+}
+
+impl Look {
+    async fn next(&mut self) -> TargetState {
+        let mut first = self.said.is_none();
+        loop {
+            if !std::mem::take(&mut first) {
+                sleep(self.service.every).await;
+            }
+            let Some(state) = self.look().await else { continue };
+            if self.said.as_ref() != Some(&state) {
+                self.said = Some(state.clone());
+                return state;
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Option<TargetState> {
+        let target = &self.target;
+        let why = match self.service.read(target).await {
+            Ok(flag) => {
+                (self.blind, self.existed) = (0, true);
+                let status = if flag.off { Status::Paused } else { Status::Succeeded };
+                let intent = flag.note.and_then(|note| note.intent).map(Into::into);
+                let image = Some(Artifact(flag.serves.to_string()));
+                return Some(TargetState { status, image, intent, ..TargetState::unknown("") });
+            }
+            Err(Trouble::Unreachable(why)) => {
+                self.blind += 1;
+                if self.blind < BLIND {
+                    return None;
+                }
+                why
+            }
+            Err(Trouble::Gone) => {
+                let what = if self.existed { "was deleted" } else { "does not exist" };
+                format!("{target} {what}")
+            }
+            Err(Trouble::Refused(why)) => format!("{target} {why}"),
+            Err(Trouble::Race) => return None,
+        };
+        Some(TargetState::unknown(why))
+    }
+}

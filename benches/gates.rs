@@ -295,6 +295,7 @@ fn answered(command: &Command, now: Timestamp) -> Option<Event> {
         samples: measure.samples.as_ref().map(|_| told(1_000.0)),
         baseline: None,
         parts: measure.parts.iter().map(part).collect(),
+        infos: Vec::new(),
     };
     let (plan, key) = (measure.release.plan.clone(), measure.key.clone());
     Some(Event::Measured { plan, key, answer })

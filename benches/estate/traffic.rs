@@ -201,6 +201,7 @@ impl Traffic {
                     samples: measure.samples.as_ref().map(|_| reads(1_500.0)),
                     baseline: measure.baseline_at.map(|_| reads(0.17)),
                     parts: Vec::new(),
+                    infos: Vec::new(),
                 };
                 self.after(late, Event::Measured { plan, key, answer });
             }

@@ -159,7 +159,13 @@ mod tests {
     impl Measurer for Nothing {
         fn measure(&self, measure: &Measure) -> BoxFuture<'_, Answer> {
             let parts = measure.parts.iter().map(|_| Told::Error("not here".into())).collect();
-            let answer = Answer { value: Reading::Absent, samples: None, baseline: None, parts };
+            let answer = Answer {
+                value: Reading::Absent,
+                samples: None,
+                baseline: None,
+                parts,
+                infos: Vec::new(),
+            };
             async { answer }.boxed()
         }
     }

@@ -266,6 +266,7 @@ fn verdicts(
             samples: of(Role::PastSamples),
             baseline: None,
             parts: beside.map(|(_, samples)| Told::Number(at(instant, samples))).collect(),
+            infos: Vec::new(),
         };
         let given = Given { now: instant, parts: &others, ..*given };
         judge(&given, &answer).0.verdict

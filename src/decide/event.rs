@@ -223,6 +223,9 @@ pub struct Answer {
     /// What was told of the measurement's parts, each in its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Told>,
+    /// What the sources remarked of all that, in their own words; it changes no verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub infos: Vec<String>,
 }
 
 /// One answer, read by the rules of gates.md.

@@ -332,6 +332,10 @@ pub struct Judged {
     /// What later measurements are judged with, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
+    /// What the metric source remarked of its answer, in its own words: the first three, each cut. No verdict rests
+    /// on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub infos: Vec<String>,
 }
 
 impl Judged {
@@ -339,7 +343,8 @@ impl Judged {
     pub fn new(verdict: Verdict, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let (value, samples, against) = (None, None, None);
-        Self { verdict, value, samples, against, detail, figures: Vec::new(), kept: None }
+        let (figures, infos) = (Vec::new(), Vec::new());
+        Self { verdict, value, samples, against, detail, figures, kept: None, infos }
     }
 
     /// The verdict alone, for where figures must not go; in these words.

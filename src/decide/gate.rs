@@ -31,6 +31,7 @@ use self::{
     relative::Relative,
     threshold::Threshold,
     webhook::Webhook,
+    words::tamed,
 };
 use super::{
     event::{Answer, Reading},
@@ -47,6 +48,11 @@ use crate::{
         time::Span,
     },
 };
+
+/// How many remarks of a source are recorded with a judgement.
+const INFOS: usize = 3;
+/// Characters that are recorded of each.
+const INFO: usize = 200;
 
 /// What a judge makes of numbers that are fresh and rest on enough samples.
 #[derive(Debug, Clone, PartialEq)]
@@ -339,6 +345,7 @@ pub fn role_name(role: Role) -> &'static str {
 /// baseline's question counts until one was recorded.
 pub fn judge(given: &Given<'_>, answer: &Answer) -> (Judged, Option<Taken>) {
     let mut judged = Judged::new(Verdict::Error, "");
+    judged.infos = answer.infos.iter().take(INFOS).map(|info| tamed(info, INFO)).collect();
     let mut taken = None;
     match weigh(given, answer, &mut judged) {
         Ok(ruling) => {

@@ -239,7 +239,8 @@ impl Bench {
     }
 
     fn answer(&mut self, key: &str, value: Reading) -> Vec<String> {
-        let answer = Answer { value, samples: None, baseline: None, parts: Vec::new() };
+        let answer =
+            Answer { value, samples: None, baseline: None, parts: Vec::new(), infos: Vec::new() };
         self.tell(Event::Measured { plan: "search".into(), key: key.into(), answer })
     }
 

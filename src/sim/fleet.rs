@@ -378,6 +378,7 @@ impl Fleet {
             baseline: baseline
                 .zip(measure.baseline_at)
                 .map(|(at, true_of)| read(at, true_of, Which::Value)),
+            infos: Vec::new(),
             parts: measure
                 .parts
                 .iter()

@@ -346,7 +346,13 @@ fn judged(target: &Target, told: Workload) -> Judged {
     let ask = Ask::Workload { connection: "eu".into(), target: target.clone() };
     let parts = [Part { role: Role::Kubernetes, ask }];
     let value = Reading::Absent;
-    let answer = Answer { value, samples: None, baseline: None, parts: vec![Told::Workload(told)] };
+    let answer = Answer {
+        value,
+        samples: None,
+        baseline: None,
+        parts: vec![Told::Workload(told)],
+        infos: Vec::new(),
+    };
     let (history, now) = (History::default(), Timestamp::UNIX_EPOCH);
     gate::judge(&Given { parts: &parts, ..Given::new(&gate, &history, now, now) }, &answer).0
 }

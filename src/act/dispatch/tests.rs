@@ -155,7 +155,13 @@ impl Measurer for Fleet {
         async move {
             // A measurement has no epoch, and every end of it but in time is the measurer's to say.
             let _ = self.attempt(&key, 0).await;
-            Answer { value: Reading::Absent, samples: None, baseline: None, parts: Vec::new() }
+            Answer {
+                value: Reading::Absent,
+                samples: None,
+                baseline: None,
+                parts: Vec::new(),
+                infos: Vec::new(),
+            }
         }
         .boxed()
     }

@@ -21,7 +21,11 @@ pub mod webhook;
 
 use std::{fmt, sync::Arc};
 
-use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use futures::{
+    FutureExt, StreamExt, TryFutureExt, TryStreamExt,
+    future::{BoxFuture, join_all},
+    stream,
+};
 use jiff::Timestamp;
 
 use self::{
@@ -90,14 +94,25 @@ impl Metrics {
         when: When,
         timeout: Span,
     ) -> impl Future<Output = Reading> + Send + use<> {
+        self.remarked(source, query, when, timeout).map(|(reading, _)| reading)
+    }
+
+    /// As [`Self::ask`], with what the source remarked of its answer.
+    fn remarked(
+        &self,
+        source: &MetricSource,
+        query: &str,
+        when: When,
+        timeout: Span,
+    ) -> impl Future<Output = (Reading, Vec<String>)> + Send + use<> {
         let asked = self.put(source, query, when, timeout);
         async move {
             match asked.await {
-                Ok(samples) => match samples.last() {
-                    Some(&Sample { at, value }) => Reading::Value { value, at },
-                    None => Reading::Absent,
+                Ok((samples, infos)) => match samples.last() {
+                    Some(&Sample { at, value }) => (Reading::Value { value, at }, infos),
+                    None => (Reading::Absent, infos),
                 },
-                Err(why) => Reading::Error(why),
+                Err(why) => (Reading::Error(why), Vec::new()),
             }
         }
     }
@@ -116,7 +131,7 @@ impl Metrics {
         let (from, to, step) = during;
         if !source.kind.knows_ranges() || source.kind.tells_ranges_at_once() {
             let at_once = self.put(source, query, When::During { from, to, step }, timeout);
-            return at_once.left_future();
+            return at_once.map_ok(|(samples, _)| samples).left_future();
         }
         // What each instant answered is true of that instant, as in a range of Prometheus.
         let asked = instants(from, to, step).map(|instants| {
@@ -125,7 +140,7 @@ impl Metrics {
             let asked = instants.into_iter().map(move |at| {
                 let asked = metrics.put(&source, &query, When::At(at), timeout);
                 async move {
-                    let newest = asked.await?.pop();
+                    let newest = asked.await?.0.pop();
                     Ok(newest.map(|sample| Sample { at, value: sample.value }))
                 }
             });
@@ -162,11 +177,11 @@ impl Metrics {
         query: &str,
         when: When,
         timeout: Span,
-    ) -> impl Future<Output = Result<Vec<Sample>, String>> + Send + use<> {
+    ) -> impl Future<Output = Result<(Vec<Sample>, Vec<String>), String>> + Send + use<> {
         let heard = self.hear(source, Topic::Numbers, query.to_owned(), when, timeout);
         async move {
             match heard.await? {
-                Heard::Samples(samples) => Ok(samples),
+                Heard::Samples { samples, infos } => Ok((samples, infos)),
                 Heard::Alerts(_) | Heard::Ruled { .. } => Err(MIXED_UP.into()),
             }
         }
@@ -227,7 +242,7 @@ fn numbers(kind: &ProviderKind) -> Result<Box<dyn Speaks + '_>, String> {
 impl Measurer for Metrics {
     fn measure(&self, measure: &Measure) -> BoxFuture<'_, Answer> {
         let Measure { source, query, samples, baseline_at, timeout, .. } = measure;
-        let ask = |query: &str, when| Some(self.ask(source.as_ref()?, query, when, *timeout));
+        let ask = |query: &str, when| Some(self.remarked(source.as_ref()?, query, when, *timeout));
         let asked = Some(query).filter(|query| !query.is_empty());
         let value = asked.and_then(|query| ask(query, When::Now));
         let samples = samples.as_deref().and_then(|samples| ask(samples, When::Now));
@@ -238,22 +253,32 @@ impl Measurer for Metrics {
                 optional(value),
                 optional(samples),
                 optional(baseline),
-                futures::future::join_all(parts)
+                join_all(parts)
             );
+            let mut infos = Vec::new();
+            let mut heard = |(reading, remarks)| {
+                infos.extend(remarks);
+                reading
+            };
             // Where no number is asked for, none is there.
-            Answer { value: value.unwrap_or(Reading::Absent), samples, baseline, parts }
+            let value = value.map_or(Reading::Absent, &mut heard);
+            let (samples, baseline) = (samples.map(&mut heard), baseline.map(&mut heard));
+            let (parts, remarks): (_, Vec<_>) = parts.into_iter().unzip();
+            infos.extend(remarks.into_iter().flatten());
+            infos.dedup();
+            Answer { value, samples, baseline, parts, infos }
         }
         .boxed()
     }
 }
 
 impl Metrics {
-    fn part(&self, measure: &Measure, part: &Part) -> BoxFuture<'static, Told> {
+    fn part(&self, measure: &Measure, part: &Part) -> BoxFuture<'static, (Told, Vec<String>)> {
         let timeout = measure.timeout;
-        match &part.ask {
+        let told = match &part.ask {
             Ask::Number { source, query, .. } => {
-                let asked = self.ask(source, query, When::Now, timeout);
-                async move { Told::Number(asked.await) }.boxed()
+                let asked = self.remarked(source, query, When::Now, timeout);
+                return asked.map(|(reading, infos)| (Told::Number(reading), infos)).boxed();
             }
             Ask::Range { source, query, from, to, step } => {
                 let asked = self.range(source, query, (*from, *to, *step), timeout);
@@ -282,7 +307,9 @@ impl Metrics {
                             firing.retain(|alert| alert.matches(&matchers));
                             Told::Alerts(firing)
                         }
-                        Ok(Heard::Samples(_) | Heard::Ruled { .. }) => Told::Error(MIXED_UP.into()),
+                        Ok(Heard::Samples { .. } | Heard::Ruled { .. }) => {
+                            Told::Error(MIXED_UP.into())
+                        }
                         Err(why) => Told::Error(why),
                     }
                 }
@@ -294,7 +321,9 @@ impl Metrics {
                 async move {
                     match asked.await {
                         Ok(Heard::Ruled { verdict, detail }) => Told::Ruled { verdict, detail },
-                        Ok(Heard::Samples(_) | Heard::Alerts(_)) => Told::Error(MIXED_UP.into()),
+                        Ok(Heard::Samples { .. } | Heard::Alerts(_)) => {
+                            Told::Error(MIXED_UP.into())
+                        }
                         Err(why) => Told::Error(why),
                     }
                 }
@@ -303,11 +332,12 @@ impl Metrics {
             Ask::Workload { .. } => {
                 async { Told::Error("it is a question for a cluster".into()) }.boxed()
             }
-        }
+        };
+        told.map(|told| (told, Vec::new())).boxed()
     }
 }
 
-async fn optional(asked: Option<impl Future<Output = Reading>>) -> Option<Reading> {
+async fn optional<T>(asked: Option<impl Future<Output = T>>) -> Option<T> {
     match asked {
         Some(asked) => Some(asked.await),
         None => None,

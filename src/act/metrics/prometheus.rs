@@ -18,7 +18,7 @@ use super::{
     question::{Outgoing, Provider, Question, Sample, When, beneath},
 };
 use crate::decide::event::Reading;
-pub use crate::decide::gate::reading::{read, read_range};
+pub use crate::decide::gate::reading::{infos, read, read_range};
 
 /// Beyond this many bytes a query goes in the body: servers cap the length of a URL.
 const LONGEST_URL: usize = 4_096;
@@ -72,6 +72,10 @@ impl Provider for Prometheus {
                 Reading::Error(why) => Err(why),
             },
         }
+    }
+
+    fn infos(&self, body: &[u8]) -> Vec<String> {
+        infos(body)
     }
 }
 

@@ -44,8 +44,13 @@ pub enum Topic {
 /// What was answered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    /// The samples of one series, oldest first.
-    Samples(Vec<Sample>),
+    /// Numbers.
+    Samples {
+        /// The samples of one series, oldest first.
+        samples: Vec<Sample>,
+        /// What the source remarked of them, as it came.
+        infos: Vec<String>,
+    },
     /// The alerts that fire.
     Alerts(Vec<Alert>),
     /// A verdict: Pass, Fail or Insufficient.
@@ -111,6 +116,11 @@ pub trait Provider: Send + Sync {
         now: Timestamp,
         answer: (u16, &[u8]),
     ) -> Result<Vec<Sample>, String>;
+
+    /// What the source remarks of an answer that can be used, where its API has a place for that.
+    fn infos(&self, _body: &[u8]) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What speaks an API, whatever it tells.
@@ -146,7 +156,7 @@ impl<P: Provider> Speaks for P {
     ) -> Result<Heard, String> {
         let mut samples = self.samples(question, now, answer)?;
         samples.sort_by_key(|sample| sample.at);
-        Ok(Heard::Samples(samples))
+        Ok(Heard::Samples { samples, infos: self.infos(answer.1) })
     }
 }
 

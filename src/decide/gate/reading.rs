@@ -105,6 +105,16 @@ pub fn read_range(status: u16, body: &[u8]) -> Result<Vec<Sample>, String> {
     Ok(samples.into_iter().filter(|s| !s.value.is_nan()).collect())
 }
 
+/// What Prometheus remarks of a query that it has answered, such as that a counter is none by its name.
+pub fn infos(body: &[u8]) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Remarks {
+        #[serde(default)]
+        infos: Vec<String>,
+    }
+    serde_json::from_slice(body).map_or_else(|_| Vec::new(), |Remarks { infos }| infos)
+}
+
 const HISTOGRAM: &str = "the query gives a native histogram; a gate needs one number of it";
 
 fn number(status: u16, body: &[u8]) -> Result<Option<(f64, Timestamp)>, String> {
@@ -236,6 +246,15 @@ mod tests {
         match reading {
             Reading::Error(why) => why,
             other @ (Reading::Value { .. } | Reading::Absent) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn remarks_are_read_where_there_are_any() {
+        let of = |body: &str| infos(body.as_bytes());
+        assert_eq!(of(r#"{"status":"success","infos":["a","b"],"data":null}"#), ["a", "b"]);
+        for none in [r#"{"status":"success"}"#, r#"{"infos":"a"}"#, r#"{"infos":[1]}"#, "hello"] {
+            assert_eq!(of(none), [""; 0], "{none}");
         }
     }
 

@@ -49,7 +49,7 @@ fn value(value: f64, at: i64) -> Reading {
 }
 
 fn answer(value: Reading) -> Answer {
-    Answer { value, samples: None, baseline: None, parts: Vec::new() }
+    Answer { value, samples: None, baseline: None, parts: Vec::new(), infos: Vec::new() }
 }
 
 /// Judged at 1,000 s, deployed at 500 s.
@@ -65,6 +65,18 @@ fn inside_and_outside_of_a_bound() {
     let fail = judged(&threshold(), &answer(value(0.412, 1_000)), None);
     assert_eq!((fail.verdict, fail.detail.as_str()), (Verdict::Fail, "0.412 s > 0.4 s"));
     assert_eq!((fail.value, fail.against), (Some(0.412), Some(0.4)));
+}
+
+#[test]
+fn what_a_source_remarks_is_kept_and_changes_no_verdict() {
+    let infos =
+        ["might be\n no \u{1b}counter", &"x".repeat(300), "c", "d"].map(Into::into).to_vec();
+    let remarked = Answer { infos, ..answer(value(0.39, 1_000)) };
+    let judged = |answer| judged(&threshold(), answer, None);
+    let (with, without) = (judged(&remarked), judged(&answer(value(0.39, 1_000))));
+    assert_eq!(with.infos, ["might be no counter", &format!("{}…", "x".repeat(200)), "c"]);
+    assert_eq!(Judged { infos: Vec::new(), ..with.clone() }, without);
+    assert!(with.without_figures("withheld").infos.is_empty(), "they speak of what was measured");
 }
 
 #[test]
@@ -105,14 +117,28 @@ fn an_error_anywhere_is_an_error() {
             samples: Some(good()),
             baseline: Some(good()),
             parts: Vec::new(),
+            infos: Vec::new(),
         },
-        Answer { value: good(), samples: Some(broken()), baseline: None, parts: Vec::new() },
-        Answer { value: good(), samples: None, baseline: Some(broken()), parts: Vec::new() },
+        Answer {
+            value: good(),
+            samples: Some(broken()),
+            baseline: None,
+            parts: Vec::new(),
+            infos: Vec::new(),
+        },
+        Answer {
+            value: good(),
+            samples: None,
+            baseline: Some(broken()),
+            parts: Vec::new(),
+            infos: Vec::new(),
+        },
         Answer {
             value: Reading::Absent,
             samples: None,
             baseline: Some(broken()),
             parts: Vec::new(),
+            infos: Vec::new(),
         },
     ];
     for answer in &answers {
@@ -128,8 +154,13 @@ fn an_error_anywhere_is_an_error() {
 fn too_few_samples_are_insufficient() {
     let gate = Gate { min_samples: Some(100.0), ..threshold() };
     let with = |samples| {
-        let answer =
-            Answer { value: value(0.1, 1_000), samples, baseline: None, parts: Vec::new() };
+        let answer = Answer {
+            value: value(0.1, 1_000),
+            samples,
+            baseline: None,
+            parts: Vec::new(),
+            infos: Vec::new(),
+        };
         judged(&gate, &answer, None)
     };
     assert_eq!(with(Some(value(100.0, 1_000))).verdict, Verdict::Pass);
@@ -147,16 +178,26 @@ fn too_few_samples_are_insufficient() {
         assert_eq!(with(none.clone()).verdict, Verdict::Insufficient, "{none:?}");
     }
     // A value out of its bounds on too few samples is no failure either.
-    let answer =
-        Answer { value: value(9.0, 1_000), samples: None, baseline: None, parts: Vec::new() };
+    let answer = Answer {
+        value: value(9.0, 1_000),
+        samples: None,
+        baseline: None,
+        parts: Vec::new(),
+        infos: Vec::new(),
+    };
     assert_eq!(judged(&gate, &answer, None).verdict, Verdict::Insufficient);
 }
 
 #[test]
 fn a_relative_gate_needs_a_baseline() {
     let verdict = |baseline, recorded| {
-        let answer =
-            Answer { value: value(0.4, 1_000), samples: None, baseline, parts: Vec::new() };
+        let answer = Answer {
+            value: value(0.4, 1_000),
+            samples: None,
+            baseline,
+            parts: Vec::new(),
+            infos: Vec::new(),
+        };
         judged(&relative(), &answer, recorded).verdict
     };
     assert_eq!(verdict(None, Some(0.3)), Verdict::Pass);

@@ -20,6 +20,7 @@ impl Bench {
             samples: samples.map(number),
             baseline: None,
             parts: Vec::new(),
+            infos: Vec::new(),
         };
         let key = format!("search@2/a/one/1/ok/{n}").as_str().into();
         self.tell(Event::Measured { plan: "search".into(), key, answer });

@@ -155,7 +155,7 @@ impl Listed for MeasurementView {
             self.gate.to_string().into(),
             self.verdict.to_string().into(),
             figure(self.value),
-            self.detail.clone().into(),
+            self.why().into(),
         ]
     }
 

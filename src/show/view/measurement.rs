@@ -57,6 +57,9 @@ pub struct MeasurementView {
     pub against: Option<f64>,
     /// One sentence with the figures.
     pub detail: String,
+    /// What the metric source remarked of its answer, in its own words; no verdict rests on it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub infos: Vec<String>,
     /// The figures that the judge came by, each under its name.
     #[schema(value_type = BTreeMap<String, f64>)]
     pub figures: BTreeMap<String, FigureView>,
@@ -151,6 +154,7 @@ pub fn measurement(plan: &Plan, found: &Measurement) -> MeasurementView {
         samples: shown(judged.samples),
         against: shown(judged.against),
         detail: if withheld { words::WITHHELD.into() } else { judged.detail.clone() },
+        infos: if withheld { Vec::new() } else { judged.infos.clone() },
         figures: figures.map(|f| (f.name.clone(), FigureView(f.value))).collect(),
         control: match &judged.kept {
             Some(Kept::Sample { control, .. }) => shown(*control),
@@ -158,6 +162,16 @@ pub fn measurement(plan: &Plan, found: &Measurement) -> MeasurementView {
         },
         taken: TakenView::of(*baseline, taken.as_ref()).filter(|_| !withheld),
         withheld,
+    }
+}
+
+impl MeasurementView {
+    /// Why the verdict is what it is, for people, and what the source remarked.
+    pub fn why(&self) -> String {
+        match self.infos.as_slice() {
+            [] => self.detail.clone(),
+            infos => format!("{}; its source remarks: {}", self.detail, infos.join("; ")),
+        }
     }
 }
 

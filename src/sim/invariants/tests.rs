@@ -280,7 +280,8 @@ impl Bench {
             judged,
         }];
         facts.extend(more);
-        let answer = Answer { value, samples: None, baseline: None, parts: Vec::new() };
+        let answer =
+            Answer { value, samples: None, baseline: None, parts: Vec::new(), infos: Vec::new() };
         self.step(
             Event::Measured { plan: self.plan.clone(), key: key("m"), answer },
             facts,

@@ -146,7 +146,7 @@ impl Past {
                 for part in &parts {
                     told.push(series.tell(part, at).await?);
                 }
-                let answer = Answer { value, samples, baseline, parts: told };
+                let answer = Answer { value, samples, baseline, parts: told, infos: Vec::new() };
                 replay.take(&cluster.name, at, &parts, &answer);
             }
         }

@@ -87,8 +87,13 @@ fn course(plan: &Plan, a: &[Option<f64>], b: &[Option<f64>]) -> Course {
         for (cluster, value) in [("a", a), ("b", b)] {
             let told = |value: f64| Reading::Value { value, at };
             let value = value.map_or(Reading::Absent, told);
-            let answer =
-                Answer { value, samples: Some(told(100.0)), baseline: None, parts: vec![] };
+            let answer = Answer {
+                value,
+                samples: Some(told(100.0)),
+                baseline: None,
+                parts: vec![],
+                infos: Vec::new(),
+            };
             replay.take(&cluster.into(), at, &[], &answer);
         }
     }
@@ -206,8 +211,13 @@ fn a_judge_is_asked_what_it_would_be_asked() {
         let (parts, _) = replay.asks(&ring.clusters[0], source, at);
         let told = if firing { vec![Default::default()] } else { vec![] };
         let parts_told = vec![Told::Alerts(told)];
-        let answer =
-            Answer { value: Reading::Absent, samples: None, baseline: None, parts: parts_told };
+        let answer = Answer {
+            value: Reading::Absent,
+            samples: None,
+            baseline: None,
+            parts: parts_told,
+            infos: Vec::new(),
+        };
         replay.take(&"a".into(), at, &parts, &answer);
     }
     let course = replay.finish();

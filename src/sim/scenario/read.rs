@@ -390,6 +390,7 @@ impl Reader<'_> {
                     samples: samples.map(reading),
                     baseline: baseline.map(reading),
                     parts: parts.into_iter().map(|told| told.0).collect(),
+                    infos: Vec::new(),
                 };
                 Event::Measured { plan: plan_of(&key), key, answer }
             }

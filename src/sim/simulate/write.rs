@@ -235,7 +235,7 @@ fn hear(names: &mut Names, event: &Event) -> Value {
 }
 
 fn measured(key: &IdempotencyKey, answer: &Answer) -> Value {
-    let Answer { value, samples, baseline, parts } = answer;
+    let Answer { value, samples, baseline, parts, infos: _ } = answer;
     let reading = |reading: &Reading| match reading {
         Reading::Value { value, at } => {
             let is = if value.is_finite() { json!(value) } else { json!(value.to_string()) };

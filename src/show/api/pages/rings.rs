@@ -133,7 +133,7 @@ impl Look<'_> {
             spec: spec.clone(),
             cluster: cluster.clone(),
             deployed,
-            points: newest.iter().rev().map(|m| (point(gate, m), m.detail.clone())).collect(),
+            points: newest.iter().rev().map(|m| (point(gate, m), m.why())).collect(),
             asked: asked.unwrap_or_default(),
             withheld: words::withheld(&self.release.plan, cluster),
         }

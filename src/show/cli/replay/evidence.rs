@@ -157,7 +157,13 @@ impl Evidence<'_> {
         });
         let parts = told.collect();
         let baseline = baseline.map(|baseline| self.value(baseline));
-        Answer { value, samples: gate.samples.as_ref().map(|_| samples), baseline, parts }
+        Answer {
+            value,
+            samples: gate.samples.as_ref().map(|_| samples),
+            baseline,
+            parts,
+            infos: Vec::new(),
+        }
     }
 
     fn value(&self, value: f64) -> Reading {

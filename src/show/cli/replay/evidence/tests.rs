@@ -67,6 +67,7 @@ fn item(n: i64, verdict: Verdict, value: Option<f64>, figures: &[(&str, f64)]) -
         samples: None,
         against: None,
         detail: "as it was".into(),
+        infos: Vec::new(),
         figures: figures.iter().map(|(name, v)| ((*name).into(), FigureView(*v))).collect(),
         control: None,
         taken: None,

@@ -283,14 +283,6 @@ async fn prometheus_is_read_as_it_is() {
     assert!((-1.0..5.0).contains(&age), "{age}");
     assert!(is(3.0)(&asker.ask("scalar(vector(3))").await));
 
-    // A remark on a query that it answers: the rate of what is no counter by its name.
-    let rate = format!("rate({LATENCY}[5s])");
-    asker.until(&rate, |reading| matches!(reading, Reading::Value { .. })).await;
-    let remarked = asker.measure(&rate, None, None).await;
-    let [info] = remarked.infos.as_slice() else { panic!("{remarked:?}") };
-    assert!(info.contains("might not be a counter"), "{info}");
-    assert!(asker.measure(LATENCY, None, None).await.infos.is_empty());
-
     // No number.
     assert_eq!(asker.ask("no_such_metric").await, Reading::Absent);
     assert_eq!(asker.ask("vector(0) / vector(0)").await, Reading::Absent);

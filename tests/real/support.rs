@@ -297,6 +297,22 @@ impl Namespace {
         self.crashing.lock().expect("not poisoned").insert(image.into());
     }
 
+    /// The running pods of this image restart so often.
+    pub async fn restart(&self, image: &str, times: u32) {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.name);
+        for pod in pods.list(&ListParams::default()).await.expect("pods") {
+            let statuses = pod.status.and_then(|status| status.container_statuses);
+            let mut containers = json!(statuses.unwrap_or_default());
+            if containers[0]["image"] != image {
+                continue;
+            }
+            containers[0]["restartCount"] = json!(times);
+            let status = Patch::Merge(json!({"status": {"containerStatuses": containers}}));
+            let name = pod.metadata.name.expect("a name");
+            pods.patch_status(&name, &PatchParams::default(), &status).await.expect("a restart");
+        }
+    }
+
     /// Makes a Deployment as its owner would: under another field manager, which leaves the image of
     /// container `app` to ringward where `consent` names the plan.
     pub async fn create(&self, name: &str, image: &str, replicas: u32, consent: Option<&str>) {

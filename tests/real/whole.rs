@@ -203,3 +203,66 @@ async fn a_release_goes_through_real_clusters_and_a_bad_one_comes_back() {
     let stopped = tokio::time::timeout(Duration::from_secs(5), running.stop()).await;
     stopped.expect("it stops at once");
 }
+
+/// A policy whose one gate asks the cluster how the pods do.
+const HEALTHY: &str = "apiVersion: ringward.dev/v1alpha1
+kind: RingPolicy
+metadata: {name: healthy}
+spec:
+  soak: {duration: 3s, onBreach: reset}
+  deadline: 1m
+  gates: [{name: pods, kubernetes: {maxRestarts: 1}, interval: 500ms, failureLimit: 1}]
+  rollback: {automatic: true, scope: ring}
+";
+const CHECKOUT: &str = "apiVersion: ringward.dev/v1alpha1
+kind: Cluster
+metadata: {name: eu}
+spec: {region: eu-west-1, jurisdiction: IE}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: RingPlan
+metadata: {name: checkout}
+spec:
+  target: {kind: Deployment, namespace: restarts, name: checkout, container: app}
+  policy: healthy
+  rings: [{name: eu, clusters: {names: [eu]}}]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_whose_pods_restart_comes_back() {
+    let Some([eu, _]) = clusters().await else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let space = eu.namespace("restarts").await;
+    space.create("checkout", &common::image("checkout", '0').0, 2, Some("checkout")).await;
+    let source = folder.path().join("source");
+    for (file, text) in [("rings/checkout.yaml", CHECKOUT), ("policies/healthy.yaml", HEALTHY)] {
+        let file = source.join(file);
+        fs::create_dir_all(file.parent().expect("it lies in a folder")).expect("a folder");
+        fs::write(file, text).expect("a file");
+    }
+    let kubeconfig = Some(eu.kubeconfig());
+    let connection = ConnectionSettings { kubeconfig, ..ConnectionSettings::default() };
+    let settings = Settings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        data: folder.path().join("data"),
+        source: SourceSettings { path: Some(source), ..SourceSettings::default() },
+        connections: [("eu".into(), connection)].into(),
+        ..Settings::default()
+    };
+    let running = app::start(settings, |base| Arc::new(SystemClock::new(base))).await;
+    let running = running.expect("it starts");
+    let client = Client::new(running.address, common::admin_token(&running.data));
+
+    client.release("checkout", "1.0", '1').await.good();
+    client.until("checkout", "1.0", "success", |r| r["phase"] == "Succeeded").await;
+
+    client.release("checkout", "2.0", '2').await.good();
+    client.until("checkout", "2.0", "its deploy", |r| phase(r, "eu") == "Soaking").await;
+    space.restart(&common::image("checkout", '2').0, 2).await;
+    let back = client.until("checkout", "2.0", "the way back", |r| r["phase"] == "RolledBack");
+    let back = back.await;
+    let why = ring(&back, "eu")["info"].as_str().expect("words");
+    assert!(why.contains("4 restarts > 1"), "{why}");
+    assert_eq!(image(&space, "checkout").await, common::image("checkout", '1').0);
+    running.stop().await;
+}

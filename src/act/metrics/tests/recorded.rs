@@ -23,6 +23,8 @@ struct Case {
     status: u16,
     body: String,
     reads: Reads,
+    #[serde(default)]
+    infos: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,8 +77,9 @@ async fn read(text: &str) {
         let mut measure = measure(url, Span::seconds(5));
         measure.source.as_mut().expect("a source").kind = recorded.kind.clone();
         measure.query = recorded.query.clone();
-        let reading = metrics.measure(&measure).await.value;
         let name = format!("{}: {}", recorded.kind.name(), case.name);
+        let Answer { value: reading, infos, .. } = metrics.measure(&measure).await;
+        assert_eq!(infos, case.infos, "{name}");
         match (&case.reads, &reading) {
             (Reads::Value { value, at }, Reading::Value { value: read, at: when }) => {
                 assert_eq!(value, read, "{name}");

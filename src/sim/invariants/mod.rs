@@ -98,7 +98,9 @@ impl<'a> Step<'a> {
     /// Whether a promotion takes a release forward, and does not let it go back: by the write that its target
     /// carries, whatever its ring has come to since.
     fn goes_forward(&self, promote: &Promote) -> bool {
-        !promote.intent.as_str().ends_with("/restore")
+        // `restore`, and `restore.2` where it was asked for again.
+        let last = promote.intent.as_str().rsplit('/').next();
+        last.is_none_or(|last| !last.starts_with("restore"))
     }
 
     /// A release on a ring as it is now, with the ring's declaration in its snapshot.

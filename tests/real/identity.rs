@@ -180,6 +180,11 @@ async fn a_real_cluster_vouches_for_its_service_accounts() {
     let audit = format!("{facts:?}");
     assert!(audit.contains("serviceaccount.identity.deployer"), "{audit}");
 
+    // The same token opens the dashboard, as long as the cluster vouches for it.
+    let cookie = sign_in(&running, &deployer).await.expect("a session");
+    assert!(page(&running, &cookie).await.contains("serviceaccount.identity.deployer"));
+    assert_eq!(sign_in(&running, ADMIN_TOKEN).await, None);
+
     assert_eq!(look(&running, &account_token(&client, "deployer", None).await).await, 401);
     assert_eq!(look(&running, ADMIN_TOKEN).await, 401, "the cluster's own administrator");
     assert_eq!(look(&running, "eyJhbGciOiJub25lIn0.e30.").await, 401);
@@ -190,12 +195,32 @@ async fn a_real_cluster_vouches_for_its_service_accounts() {
         }
     };
     timeout(Duration::from_secs(20), gone).await.expect("it is believed for a while only");
+    assert!(!page(&running, &cookie).await.contains("serviceaccount.identity.deployer"));
     running.stop().await;
 
     // Who may not ask the cluster cannot tell, which is nobody's fault who asks.
     let running = serve(scratch.path(), auth(&cluster.nobody()), 1.0).await;
     assert_eq!(look(&running, &stranger).await, StatusCode::SERVICE_UNAVAILABLE.as_u16());
     running.stop().await;
+}
+
+/// Signs in on the dashboard; the session's cookie, where the token opens it.
+async fn sign_in(running: &Running, token: &str) -> Option<String> {
+    let url = format!("http://{}/login", running.address);
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let form = reqwest::Url::parse_with_params("http://form", [("token", token)]).expect("a form");
+    let body = form.query().expect("a token").to_owned();
+    let answer = client.build().expect("a client").post(url).body(body).send().await;
+    let answer = answer.expect("an answer");
+    let cookie = answer.headers().get("set-cookie")?.to_str().expect("text");
+    Some(cookie.split(';').next().expect("a cookie").to_owned())
+}
+
+/// The first page, as that session shows it.
+async fn page(running: &Running, cookie: &str) -> String {
+    let url = format!("http://{}/", running.address);
+    let answer = reqwest::Client::new().get(url).header("cookie", cookie).send().await;
+    answer.expect("an answer").text().await.expect("a page")
 }
 
 fn common_admin(running: &Running) -> String {

@@ -110,7 +110,7 @@ impl Visit {
     pub async fn is_known_still(&self) -> bool {
         let now = self.api.desk.clock().now();
         let known = match (&self.session, bearer(&self.headers)) {
-            (Some(cookie), _) => pages::caller(&self.api, cookie, now.wall),
+            (Some(cookie), _) => pages::caller(&self.api, cookie, now).await.ok(),
             (None, Some(token)) => self.api.identities.caller(token, now).await.ok(),
             (None, None) => None,
         };

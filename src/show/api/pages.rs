@@ -1,5 +1,5 @@
-//! The dashboard's pages and their sessions: the same tokens, or whom the OpenID provider vouches for, by a
-//! cookie that other sites cannot send.
+//! The dashboard's pages and their sessions: the same tokens, or a sign-in at the OpenID provider, by a cookie that
+//! other sites cannot send.
 //!
 //! Architecture invariant: a session opens these pages and nothing else. The API knows bearer tokens
 //! only. What a page asks for is asked by the API's own handlers, so that the two cannot differ; and it
@@ -17,6 +17,7 @@ pub mod rings;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -29,9 +30,9 @@ use jiff::Timestamp;
 
 use super::{Api, caller::Visit, problem::Problem};
 use crate::{
-    model::time::Span,
+    model::time::{Now, Span},
     show::{
-        auth::{Caller, CodeFlow, Reach, Verb, digest},
+        auth::{Caller, CodeFlow, Reach, Unknown, Verb, digest},
         dashboard::{self, Frame, Place, Viewer, deed::Form},
         view,
     },
@@ -65,8 +66,20 @@ struct Session {
 enum By {
     /// A token of our own, which must still be good; its digest.
     Token(String),
+    /// A token that somebody else vouches for, who is asked again.
+    Foreign(Credential),
     /// A sign-in at the provider, by its secret's digest, and whom that vouched for.
     Provider(String, Caller),
+}
+
+/// What somebody shows to be known; never shown to anybody.
+#[derive(Clone)]
+struct Credential(String);
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential")
+    }
 }
 
 impl Sessions {
@@ -120,10 +133,17 @@ impl Sessions {
 }
 
 /// Whose session that is, while it and the token that opened it are good.
-pub fn caller(api: &Api, cookie: &str, now: Timestamp) -> Option<Caller> {
-    match api.sessions.by(cookie, now)? {
-        By::Token(token) => api.identities.tokens().caller_by_digest(&token, now),
-        By::Provider(_, caller) => Some(caller),
+///
+/// # Errors
+/// Nobody's, or it cannot be told now.
+pub async fn caller(api: &Api, cookie: &str, now: Now) -> Result<Caller, Unknown> {
+    let nobody = Unknown::Nobody("the session is over");
+    match api.sessions.by(cookie, now.wall).ok_or(nobody.clone())? {
+        By::Token(token) => {
+            api.identities.tokens().caller_by_digest(&token, now.wall).ok_or(nobody)
+        }
+        By::Foreign(Credential(token)) => api.identities.caller(&token, now).await,
+        By::Provider(_, caller) => Ok(caller),
     }
 }
 
@@ -145,19 +165,20 @@ impl FromRequestParts<Arc<Api>> for Guest {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
-        let found = cookie(&parts.headers, COOKIE).and_then(|cookie| {
-            let now = api.desk.clock().now().wall;
-            Some((cookie.to_owned(), caller(api, cookie, now)?))
-        });
-        let Some((cookie, caller)) = found else {
-            let next = match parts.method == axum::http::Method::GET {
-                true => parts.uri.path_and_query().map_or("/", |path| path.as_str()),
-                false => "/",
-            };
-            return Err(html(StatusCode::OK, sign_in_page(api, None, next)));
-        };
-        let guest = Self::new(api.clone(), caller, cookie, parts.headers.contains_key(LIVE));
         let now = api.desk.clock().now();
+        let next = match parts.method == axum::http::Method::GET {
+            true => parts.uri.path_and_query().map_or("/", |path| path.as_str()),
+            false => "/",
+        };
+        let form = |status, wrong| html(status, sign_in_page(api, wrong, next));
+        let Some(cookie) = cookie(&parts.headers, COOKIE).map(str::to_owned) else {
+            return Err(form(StatusCode::OK, None));
+        };
+        let caller = caller(api, &cookie, now).await.map_err(|unknown| match unknown {
+            Unknown::Nobody(_) => form(StatusCode::OK, None),
+            Unknown::Unavailable(why) => form(StatusCode::SERVICE_UNAVAILABLE, Some(why)),
+        })?;
+        let guest = Self::new(api.clone(), caller, cookie, parts.headers.contains_key(LIVE));
         if let Err(after) = api.limit.take(guest.visit.name(), now.mono) {
             return Err(guest.trouble(&Problem::too_many(after), "/"));
         }
@@ -250,14 +271,24 @@ pub async fn sign_in(
     let form = read_form(&form);
     let token = form.get("token").map(|token| token.trim()).unwrap_or_default();
     let next = form.get("next").filter(|next| is_own_path(next)).map_or("/", String::as_str);
-    let now = api.desk.clock().now().wall;
-    if api.identities.tokens().caller(token, now).is_none_or(|caller| caller.emergency.is_some()) {
-        let wrong = "This opens to a token of `ringward token create` alone, and to none for emergencies; \
-                     the token is no such, is unknown, was revoked or has expired.";
-        return Ok(html(StatusCode::UNAUTHORIZED, sign_in_page(&api, Some(wrong), next)));
+    let now = api.desk.clock().now();
+    let refused = |status, wrong| Ok(html(status, sign_in_page(&api, Some(wrong), next)));
+    match api.identities.caller(token, now).await {
+        Ok(caller) if caller.emergency.is_some() => {
+            let wrong =
+                "This opens to no token for emergencies: use that one with the command line.";
+            return refused(StatusCode::UNAUTHORIZED, wrong);
+        }
+        Ok(_) => {}
+        Err(Unknown::Nobody(why)) => return refused(StatusCode::UNAUTHORIZED, why),
+        Err(Unknown::Unavailable(why)) => return refused(StatusCode::SERVICE_UNAVAILABLE, why),
     }
+    let by = match api.identities.tokens().caller(token, now.wall) {
+        Some(_) => By::Token(digest(token)),
+        None => By::Foreign(Credential(token.to_owned())),
+    };
     let cookie = mint(&api);
-    api.sessions.open(&cookie, By::Token(digest(token)), SESSION, now);
+    api.sessions.open(&cookie, by, SESSION, now.wall);
     Ok(moved(&api, &cookie, SESSION.0 / 1_000, next))
 }
 

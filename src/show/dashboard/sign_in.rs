@@ -17,7 +17,7 @@ pub fn page(wrong: Option<&str>, next: &str, provider: Option<&str>) -> String {
         Some(provider) => {
             let link = format!(
                 "<p><a class=\"button main\" href=\"/login/oidc?next={}\">Sign in with {}</a></p>\
-                 <p class=\"dim\">Or with a token of ringward's own:</p>",
+                 <p class=\"dim\">Or with a token:</p>",
                 InUrl(next),
                 Text(provider)
             );
@@ -32,7 +32,8 @@ pub fn page(wrong: Option<&str>, next: &str, provider: Option<&str>) -> String {
          required{autofocus}><button class=\"main\">Sign in</button></form>\
          <p class=\"dim\">The first administrator's token is in <code>admin.token</code> of the server's data \
          directory. <code>ringward token create NAME --role ROLE</code> makes others there: a \
-         <code>viewer</code> looks, an <code>operator</code> acts, an <code>approver</code> agrees.</p>\
+         <code>viewer</code> looks, an <code>operator</code> acts, an <code>approver</code> agrees. What the \
+         server's settings let others vouch for opens this too.</p>\
          </main>",
         next = hidden("next", next),
     );

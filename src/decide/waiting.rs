@@ -1,17 +1,17 @@
 //! Why a release is not moving on a ring: every "not yet", typed. Wording belongs to `show`.
 
 mod approval;
+mod data;
 pub mod earliest;
 mod reach;
 mod reason;
+mod target;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use super::{
     caps,
-    command::{Command, Promote},
-    event::{Pause, Scope, Status},
-    fact::Verdict,
+    event::Scope,
     residency,
     rollback::exposed_since,
     world::{ClusterRun, Phase, PlanState, Release, RingRun, Step, World},
@@ -23,19 +23,22 @@ use crate::{
         calendar::{AppliesTo, Calendar, InFlight, Opening},
         graph::Join,
         plan::OnNewer,
-        policy::{Approvals, Gate},
+        policy::Approvals,
         residency::{Demand, Rule},
         ring::Ring,
         time::{Mono, Now, Span},
     },
 };
 
-use self::reach::{has_passed, rings_before};
 pub(super) use self::reach::{is_overtaken, open_before, requirements, steps_aside};
 pub use self::{
     approval::{approvals_that_count, binding, may_approve},
     reach::{is_next, may_still_reach, stopped_by},
     reason::{Full, HoldKind, WaitingOn},
+};
+use self::{
+    data::unwell,
+    reach::{has_passed, rings_before},
 };
 
 /// What stands against anything of `release` going on where it has begun on `ring`, whether or not ringward has
@@ -450,137 +453,6 @@ impl Look<'_> {
         }
         found
     }
-
-    /// Clusters that matter and whose state is unknown.
-    fn unseen(&self, matters: impl Fn(&ClusterName, &Step) -> bool) -> Vec<WaitingOn> {
-        let involved = self.run.clusters.iter().filter(|(name, run)| matters(name, &run.step));
-        involved
-            .filter_map(|(name, here)| match self.plan.targets.get(name).map(|t| &t.state) {
-                Some(Some(state)) => match &state.status {
-                    Status::Paused if let Some(pause) = self.pause(name, here) => {
-                        Some(self.promotion(name, here, pause))
-                    }
-                    Status::Unknown(why) => Some(WaitingOn::Target(name.clone(), why.clone())),
-                    Status::Paused => {
-                        Some(WaitingOn::Target(name.clone(), "paused in the cluster".into()))
-                    }
-                    Status::Pending
-                    | Status::Progressing(_)
-                    | Status::Succeeded
-                    | Status::Failed(_) => None,
-                },
-                Some(None) | None => {
-                    Some(WaitingOn::Target(name.clone(), "not seen since ringward started".into()))
-                }
-            })
-            .collect()
-    }
-
-    /// The pause that a target stands at under our own write, and that somebody's word would end; none while
-    /// anything is on its way to it.
-    fn pause(&self, name: &ClusterName, here: &ClusterRun) -> Option<&Pause> {
-        let state = self.plan.targets.get(name)?.state.as_ref()?;
-        let ours = here.intent.is_some() && state.intent == here.intent;
-        let stands = state.status == Status::Paused && ours && self.run.is_on_its_way(here);
-        let pause = state.pause.as_ref().filter(|_| stands)?;
-        let on_its_way = |command: &Arc<Command>| match command.as_ref() {
-            Command::Deploy(write)
-            | Command::Restore(write)
-            | Command::Promote(Promote { write, .. }) => write.cluster == *name,
-            Command::Measure(_) => false,
-        };
-        (!self.plan.in_flight.values().any(on_its_way)).then_some(pause)
-    }
-
-    /// What a target waits for that stands at a pause of its controller's own: somebody's word, where what it would
-    /// go on with is what it would be sent now. A rule may have come to stand against that since.
-    fn promotion(&self, name: &ClusterName, here: &ClusterRun, pause: &Pause) -> WaitingOn {
-        let Look { world, release, ring, now, .. } = *self;
-        let target = self.plan.targets.get(name);
-        let due = match (ring.cluster(name), &here.step) {
-            (None, _) => None,
-            (Some(cluster), Step::Restoring) => {
-                let good = target.and_then(|target| target.back_from(&release.artifact));
-                let way = good.map(|good| {
-                    residency::way_back(world, release, ring, cluster, &good.artifact, now)
-                });
-                match way.transpose() {
-                    Ok(due) => due,
-                    Err(breach) => return WaitingOn::of(*breach),
-                }
-            }
-            // What stands against it the ring is held by already.
-            (
-                Some(cluster),
-                Step::Planned
-                | Step::Deploying
-                | Step::Ready
-                | Step::Failed(_)
-                | Step::Restored
-                | Step::Stuck(_),
-            ) => residency::image(world, release, ring, cluster, now),
-        };
-        let seen = target.and_then(|target| target.state.as_ref()?.image.as_ref());
-        match due.as_ref() == seen {
-            true => WaitingOn::Promotion(name.clone(), pause.clone()),
-            false => {
-                let why = "paused in the cluster, with another image than it would be sent now";
-                WaitingOn::Target(name.clone(), why.into())
-            }
-        }
-    }
-
-    /// Clusters that were ready and are not.
-    fn unhealthy(&self) -> Vec<WaitingOn> {
-        let ready = self.run.clusters.iter().filter(|(_, run)| run.step == Step::Ready);
-        ready
-            .filter_map(|(name, run)| {
-                let state = self.plan.targets.get(name)?.state.as_ref()?;
-                if state.is_healthy(&self.release.artifact, run.intent.as_ref()) {
-                    return None;
-                }
-                let why = match &state.status {
-                    Status::Succeeded => "its target was changed by somebody else".into(),
-                    Status::Pending => "its target is being changed".into(),
-                    Status::Progressing(how) | Status::Failed(how) => how.clone(),
-                    // Said already, by `unseen`.
-                    Status::Unknown(_) | Status::Paused => return None,
-                };
-                Some(WaitingOn::Target(name.clone(), why))
-            })
-            .collect()
-    }
-
-    fn data(&self) -> Vec<WaitingOn> {
-        let mut found = Vec::new();
-        let soaked = self.run.soak.credited >= self.ring.policy.soak.duration;
-        for gate in self.ring.policy.gates.iter().filter(|gate| gate.required) {
-            let runs = || self.run.gates.iter().filter(|((_, name), _)| *name == gate.name);
-            // A cluster that was lost within the budget is measured no more: it holds nothing.
-            let ready = |cluster: &ClusterName| {
-                self.run.clusters.get(cluster).is_some_and(|run| run.step == Step::Ready)
-            };
-            for ((cluster, _), run) in runs().filter(|((cluster, _), _)| ready(cluster)) {
-                let Some((judged, _)) = &run.latest else { continue };
-                if has_no_data(gate, judged.verdict, run.errors_in_a_row) {
-                    found.push(WaitingOn::Data {
-                        cluster: cluster.clone(),
-                        gate: gate.name.clone(),
-                        verdict: judged.verdict,
-                        detail: judged.detail.clone(),
-                    });
-                }
-            }
-            let counted = (self.run, gate);
-            let few = || {
-                residency::too_few_samples(self.world, self.release, self.ring, counted, self.now)
-            };
-            if let Some((have, need)) = soaked.then(few).flatten() {
-                found.push(WaitingOn::Samples { gate: gate.name.clone(), have, need });
-            }
-        }
-        found
-    }
 }
 
 /// Whether nothing shows yet that a release does well on a ring: it is not ready, or no interval of
@@ -646,39 +518,10 @@ fn is_back(here: &ClusterRun) -> bool {
     }
 }
 
-/// The gates of a watched ring that do not pass now.
-fn unwell(ring: &Ring, run: &RingRun) -> Vec<WaitingOn> {
-    let required = ring.policy.gates.iter().filter(|gate| gate.required && run.watched);
-    let ready = || run.clusters.iter().filter(|(_, here)| here.step == Step::Ready);
-    let places = required.flat_map(|gate| ready().map(move |(cluster, _)| (cluster, gate)));
-    places
-        .filter_map(|(cluster, gate)| {
-            let latest = run.gates.get(&(cluster.clone(), gate.name.clone()));
-            let latest = latest.filter(|gate| gate.fresh).and_then(|gate| gate.latest.as_ref());
-            let verdict = latest.map(|(judged, _)| judged.verdict);
-            (verdict != Some(Verdict::Pass)).then(|| WaitingOn::Watch {
-                ring: ring.name.clone(),
-                cluster: cluster.clone(),
-                gate: gate.name.clone(),
-                verdict,
-            })
-        })
-        .collect()
-}
-
 /// Whether a cluster is being changed or watched.
 fn under_way(_: &ClusterName, step: &Step) -> bool {
     match step {
         Step::Deploying | Step::Ready | Step::Restoring => true,
         Step::Planned | Step::Failed(_) | Step::Restored | Step::Stuck(_) => false,
-    }
-}
-
-/// Whether the latest verdict of a required gate is a hold: an error only after its limit in a row.
-fn has_no_data(gate: &Gate, verdict: Verdict, errors_in_a_row: u32) -> bool {
-    match verdict {
-        Verdict::Pass | Verdict::Fail => false,
-        Verdict::Insufficient | Verdict::Absent => true,
-        Verdict::Error => errors_in_a_row > gate.consecutive_error_limit,
     }
 }

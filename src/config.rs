@@ -224,7 +224,8 @@ pub struct ConnectionSettings {
 pub struct FlagServiceSettings {
     /// Its URL, without the API's path.
     pub url: String,
-    /// The environment whose flags are this cluster's.
+    /// The environment whose flags are this cluster's: its name, in LaunchDarkly its key, in Flagsmith its client-side
+    /// key.
     pub environment: String,
     /// How often a flag is looked at; ten seconds unless told otherwise.
     #[serde(default = "every")]

@@ -310,6 +310,35 @@ fn the_schema_names_every_kind_and_refuses_unknown_fields() {
 }
 
 #[test]
+fn a_flag_of_a_service_is_declared_by_its_project_and_its_key() {
+    for (kind, project) in
+        [("UnleashFlag", "default"), ("LaunchDarklyFlag", "shop"), ("FlagsmithFlag", "42")]
+    {
+        let text = format!(
+            "apiVersion: ringward.dev/v1alpha1
+kind: RingPlan
+metadata: {{name: dark}}
+spec:
+  target: {{kind: {kind}, service: flags, project: \"{project}\", flag: Dark_mode, cleanupAfter: 30d}}
+  policy: quick
+  rings:
+    - {{name: all, clusters: {{names: [corp]}}}}
+"
+        );
+        let compiled = with("rings/dark.yaml", text);
+        let Ok(plan) = &compiled.plans["dark"] else {
+            panic!("{}", report::text(&compiled.diagnostics, false))
+        };
+        assert_eq!(plan.target.to_string(), format!("{kind} {project}/Dark_mode of flags"));
+        let flag = plan.target.kind.flag().expect("a flag");
+        let days = flag.cleanup_after.map(|after| after.to_string());
+        assert_eq!(days.as_deref(), Some("30d"), "{kind} is looked after by `get flags`");
+        let service = flag.service.map(|service| service.name().to_owned());
+        assert_eq!(service.as_deref(), Some("flags"));
+    }
+}
+
+#[test]
 fn colour_only_where_asked() {
     let found = with("rings/a.yaml", "kind: RingPlan\n").diagnostics;
     assert!(!report::text(&found, false).contains('\u{1b}'));

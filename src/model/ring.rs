@@ -238,7 +238,9 @@ impl fmt::Display for Target {
                 file.iter().try_for_each(|file| write!(f, " of {file}"))?;
                 only.iter().try_for_each(|(name, value)| write!(f, " where {name} is {value}"))
             }
-            TargetKind::UnleashFlag { service, .. } => write!(f, " of {service}"),
+            TargetKind::UnleashFlag { service, .. }
+            | TargetKind::LaunchDarklyFlag { service, .. }
+            | TargetKind::FlagsmithFlag { service, .. } => write!(f, " of {service}"),
         }
     }
 }
@@ -321,6 +323,22 @@ pub enum TargetKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cleanup_after: Option<Span>,
     },
+    /// A feature flag of a LaunchDarkly: the target's name, in the project that is its namespace.
+    LaunchDarklyFlag {
+        /// The flag service of the cluster's connection.
+        service: String,
+        /// How long it may serve everybody the same before it is to be removed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cleanup_after: Option<Span>,
+    },
+    /// A feature of a Flagsmith: the target's name, in the project whose number is its namespace.
+    FlagsmithFlag {
+        /// The flag service of the cluster's connection.
+        service: String,
+        /// How long it may serve everybody the same before it is to be removed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cleanup_after: Option<Span>,
+    },
 }
 
 /// What of an Application's source is the artifact.
@@ -378,6 +396,8 @@ impl TargetKind {
             TargetKind::FluxHelmRelease { .. } | TargetKind::FluxOciChart => "FluxHelmRelease",
             TargetKind::FlagdFlag { .. } => "FlagdFlag",
             TargetKind::UnleashFlag { .. } => "UnleashFlag",
+            TargetKind::LaunchDarklyFlag { .. } => "LaunchDarklyFlag",
+            TargetKind::FlagsmithFlag { .. } => "FlagsmithFlag",
         }
     }
 
@@ -389,6 +409,14 @@ impl TargetKind {
             }
             TargetKind::UnleashFlag { service, cleanup_after } => {
                 let service = Some(FlagService::Unleash(service));
+                Some(FlagTarget { service, cleanup_after: *cleanup_after })
+            }
+            TargetKind::LaunchDarklyFlag { service, cleanup_after } => {
+                let service = Some(FlagService::LaunchDarkly(service));
+                Some(FlagTarget { service, cleanup_after: *cleanup_after })
+            }
+            TargetKind::FlagsmithFlag { service, cleanup_after } => {
+                let service = Some(FlagService::Flagsmith(service));
                 Some(FlagTarget { service, cleanup_after: *cleanup_after })
             }
             TargetKind::Deployment { .. }
@@ -424,6 +452,21 @@ pub struct FlagTarget<'a> {
 pub enum FlagService<'a> {
     /// An Unleash.
     Unleash(&'a str),
+    /// A LaunchDarkly.
+    LaunchDarkly(&'a str),
+    /// A Flagsmith.
+    Flagsmith(&'a str),
+}
+
+impl<'a> FlagService<'a> {
+    /// Its name in the settings.
+    pub fn name(self) -> &'a str {
+        match self {
+            FlagService::Unleash(name)
+            | FlagService::LaunchDarkly(name)
+            | FlagService::Flagsmith(name) => name,
+        }
+    }
 }
 
 /// An image reference; pinned where it carries a digest: `registry/app@sha256:…`. Of a feature flag, what it

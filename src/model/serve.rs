@@ -85,7 +85,8 @@ impl FromStr for Serve {
     }
 }
 
-fn is_variant(text: &str) -> bool {
+/// Whether a release may call a variant that.
+pub fn is_variant(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     !text.is_empty() && text.len() <= 100 && text.chars().all(fits)
 }

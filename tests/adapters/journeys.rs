@@ -80,7 +80,9 @@ fn plan(subject: &Subject) -> String {
             let _ = write!(target, ", image: {image}");
         }
         TargetKind::FluxOciSource | TargetKind::FluxOciChart => target.push_str(", revision: true"),
-        TargetKind::UnleashFlag { .. } => panic!("no subject is in a service"),
+        TargetKind::UnleashFlag { .. }
+        | TargetKind::LaunchDarklyFlag { .. }
+        | TargetKind::FlagsmithFlag { .. } => panic!("no subject is in a service"),
         TargetKind::ArgoApplication { image, .. } => panic!("no subject has {image:?}"),
         TargetKind::FlagdFlag { flag, file, .. } => {
             let _ = write!(target, ", flag: {flag}");

@@ -4,9 +4,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+#[path = "../common/flags.rs"]
+mod flags_suite;
+mod flagsmith;
 mod journeys;
+mod launchdarkly;
+mod misbehaving;
 mod ofrep;
 mod subject;
 mod unleash;
 #[path = "../common/unleash.rs"]
-mod unleash_suite;
+mod unleash_owner;

@@ -90,7 +90,9 @@ impl Subject {
     pub fn theirs(&self, live: &Value, image: &Artifact) -> Value {
         let (repository, digest) = image.0.split_once('@').unwrap_or((&image.0, ""));
         match &self.kind {
-            TargetKind::UnleashFlag { .. } => panic!("no subject is in a service"),
+            TargetKind::UnleashFlag { .. }
+            | TargetKind::LaunchDarklyFlag { .. }
+            | TargetKind::FlagsmithFlag { .. } => panic!("no subject is in a service"),
             TargetKind::FlagdFlag { file: Some(file), .. } => {
                 json!({"data": {(file.clone()): flags("ENABLED", &image.0)}})
             }

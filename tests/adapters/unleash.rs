@@ -11,12 +11,14 @@ use axum::{
     extract::State,
     http::{HeaderMap, Method, StatusCode, Uri, header::AUTHORIZATION},
 };
-use futures::StreamExt;
-use ringward::{act::WriteError, decide::event::Status};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::unleash_suite::{Unleash, suite};
+use crate::{
+    flags_suite::suite,
+    misbehaving::{Faults, misbehaving},
+    unleash_owner::{Unleash, rollout},
+};
 
 const TOKEN: &str = "*:*.a-secret-of-the-tests";
 
@@ -29,6 +31,8 @@ struct Server {
     /// Whether production wants change requests.
     guarded: bool,
     broken: bool,
+    /// The rollout that somebody else sets before the next change of a strategy.
+    meddled: Option<String>,
 }
 
 type Shared = Arc<Mutex<Server>>;
@@ -104,6 +108,9 @@ impl Server {
                     return (403, json!({"name": "PermissionError", "message": "canary-77"}));
                 }
                 let strategy = strategies.iter_mut().find(|s| s["id"] == *id).unwrap();
+                if let Some(theirs) = self.meddled.take() {
+                    strategy["parameters"]["rollout"] = json!(theirs);
+                }
                 for (i, operation) in body.as_array().unwrap().iter().enumerate() {
                     let place = strategy.pointer_mut(operation["path"].as_str().unwrap()).unwrap();
                     match operation["op"].as_str().unwrap() {
@@ -130,35 +137,30 @@ async fn start() -> (Unleash, Shared) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-    (Unleash::new(url, TOKEN), shared)
+    (Unleash { url, token: TOKEN.into() }, shared)
+}
+
+impl Faults for Shared {
+    fn meddle(&self, serves: &str) {
+        self.lock().unwrap().meddled = Some(rollout(serves).to_owned());
+    }
+
+    fn guard(&self, yes: bool) {
+        self.lock().unwrap().guarded = yes;
+    }
+
+    fn break_down(&self, yes: bool) {
+        self.lock().unwrap().broken = yes;
+    }
 }
 
 #[tokio::test]
 async fn unleash_passes_the_suite() {
-    let (unleash, _) = start().await;
-    suite(&unleash).await;
+    suite(&start().await.0).await;
 }
 
 #[tokio::test]
-async fn a_change_request_refuses_and_a_broken_service_is_unknown_until_it_is_back() {
+async fn an_unleash_that_misbehaves_misleads_nobody() {
     let (unleash, shared) = start().await;
-    unleash.create("dark", "ringward.dev/managed-by=dark", "0").await;
-    let door = unleash.door();
-    let write = crate::unleash_suite::write("dark", "1", "on=5%,off");
-    shared.lock().unwrap().guarded = true;
-    let Err(WriteError::Refused(why)) = door.write(&write, 1).await else { panic!() };
-    assert!(why.contains("change request") && !why.contains("canary"), "{why}");
-    shared.lock().unwrap().guarded = false;
-
-    let mut states = door.watch(&"dark".into(), &write.target);
-    assert_eq!(states.next().await.unwrap().status, Status::Succeeded);
-    shared.lock().unwrap().broken = true;
-    let state = states.next().await.unwrap();
-    assert!(matches!(&state.status, Status::Unknown(why) if why.contains("503")), "{state:?}");
-    let written = door.write(&write, 1).await;
-    assert!(matches!(written, Err(WriteError::Unreachable(_))), "{written:?}");
-    shared.lock().unwrap().broken = false;
-    assert_eq!(states.next().await.unwrap().status, Status::Succeeded);
-    door.write(&write, 1).await.expect("written");
-    assert_eq!(states.next().await.unwrap().intent, Some(write.key));
+    misbehaving(&unleash, &shared).await;
 }

@@ -7,6 +7,8 @@
 mod common;
 mod crds;
 mod flags;
+#[path = "../common/flags.rs"]
+mod flags_suite;
 #[path = "../common/git.rs"]
 mod git;
 mod identity;
@@ -18,5 +20,5 @@ mod support;
 mod targets;
 mod unleash;
 #[path = "../common/unleash.rs"]
-mod unleash_suite;
+mod unleash_owner;
 mod whole;

@@ -9,8 +9,9 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    flags_suite::suite,
     support::{Program, free_ports},
-    unleash_suite::{Unleash, suite},
+    unleash_owner::Unleash,
 };
 
 const TOKEN: &str = "*:*.a-secret-of-the-tests";
@@ -90,7 +91,7 @@ async fn a_real_unleash_passes_the_suite() {
     let arguments = [script, port.to_string(), database_port.to_string(), TOKEN.to_owned()];
     let server = Program::start(scratch.path(), "node".as_ref(), &arguments);
     listens(port).await;
-    let unleash = Unleash::new(format!("http://127.0.0.1:{port}"), TOKEN);
+    let unleash = Unleash { url: format!("http://127.0.0.1:{port}"), token: TOKEN.into() };
     suite(&unleash).await;
     drop((server, database));
 }

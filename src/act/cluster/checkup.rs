@@ -65,7 +65,9 @@ fn needed(targets: &[Target]) -> Vec<Needed> {
             | TargetKind::FluxKustomization { .. }
             | TargetKind::FluxHelmRelease { .. }
             | TargetKind::FlagdFlag { .. }
-            | TargetKind::UnleashFlag { .. } => {
+            | TargetKind::UnleashFlag { .. }
+            | TargetKind::LaunchDarklyFlag { .. }
+            | TargetKind::FlagsmithFlag { .. } => {
                 on(&["patch"], &of.group, of.plural);
             }
         }

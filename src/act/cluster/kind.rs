@@ -147,7 +147,9 @@ pub(super) fn of(kind: &TargetKind) -> Option<Arc<dyn Kind>> {
                 probe: probe.clone(),
             })
         }
-        TargetKind::UnleashFlag { .. } => return None,
+        TargetKind::UnleashFlag { .. }
+        | TargetKind::LaunchDarklyFlag { .. }
+        | TargetKind::FlagsmithFlag { .. } => return None,
     })
 }
 

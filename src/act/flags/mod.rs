@@ -1,19 +1,25 @@
 //! Feature flag services, which are in no cluster: one file a service, over HTTP.
 //!
-//! What a service's file answers for is pure: which request looks at a flag, how the answer is read, and which
-//! request changes it. What is common to all is in [`service`]: consent, epochs, repeats, who else has changed it, and
+//! What a service's file answers for is pure: which requests look at a flag, how the answers are read, and which
+//! requests change it. What is common to all is in [`service`]: consent, epochs, repeats, who else has changed it, and
 //! that what was written is read back. Where services are, and what they are shown, is the server's settings'
 //! to say, for each cluster's connection: a declaration gives a name.
 //!
 //! These services have no annotations. What ringward notes stands in one text that the service keeps with what
-//! is written ([`note`]), and that is written in the same request.
+//! is written ([`note`]), and that is written in the same request. Where a service has no such text, the note is
+//! written first and says what it means to replace (`from`): a crash between both is then told from somebody's change.
 
+mod flagsmith;
+mod launchdarkly;
 mod note;
 mod service;
 mod services;
 #[cfg(test)]
 mod tests;
 mod unleash;
+mod variants;
+
+use std::fmt;
 
 use reqwest::Url;
 
@@ -24,26 +30,11 @@ use crate::model::{ring::Target, serve::Serve};
 
 /// A service's API: pure throughout.
 trait Api: Send + Sync {
-    /// The request that looks at a flag.
-    fn look(&self, base: &Url, target: &Target) -> Outgoing;
-
-    /// The flag that was answered, by status and body.
+    /// What comes next in a look at a flag, after these answers to what was asked so far, in order.
     ///
     /// # Errors
     /// There is none, or nobody can say what it serves.
-    fn read(&self, target: &Target, answer: (u16, &[u8])) -> Result<Flag, Trouble>;
-
-    /// The request that makes what was read serve something else, and keep a note.
-    ///
-    /// # Errors
-    /// A service of this kind cannot serve that; in words that begin with a verb.
-    fn change(
-        &self,
-        base: &Url,
-        target: &Target,
-        seen: &Flag,
-        change: (&Serve, &str),
-    ) -> Result<Outgoing, String>;
+    fn look(&self, base: &Url, target: &Target, answers: &[Answer]) -> Result<Step, Trouble>;
 
     /// Whether it was changed, by status and body.
     ///
@@ -55,8 +46,29 @@ trait Api: Send + Sync {
     fn consent(&self, text: &str) -> String;
 }
 
+/// What was answered: the status and the body.
+type Answer = (u16, Vec<u8>);
+
+/// What comes next in a look at a flag.
+#[derive(Debug)]
+enum Step {
+    /// A further request.
+    Ask(Outgoing),
+    /// Nothing: this is it.
+    Seen(Flag),
+}
+
+/// What a service's file keeps of a flag that it has read: how that is changed.
+trait Change: fmt::Debug + Send + Sync {
+    /// The requests, in order, that make it serve something else and keep a note. Each may be the last that is made.
+    ///
+    /// # Errors
+    /// The flag cannot serve that, or may not be changed; in words that begin with a verb.
+    fn to(&self, serve: &Serve, note: &Note) -> Result<Vec<Outgoing>, String>;
+}
+
 /// A flag as its service has it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 struct Flag {
     /// What it serves.
     serves: Serve,
@@ -64,10 +76,8 @@ struct Flag {
     off: bool,
     /// The note, where its owner has let a plan have it.
     note: Option<Note>,
-    /// By what the service knows what is changed.
-    handle: String,
-    /// What it must still be like when it is changed, as the service has it: the note's text and the value.
-    was: (String, String),
+    /// How it is changed.
+    change: Box<dyn Change>,
 }
 
 /// Why there is no flag, or no change.

@@ -22,13 +22,23 @@ pub(super) struct Note {
     pub(super) serves: Option<String>,
     /// What was served before the first write; the next drops it.
     pub(super) before: Option<String>,
+    /// What is served until the write that was noted is through, where a service takes more than one request to that.
+    pub(super) from: Option<String>,
 }
 
 impl Note {
     /// Nothing but a plan's consent.
     pub(super) fn of(plan: &PlanName) -> Self {
         let plan = plan.clone();
-        Self { plan, release: None, intent: None, epoch: None, serves: None, before: None }
+        Self {
+            plan,
+            release: None,
+            intent: None,
+            epoch: None,
+            serves: None,
+            before: None,
+            from: None,
+        }
     }
 
     /// The note that a text is; nothing where it is none.
@@ -44,10 +54,21 @@ impl Note {
                 "epoch" => note.epoch = value.map(|text| text.parse().unwrap_or(u64::MAX)),
                 "serves" => note.serves = value,
                 "before" => note.before = value,
+                "from" => note.from = value,
                 _ => {}
             }
         }
         Some(note)
+    }
+
+    /// Whether what was noted is not written yet, where this is served.
+    pub(super) fn is_ahead_of(&self, serves: &str) -> bool {
+        self.from.as_deref() == Some(serves) && self.serves.as_deref() != Some(serves)
+    }
+
+    /// What may be served as it says it: a share can be told in more ways than one.
+    pub(super) fn told(&self) -> impl Iterator<Item = &str> {
+        [&self.serves, &self.from].into_iter().flatten().map(String::as_str)
     }
 }
 
@@ -61,6 +82,7 @@ impl fmt::Display for Note {
             ("epoch", &epoch),
             ("serves", &self.serves),
             ("before", &self.before),
+            ("from", &self.from),
         ] {
             value.iter().try_for_each(|value| write!(f, " {name}={value}"))?;
         }

@@ -1,13 +1,20 @@
 //! What is common to all services: consent, epochs, repeats, who else has changed a flag, and that what was written is
 //! read back.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream, stream::BoxStream};
 use reqwest::Url;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync,
+    time::{sleep, timeout},
+};
 
-use super::{Api, Flag, Trouble, note::Note};
+use super::{Answer, Api, Flag, Step, Trouble, note::Note};
 use crate::{
     act::{
         Found, WriteError,
@@ -21,6 +28,7 @@ use crate::{
     model::{
         ring::{Artifact, Target},
         serve::Serve,
+        time::{Mono, Span},
     },
 };
 
@@ -30,6 +38,39 @@ const ANSWER: Duration = Duration::from_secs(10);
 const RACES: usize = 5;
 /// Looks without an answer, one after another, before that is told: services are restarted.
 const BLIND: u32 = 3;
+/// For how long a service that is asked too often is left alone where it does not say,
+const QUIET: Span = Span::seconds(10);
+/// and the most that it may say.
+const LONGEST_QUIET: Span = Span::minutes(5);
+
+/// Whose turn it is, over all clusters: a service knows neither of them nor of their connections.
+#[derive(Clone, Default)]
+pub(super) struct Turns {
+    /// By the flag: one write to it at a time, since a text may be one for all of its environments.
+    flags: Arc<Mutex<BTreeMap<String, Arc<sync::Mutex<()>>>>>,
+    /// By the service's URL: until when it wants to be left alone.
+    quiet: Arc<Mutex<BTreeMap<Url, Mono>>>,
+}
+
+impl Turns {
+    fn of(&self, base: &Url, target: &Target) -> Arc<sync::Mutex<()>> {
+        let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kind, project, flag) = target.object();
+        flags.entry(format!("{kind} {base} {project}/{flag}")).or_default().clone()
+    }
+
+    /// For how much longer a service wants to be left alone.
+    fn quiet(&self, base: &Url, now: Mono) -> Option<Span> {
+        let quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = quiet.get(base).filter(|until| **until > now)?;
+        Some(until.since(now))
+    }
+
+    fn silence(&self, base: &Url, until: Mono) {
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet.insert(base.clone(), until);
+    }
+}
 
 /// One service, reached.
 #[derive(Clone)]
@@ -42,26 +83,43 @@ pub(super) struct Service {
     pub(super) clock: Arc<dyn Clock>,
     /// How often a flag is looked at.
     pub(super) every: Duration,
+    pub(super) turns: Turns,
 }
 
 impl Service {
-    async fn exchange(&self, outgoing: Outgoing) -> Result<(u16, Vec<u8>), Trouble> {
-        let asked =
-            timeout(ANSWER, self.client.exchange(&self.base, outgoing, self.clock.now().wall));
+    async fn exchange(&self, outgoing: Outgoing) -> Result<Answer, Trouble> {
         let explain = |why| Trouble::Unreachable(format!("flag service `{}`: {why}", self.name));
+        let now = self.clock.now();
+        if let Some(quiet) = self.turns.quiet(&self.base, now.mono) {
+            return Err(explain(format!("it is asked too often, and not again for {quiet}")));
+        }
+        let asked = timeout(ANSWER, self.client.exchange(&self.base, outgoing, now.wall));
         match asked.await {
-            Ok(Ok(answer)) => Ok((answer.status, answer.body)),
+            Ok(Ok(answer)) => {
+                if answer.status == 429 {
+                    let quiet = answer.retry_after.unwrap_or(QUIET).min(LONGEST_QUIET);
+                    self.turns.silence(&self.base, Mono(now.mono.0.saturating_add(quiet.0)));
+                }
+                Ok((answer.status, answer.body))
+            }
             Ok(Err(why)) => Err(explain(why)),
             Err(_) => Err(explain(format!("no answer within {ANSWER:?}"))),
         }
     }
 
     async fn read(&self, target: &Target) -> Result<Flag, Trouble> {
-        let (status, body) = self.exchange(self.api.look(&self.base, target)).await?;
-        self.api.read(target, (status, &body))
+        let mut answers = Vec::new();
+        loop {
+            match self.api.look(&self.base, target, &answers)? {
+                Step::Ask(outgoing) => answers.push(self.exchange(outgoing).await?),
+                Step::Seen(flag) => return Ok(flag),
+            }
+        }
     }
 
     pub(super) async fn write(&self, write: &Write, epoch: u64) -> Result<Found, WriteError> {
+        let turn = self.turns.of(&self.base, &write.target);
+        let _turn = turn.lock().await;
         for _ in 0..RACES {
             match self.once(write, epoch).await {
                 Ok(found) => return Ok(found),
@@ -115,12 +173,14 @@ impl Service {
             image: Some(image),
             ..TargetState::unknown("")
         });
-        if note.intent.as_deref() == Some(key.as_str()) && serves == *artifact {
+        let through = note.from.is_none() && serves == *artifact;
+        if note.intent.as_deref() == Some(key.as_str()) && through {
             return Ok(found_state);
         }
-        if let Some(ours) =
-            note.serves.as_ref().filter(|ours| **ours != serves.0 && serves != *artifact)
-        {
+        let theirs = |ours: &&String| {
+            **ours != serves.0 && serves != *artifact && !note.is_ahead_of(&serves.0)
+        };
+        if let Some(ours) = note.serves.as_ref().filter(theirs) {
             return Err(Trouble::Refused(format!(
                 "serves {serves}, and ringward wrote {ours}: somebody else has changed it. Put that back, or hand what \
                  is served over as known good: {}",
@@ -142,11 +202,12 @@ impl Service {
                 .map(|a| a.0),
             ..Note::of(plan)
         };
-        let change = self.api.change(&self.base, target, &flag, (&serve, &next.to_string()));
-        let change = change.map_err(Trouble::Refused)?;
+        let change = flag.change.to(&serve, &next).map_err(Trouble::Refused)?;
         tracing::info!(%key, from = %serves, to = %artifact, "writing");
-        let (status, body) = self.exchange(change).await?;
-        self.api.changed((status, &body))?;
+        for outgoing in change {
+            let (status, body) = self.exchange(outgoing).await?;
+            self.api.changed((status, &body))?;
+        }
         let back = self.read(target).await?;
         if back.serves != serve || back.note.as_ref() != Some(&next) {
             let why = "what was written is not what is read back".to_owned();
@@ -191,9 +252,15 @@ impl Look {
         let why = match self.service.read(target).await {
             Ok(flag) => {
                 (self.blind, self.existed) = (0, true);
-                let status = if flag.off { Status::Paused } else { Status::Succeeded };
+                let serves = flag.serves.to_string();
+                let ahead = flag.note.as_ref().is_some_and(|note| note.is_ahead_of(&serves));
+                let status = match (flag.off, ahead) {
+                    (true, _) => Status::Paused,
+                    (false, true) => Status::Progressing("noted, and not written yet".into()),
+                    (false, false) => Status::Succeeded,
+                };
                 let intent = flag.note.and_then(|note| note.intent).map(Into::into);
-                let image = Some(Artifact(flag.serves.to_string()));
+                let image = Some(Artifact(serves));
                 return Some(TargetState { status, image, intent, ..TargetState::unknown("") });
             }
             Err(Trouble::Unreachable(why)) => {

@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
 
-use super::{Api, service::Service, unleash::Unleash};
+use super::{
+    Api,
+    flagsmith::Flagsmith,
+    launchdarkly::LaunchDarkly,
+    service::{Service, Turns},
+    unleash::Unleash,
+};
 use crate::{
     act::{
         Connections, Deployer, Found, WriteError,
@@ -35,6 +41,7 @@ pub struct FlagServices {
     services: BTreeMap<String, BTreeMap<String, FlagServiceSettings>>,
     client: Arc<Client>,
     clock: Arc<dyn Clock>,
+    turns: Turns,
 }
 
 impl FlagServices {
@@ -49,7 +56,8 @@ impl FlagServices {
         credentials: Credentials,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, NoClient> {
-        Ok(Self { clusters, services, client: Arc::new(Client::new(credentials)?), clock })
+        let client = Arc::new(Client::new(credentials)?);
+        Ok(Self { clusters, services, client, clock, turns: Turns::default() })
     }
 }
 
@@ -62,6 +70,7 @@ impl Connections for FlagServices {
             services,
             client: self.client.clone(),
             clock: self.clock.clone(),
+            turns: self.turns.clone(),
         }))
     }
 }
@@ -73,13 +82,14 @@ struct Beside {
     services: BTreeMap<String, FlagServiceSettings>,
     client: Arc<Client>,
     clock: Arc<dyn Clock>,
+    turns: Turns,
 }
 
 impl Beside {
     /// The service that a target is in, where it is in one.
     fn service(&self, target: &Target) -> Option<Result<Service, String>> {
         let service = target.kind.flag()?.service?;
-        let FlagService::Unleash(name) = service;
+        let name = service.name();
         let Some(settings) = self.services.get(name) else {
             return Some(Err(format!(
                 "nobody knows flag service `{name}`: name its URL and environment under \
@@ -90,6 +100,8 @@ impl Beside {
         let environment = settings.environment.clone();
         let api: Arc<dyn Api> = match service {
             FlagService::Unleash(_) => Arc::new(Unleash { environment }),
+            FlagService::LaunchDarkly(_) => Arc::new(LaunchDarkly { environment }),
+            FlagService::Flagsmith(_) => Arc::new(Flagsmith { environment }),
         };
         let explain = |why| format!("flag service `{name}`: {why}");
         Some(base(&settings.url).map_err(explain).map(|base| Service {
@@ -99,6 +111,7 @@ impl Beside {
             client: self.client.clone(),
             clock: self.clock.clone(),
             every: settings.interval.to_std(),
+            turns: self.turns.clone(),
         }))
     }
 }

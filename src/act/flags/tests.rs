@@ -16,8 +16,24 @@ fn unleash() -> Unleash {
     Unleash { environment: "production".into() }
 }
 
+fn base() -> Url {
+    Url::parse("https://unleash.test/base/").unwrap()
+}
+
+/// What a look asks next.
+pub(super) fn asked(step: Step) -> Outgoing {
+    match step {
+        Step::Ask(outgoing) => outgoing,
+        Step::Seen(flag) => panic!("asks nothing: {flag:?}"),
+    }
+}
+
 fn read(answer: &Value) -> Result<Flag, Trouble> {
-    unleash().read(&target(), (200, answer.to_string().as_bytes()))
+    let answers = [(200, answer.to_string().into_bytes())];
+    match unleash().look(&base(), &target(), &answers)? {
+        Step::Seen(flag) => Ok(flag),
+        Step::Ask(outgoing) => panic!("asks on: {outgoing:?}"),
+    }
 }
 
 /// As Unleash 8 answers.
@@ -50,8 +66,11 @@ fn the_strategy_that_is_marked_is_the_one() {
     let others = strategy("1", json!("staff"), "100");
     let ours = strategy("2", json!("ringward.dev/managed-by=dark"), "25");
     let flag = read(&environment(vec![others.clone(), ours])).unwrap();
-    assert_eq!((flag.serves.to_string().as_str(), flag.handle.as_str()), ("on=25%,off", "2"));
-    assert_eq!(flag.note, Some(Note::of(&"dark".into())));
+    assert_eq!(flag.serves.to_string(), "on=25%,off");
+    let note = Note::of(&"dark".into());
+    let change = flag.change.to(&"on".parse().unwrap(), &note).unwrap();
+    assert!(change[0].url.path().ends_with("/production/strategies/2"), "{change:?}");
+    assert_eq!(flag.note, Some(note));
     let flag = read(&environment(vec![others.clone()])).unwrap();
     assert_eq!((flag.serves.to_string().as_str(), flag.note), ("on", None));
     let Err(Trouble::Refused(why)) = read(&environment(vec![others.clone(), others])) else {
@@ -66,16 +85,16 @@ fn the_strategy_that_is_marked_is_the_one() {
     off["environments"][1]["enabled"] = json!(false);
     assert!(read(&off).unwrap().off);
     off["archived"] = json!(true);
-    assert_eq!(read(&off), Err(Trouble::Gone));
+    assert_eq!(read(&off).unwrap_err(), Trouble::Gone);
 }
 
 #[test]
 fn a_change_is_of_what_was_read_and_of_nothing_else() {
     let flag = read(&environment(vec![strategy("7", json!("ringward.dev/managed-by=dark"), "25")]))
         .unwrap();
-    let base = Url::parse("https://unleash.test/base/").unwrap();
     let serve: Serve = "on=50%,off".parse().unwrap();
-    let outgoing = unleash().change(&base, &target(), &flag, (&serve, "note")).unwrap();
+    let note = Note::of(&"dark".into());
+    let outgoing = flag.change.to(&serve, &note).unwrap().remove(0);
     assert_eq!(
         outgoing.url.as_str(),
         "https://unleash.test/base/api/admin/projects/default/features/dark%2Fmode/environments/production/strategies/7"
@@ -88,8 +107,7 @@ fn a_change_is_of_what_was_read_and_of_nothing_else() {
     assert_eq!(body[1], json!({"op": "test", "path": "/parameters/rollout", "value": "25"}));
     assert_eq!(body[3], json!({"op": "replace", "path": "/parameters/rollout", "value": "50"}));
     for odd in ["blue", "off=75%,on", "on=5%,beta"] {
-        let why =
-            unleash().change(&base, &target(), &flag, (&odd.parse().unwrap(), "note")).unwrap_err();
+        let why = flag.change.to(&odd.parse().unwrap(), &note).unwrap_err();
         assert!(why.contains("on or off"), "{why}");
     }
 }

@@ -7,7 +7,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Api, Flag, Trouble, note::Note, trouble};
+use super::{Answer, Api, Change, Flag, Step, Trouble, note::Note, trouble};
 use crate::{
     act::metrics::question::{Outgoing, beneath},
     model::{ring::Target, serve::Serve},
@@ -53,6 +53,14 @@ struct Parameters {
     rollout: String,
 }
 
+/// The strategy that was read.
+#[derive(Debug)]
+struct Seen {
+    url: Url,
+    title: String,
+    rollout: String,
+}
+
 impl Unleash {
     fn place(target: &Target, base: &Url, more: &[&str]) -> Url {
         let mut url = beneath(base, "api/admin/projects");
@@ -61,15 +69,13 @@ impl Unleash {
         }
         url
     }
-}
 
-impl Api for Unleash {
-    fn look(&self, base: &Url, target: &Target) -> Outgoing {
-        // Of an environment alone it says the same once the flag is archived.
-        Outgoing::get(Self::place(target, base, &[])).header("accept", "application/json")
-    }
-
-    fn read(&self, _: &Target, (status, body): (u16, &[u8])) -> Result<Flag, Trouble> {
+    fn read(
+        &self,
+        base: &Url,
+        target: &Target,
+        (status, body): (u16, &[u8]),
+    ) -> Result<Flag, Trouble> {
         if status != 200 {
             return Err(trouble(status));
         }
@@ -106,34 +112,47 @@ impl Api for Unleash {
             serves: serves.ok_or_else(odd)?,
             off: !enabled || strategy.disabled,
             note: note_of(strategy),
-            handle: strategy.id.clone(),
-            was: (strategy.title.clone().unwrap_or_default(), rollout.clone()),
+            change: Box::new(Seen {
+                url: {
+                    let way = ["environments", &self.environment, "strategies", &strategy.id];
+                    Self::place(target, base, &way)
+                },
+                title: strategy.title.clone().unwrap_or_default(),
+                rollout: rollout.clone(),
+            }),
         })
     }
+}
 
-    fn change(
-        &self,
-        base: &Url,
-        target: &Target,
-        seen: &Flag,
-        (serve, note): (&Serve, &str),
-    ) -> Result<Outgoing, String> {
+impl Change for Seen {
+    fn to(&self, serve: &Serve, note: &Note) -> Result<Vec<Outgoing>, String> {
         let percent = (0..=100).find(|percent| serving(*percent).as_ref() == Some(serve));
         let percent = percent.ok_or_else(|| {
             format!(
                 "is on or off, and {serve} is neither: release on, off or shares, as in on=25%,off"
             )
         })?;
-        let (title, rollout) = &seen.was;
+        let Self { url, title, rollout } = self;
         let patch = json!([
             {"op": "test", "path": "/title", "value": title},
             {"op": "test", "path": "/parameters/rollout", "value": rollout},
-            {"op": "replace", "path": "/title", "value": note},
+            {"op": "replace", "path": "/title", "value": note.to_string()},
             {"op": "replace", "path": "/parameters/rollout", "value": percent.to_string()},
         ]);
-        let way = ["environments", &self.environment, "strategies", &seen.handle];
-        let url = Self::place(target, base, &way);
-        Ok(Outgoing::patch(url, "application/json", patch.to_string()))
+        Ok(vec![Outgoing::patch(url.clone(), "application/json", patch.to_string())])
+    }
+}
+
+impl Api for Unleash {
+    fn look(&self, base: &Url, target: &Target, answers: &[Answer]) -> Result<Step, Trouble> {
+        match answers {
+            // Of an environment alone it says the same once the flag is archived.
+            [] => {
+                let look = Outgoing::get(Self::place(target, base, &[]));
+                Ok(Step::Ask(look.header("accept", "application/json")))
+            }
+            [(status, body), ..] => self.read(base, target, (*status, body)).map(Step::Seen),
+        }
     }
 
     fn changed(&self, (status, body): (u16, &[u8])) -> Result<(), Trouble> {

@@ -38,7 +38,7 @@ pub(in crate::act) struct Answered {
     pub(in crate::act) status: u16,
     pub(in crate::act) body: Vec<u8>,
     /// For how long the source asks to be left alone.
-    pub(super) retry_after: Option<Span>,
+    pub(in crate::act) retry_after: Option<Span>,
 }
 
 /// A client for every other side; it keeps connections open per host.
@@ -92,7 +92,7 @@ impl Client {
         if encoding.is_some_and(|e| !plain(e)) {
             return Err("the answer is compressed, which was not asked for".into());
         }
-        let retry_after = retry_after(&response);
+        let retry_after = retry_after(&response, now);
         let too_long = || format!("the answer is longer than {} KiB", LONGEST_ANSWER / 1_024);
         if response.content_length().is_some_and(|n| n > LONGEST_ANSWER as u64) {
             return Err(too_long());
@@ -117,7 +117,7 @@ impl Client {
         now: Timestamp,
     ) -> Result<(u16, Option<Span>), String> {
         let mut response = self.send(base, outgoing, now).await?;
-        let answered = (response.status().as_u16(), retry_after(&response));
+        let answered = (response.status().as_u16(), retry_after(&response, now));
         if response.content_length().is_some_and(|n| n <= SHORT_ANSWER) {
             let rest = async { while let Ok(Some(_)) = response.chunk().await {} };
             // Who is slow with it has said what counts.
@@ -154,9 +154,19 @@ impl Client {
 }
 
 /// For how long the other side asks to be left alone.
-fn retry_after(response: &Response) -> Option<Span> {
-    let said = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-    said.and_then(seconds)
+fn retry_after(response: &Response, now: Timestamp) -> Option<Span> {
+    let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    said(RETRY_AFTER.as_str())
+        .and_then(seconds)
+        .or_else(|| said("x-ratelimit-reset").and_then(|text| until(text, now)))
+}
+
+/// How long it is until an instant in milliseconds of the epoch, as LaunchDarkly gives it. Others give seconds there, of
+/// the epoch or from now: what is too small to be milliseconds says nothing.
+fn until(text: &str, now: Timestamp) -> Option<Span> {
+    const SMALLEST: i64 = 1_000_000_000_000;
+    let at = text.trim().parse::<i64>().ok().filter(|at| *at >= SMALLEST)?;
+    Some(Span(u64::try_from(at.saturating_sub(now.as_millisecond())).unwrap_or(0)))
 }
 
 /// So many seconds, however absurd: the number is the other side's.
@@ -250,5 +260,14 @@ mod tests {
         assert_eq!(seconds(" 7 "), Some(Span::seconds(7)));
         assert_eq!(seconds(&u64::MAX.to_string()), Some(Span(u64::MAX)));
         assert_eq!(seconds("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+    }
+
+    #[test]
+    fn a_reset_in_milliseconds_is_so_far_away() {
+        let now = Timestamp::from_millisecond(1_790_000_000_000).expect("an instant");
+        assert_eq!(until("1790000007500", now), Some(Span(7_500)));
+        assert_eq!(until("1789999999999", now), Some(Span(0)), "it is over");
+        assert_eq!(until("1790000007", now), None, "seconds of the epoch");
+        assert_eq!(until("30", now), None, "seconds from now");
     }
 }

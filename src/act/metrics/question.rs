@@ -196,6 +196,11 @@ impl Outgoing {
         Self { method: Method::PATCH, ..Self::post(url, content_type, body) }
     }
 
+    /// A PUT.
+    pub fn put(url: Url, content_type: &str, body: String) -> Self {
+        Self { method: Method::PUT, ..Self::post(url, content_type, body) }
+    }
+
     /// With a further header.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

@@ -204,10 +204,10 @@ fn one(
 
 fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Target> {
     let kind = at.require(spec.kind, "kind", problems)?;
-    // An Unleash is in no cluster.
-    let (namespace, name) = if kind == TargetKind::UnleashFlag {
+    // A flag service is in no cluster.
+    let (namespace, name) = if is_in_a_service(kind) {
         let flag = at.require(spec.flag.clone(), FLAG, problems);
-        (at.require(spec.project.clone(), PROJECT, problems), flag)
+        (project(spec, kind, at, problems), flag)
     } else {
         let namespace = name_of(&spec.namespace, NAMESPACE, at, problems);
         (namespace, name_of(&spec.name, NAME, at, problems))
@@ -276,11 +276,19 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
             let cleanup_after = spec.cleanup_after.map(|span| span.0);
             (FLAG, service.map(|service| Driven::UnleashFlag { service, cleanup_after }))
         }
+        TargetKind::LaunchDarklyFlag => {
+            let service = at.require(spec.service.clone(), SERVICE, problems);
+            let cleanup_after = spec.cleanup_after.map(|span| span.0);
+            (FLAG, service.map(|service| Driven::LaunchDarklyFlag { service, cleanup_after }))
+        }
+        TargetKind::FlagsmithFlag => {
+            let service = at.require(spec.service.clone(), SERVICE, problems);
+            let cleanup_after = spec.cleanup_after.map(|span| span.0);
+            (FLAG, service.map(|service| Driven::FlagsmithFlag { service, cleanup_after }))
+        }
         TargetKind::HttpRoute
         | TargetKind::Service
         | TargetKind::Ingress
-        | TargetKind::LaunchDarklyFlag
-        | TargetKind::FlagsmithFlag
         | TargetKind::CodeDeploy
         | TargetKind::CloudDeploy
         | TargetKind::Spinnaker
@@ -288,7 +296,7 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         | TargetKind::Webhook => {
             let message = format!("this version cannot drive a target of kind {}", word(&kind));
             let help = "use Deployment, StatefulSet, DaemonSet, ArgoRollout, ArgoApplication, FlaggerCanary, \
-                        FluxKustomization, FluxHelmRelease, FlagdFlag or UnleashFlag";
+                        FluxKustomization, FluxHelmRelease, FlagdFlag, UnleashFlag, LaunchDarklyFlag or FlagsmithFlag";
             problems.push(at.field("kind").problem(Rule::Sch008, message).help(help));
             return None;
         }
@@ -356,18 +364,40 @@ fn fields(kind: TargetKind) -> (&'static [&'static str], &'static [&'static str]
         TargetKind::FluxKustomization => (&[IMAGE, REVISION], PLACE),
         TargetKind::FluxHelmRelease => (&[VALUES, REVISION], PLACE),
         TargetKind::FlagdFlag => (&[FLAG], &[NAMESPACE, NAME, FILE, ONLY, PROBE, CLEANUP]),
-        TargetKind::UnleashFlag => (&[FLAG], &[SERVICE, PROJECT, CLEANUP]),
+        TargetKind::UnleashFlag | TargetKind::LaunchDarklyFlag | TargetKind::FlagsmithFlag => {
+            (&[FLAG], &[SERVICE, PROJECT, CLEANUP])
+        }
         TargetKind::HttpRoute
         | TargetKind::Service
         | TargetKind::Ingress
-        | TargetKind::LaunchDarklyFlag
-        | TargetKind::FlagsmithFlag
         | TargetKind::CodeDeploy
         | TargetKind::CloudDeploy
         | TargetKind::Spinnaker
         | TargetKind::Harness
         | TargetKind::Webhook => (&[], &[]),
     }
+}
+
+/// Whether its objects are in a flag service, by project and flag.
+fn is_in_a_service(kind: TargetKind) -> bool {
+    [TargetKind::UnleashFlag, TargetKind::LaunchDarklyFlag, TargetKind::FlagsmithFlag]
+        .contains(&kind)
+}
+
+/// The project of a flag service. Flagsmith knows its own by numbers.
+fn project(
+    spec: &schema::Target,
+    kind: TargetKind,
+    at: At<'_>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<String> {
+    let project = at.require(spec.project.clone(), PROJECT, problems)?;
+    if kind == TargetKind::FlagsmithFlag && project.parse::<u64>().is_err() {
+        let message = format!("`{project}` is no project of Flagsmith's");
+        let help = "give its number, as in the address of its pages: /project/42";
+        problems.push(at.field(PROJECT).problem(Rule::Sch006, message).help(help));
+    }
+    Some(project)
 }
 
 /// What a context must hold, as far as it is said.

@@ -175,7 +175,7 @@ pub struct Target {
     pub revision: Option<bool>,
     /// Which of several sources, by its name or its place from 1; of ArgoApplication.
     pub source: Option<Text>,
-    /// The feature flag's key; a release's artifact is what it serves. Of FlagdFlag and UnleashFlag.
+    /// The feature flag's key; a release's artifact is what it serves. Of FlagdFlag and every flag of a service.
     pub flag: Option<Text>,
     /// The ConfigMap's entry that holds the flags as JSON; without it the object is a FeatureFlag. Of FlagdFlag.
     pub file: Option<Text>,
@@ -184,11 +184,12 @@ pub struct Target {
     pub only: Option<BTreeMap<String, Text>>,
     /// The probe of each cluster's connection, in the server's settings, that is asked what is served. Of FlagdFlag.
     pub probe: Option<Text>,
-    /// The flag service of each cluster's connection, in the server's settings. Of UnleashFlag.
+    /// The flag service of each cluster's connection, in the server's settings. Of UnleashFlag, LaunchDarklyFlag and
+    /// FlagsmithFlag.
     pub service: Option<Text>,
-    /// How long a flag may serve everybody the same before it is reported for removal. Of FlagdFlag and UnleashFlag.
+    /// How long a flag may serve everybody the same before it is reported for removal. Of every flag.
     pub cleanup_after: Option<Duration>,
-    /// The flag's project there. Of UnleashFlag.
+    /// The flag's project there; of FlagsmithFlag its number. Of every flag of a service.
     pub project: Option<Text>,
 }
 

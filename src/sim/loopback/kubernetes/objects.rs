@@ -33,9 +33,10 @@ pub(super) fn id_of(target: &Target) -> Id {
         TargetKind::FluxHelmRelease { .. } | TargetKind::FluxOciChart => Kind::HelmRelease,
         TargetKind::FlagdFlag { file: Some(_), .. } => Kind::ConfigMap,
         // What a service would have stands here as one; nobody drives it.
-        TargetKind::FlagdFlag { file: None, .. } | TargetKind::UnleashFlag { .. } => {
-            Kind::FeatureFlag
-        }
+        TargetKind::FlagdFlag { file: None, .. }
+        | TargetKind::UnleashFlag { .. }
+        | TargetKind::LaunchDarklyFlag { .. }
+        | TargetKind::FlagsmithFlag { .. } => Kind::FeatureFlag,
     };
     Id { kind, namespace, name }
 }
@@ -54,7 +55,9 @@ pub(super) fn container(target: &Target) -> &str {
         | TargetKind::FluxOciChart
         | TargetKind::FluxHelmRelease { .. } => "app",
         TargetKind::FlagdFlag { flag, .. } => flag,
-        TargetKind::UnleashFlag { .. } => &target.name,
+        TargetKind::UnleashFlag { .. }
+        | TargetKind::LaunchDarklyFlag { .. }
+        | TargetKind::FlagsmithFlag { .. } => &target.name,
     }
 }
 
@@ -71,7 +74,9 @@ pub(super) fn other(target: &Target) -> Option<Kind> {
         | TargetKind::FluxKustomization { .. }
         | TargetKind::FluxHelmRelease { .. }
         | TargetKind::FlagdFlag { .. }
-        | TargetKind::UnleashFlag { .. } => None,
+        | TargetKind::UnleashFlag { .. }
+        | TargetKind::LaunchDarklyFlag { .. }
+        | TargetKind::FlagsmithFlag { .. } => None,
     }
 }
 
@@ -232,7 +237,9 @@ fn name(target: &Target) -> &str {
         | TargetKind::FluxOciChart
         | TargetKind::FluxHelmRelease { .. }
         | TargetKind::FlagdFlag { .. }
-        | TargetKind::UnleashFlag { .. } => "app",
+        | TargetKind::UnleashFlag { .. }
+        | TargetKind::LaunchDarklyFlag { .. }
+        | TargetKind::FlagsmithFlag { .. } => "app",
     }
 }
 

@@ -126,6 +126,21 @@ fn what_is_no_command_line_is_refused_with_two() {
 }
 
 #[test]
+fn a_simulation_is_a_document_for_whoever_pipes_it() {
+    let simulated = |format: &str| {
+        run(&["simulate", "--seed", "7", "--seeds", "2", "--steps", "40", "-o", format], 0).out
+    };
+    let told: Value = serde_json::from_str(&simulated("json")).expect("JSON and nothing else");
+    assert_eq!((&told["seed"], &told["seeds"], &told["steps"]), (&json!(7), &json!(2), &json!(40)));
+    assert_eq!((&told["passed"], &told["failed"]), (&json!(2), &json!(0)));
+    assert_eq!(told["failures"], json!([]));
+    assert!(told["events"].as_u64().is_some_and(|events| events > 0), "{told}");
+    assert!(told["elapsedSeconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{told}");
+    assert_eq!(simulated("name"), "", "no seed failed");
+    has(&simulated("table"), &["2 seeds, ", "2 passed, 0 failed"]);
+}
+
+#[test]
 fn versions_schemas_and_completions() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(run(&["version"], 0).out, format!("ringward {version}\n"));

@@ -165,7 +165,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Plan(args) => plan::run(context, args).await,
         Command::Import(command) => import::run(context, command),
         Command::Test(args) => test::run(context, args),
-        Command::Simulate(args) => Ok(simulate::run(args)),
+        Command::Simulate(args) => simulate::run(context, args),
         Command::Judge => about::judge(context),
         Command::Gate(command) => replay::run(context, command).await,
         Command::Release(command) => release::run(context, command).await,

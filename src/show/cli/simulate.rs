@@ -8,10 +8,17 @@ use std::{
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
 
+use super::{
+    client::Answer,
+    context::{Context, Format},
+    failure::Failure as Fault,
+};
 use crate::{
+    clock::timed,
     show::exit::Exit,
-    sim::simulate::{Failure, Options, shrink, simulate},
+    sim::simulate::{Broken, Failure, Options, Outcome, Written, shrink, simulate},
 };
 
 /// Simulate random worlds: plans, fleets, operators and faults against the real core
@@ -26,7 +33,8 @@ use crate::{
 
 EXAMPLES
   ringward simulate --seeds 1000
-  ringward simulate --seed 4711 --seeds 1")]
+  ringward simulate --seed 4711 --seeds 1
+  ringward simulate --seeds 1000 -o json | jq -r '.failures[].scenario'")]
 pub struct Simulate {
     /// The first seed.
     #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
@@ -48,23 +56,47 @@ pub struct Simulate {
     shrunk: PathBuf,
 }
 
-/// Makes a failure small and writes it; in words, how that went.
-fn retold(failure: &Failure, folder: &Path) -> String {
+/// A failure made small and written, where a scenario can show it; in words, why there is none.
+fn scenario(failure: &Failure, folder: &Path) -> Result<Written, String> {
     match shrink(failure.seed, failure.steps).map(|shrunk| shrunk.write(folder)) {
-        Some(Ok(written)) => written.to_string(),
+        Some(Ok(written)) => Ok(written),
         Some(Err(error)) => {
-            format!("its scenario cannot be written to {}: {error}", folder.display())
+            Err(format!("its scenario cannot be written to {}: {error}", folder.display()))
         }
-        None => "no scenario shows it: it is the journal's or a target's doing, or comes to no end"
-            .into(),
+        None => {
+            let why =
+                "no scenario shows it: it is the journal's or a target's doing, or comes to no end";
+            Err(why.into())
+        }
     }
+}
+
+/// A failure as a document.
+fn document(failure: &Failure, scenario: &Result<Written, String>) -> Value {
+    let invariant = match &failure.broken {
+        Broken::Invariant(violation) => Some(violation.number),
+        Broken::Core { .. } | Broken::Spin(_) => None,
+    };
+    json!({
+        "seed": failure.seed,
+        "step": failure.step,
+        "after": failure.at,
+        "invariant": invariant,
+        "detail": failure.broken.to_string(),
+        "again": failure.command(),
+        "scenario": scenario.as_ref().ok().map(|written| &written.file),
+        "unwritten": scenario.as_ref().err(),
+    })
 }
 
 /// Seeds after which somebody who has no terminal is told how far it is.
 const REPORT: u64 = 10_000;
 
 /// Runs `simulate`.
-pub fn run(args: &Simulate) -> Exit {
+///
+/// # Errors
+/// What came of it cannot be shown.
+pub fn run(context: &Context, args: &Simulate) -> Result<Exit, Fault> {
     let bar = ProgressBar::new(args.seeds);
     let seen = std::io::stderr().is_terminal();
     if !seen {
@@ -73,26 +105,75 @@ pub fn run(args: &Simulate) -> Exit {
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} seeds, {eta} to go") {
         bar.set_style(style);
     }
-    let (mut events, mut crashes, mut done, mut failed) = (0, 0, 0, 0);
+    let (mut events, mut crashes, mut done, mut failures) = (0, 0, 0, Vec::new());
+    let mut unshown = Ok(());
     let usual = Options::default();
     let jobs = args.jobs.unwrap_or(usual.jobs);
     let Simulate { seed, seeds, steps, tale, .. } = *args;
     let options = Options { seed, seeds, steps, jobs, tale };
-    let summary = simulate(options, &mut |outcome| {
+    let people = matches!(context.shared.output, Format::Table | Format::Wide);
+    let mut report = |outcome: &Outcome| {
         events += outcome.events;
         crashes += outcome.crashes;
         done += 1;
         if let Some(failure) = &outcome.failure {
-            failed += 1;
-            bar.suspend(|| println!("{failure}\n{}\n", retold(failure, &args.shrunk)));
+            let scenario = scenario(failure, &args.shrunk);
+            if people {
+                let retold = match &scenario {
+                    Ok(written) => written.to_string(),
+                    Err(why) => why.clone(),
+                };
+                let told = bar.suspend(|| context.print(&format!("{failure}\n{retold}\n\n")));
+                unshown = std::mem::replace(&mut unshown, Ok(())).and(told);
+            }
+            failures.push(document(failure, &scenario));
         }
         bar.inc(1);
         if !seen && done % REPORT == 0 {
-            eprintln!("{done}/{} seeds, {failed} failed", args.seeds);
+            context.progress(&format!("{done}/{} seeds, {} failed", args.seeds, failures.len()));
         }
-    });
+    };
+    let (summary, elapsed) = timed(|| simulate(options, &mut report));
     bar.finish_and_clear();
-    println!("{done} seeds, {events} events, {crashes} crashes");
-    println!("{summary}");
-    if summary.failed == 0 { Exit::Done } else { Exit::Error }
+    unshown?;
+    let all = json!({
+        "seed": seed,
+        "seeds": seeds,
+        "steps": steps,
+        "events": events,
+        "crashes": crashes,
+        "passed": summary.passed,
+        "failed": summary.failed,
+        "elapsedSeconds": elapsed.as_secs_f64(),
+        "failures": failures,
+    });
+    let names = || failures.iter().map(|failure| failure["seed"].to_string()).collect();
+    let people = || format!("{done} seeds, {events} events, {crashes} crashes\n{summary}\n");
+    context.answer(&Answer::of(&all)?, names, people)?;
+    Ok(if summary.failed == 0 { Exit::Done } else { Exit::Error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::time::Span, sim::invariants::Violation};
+
+    #[test]
+    fn a_failure_is_a_document_that_leads_to_its_scenario() {
+        let broken =
+            Broken::Invariant(Violation { number: 7, says: "one at a time", detail: "two".into() });
+        let at = Span::seconds(90);
+        let failure = Failure { seed: 41, steps: 300, step: 12, at, broken, tale: Vec::new() };
+        let written = Written { file: "shrunk/41/scenario.yaml".into(), steps: 3, bytes: 900 };
+        let told = document(&failure, &Ok(written));
+        assert_eq!(told["seed"], 41);
+        assert_eq!((&told["step"], &told["invariant"]), (&json!(12), &json!(7)));
+        assert_eq!(told["after"], "1m30s");
+        assert_eq!(told["scenario"], "shrunk/41/scenario.yaml");
+        assert_eq!(told["again"], "ringward simulate --seed 41 --seeds 1 --steps 300");
+        assert!(told["unwritten"].is_null());
+        let none = document(&failure, &Err("no scenario shows it".into()));
+        assert!(none["scenario"].is_null());
+        assert_eq!(none["unwritten"], "no scenario shows it");
+    }
 }

@@ -1,5 +1,7 @@
 //! What an entry of the journal is worth telling of.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -15,33 +17,58 @@ use crate::{
 };
 
 /// Facts that somebody can be told of, each under its topic.
-const TOPICS: [(&str, Topic); 20] = [
-    ("submitted", Topic::Submitted),
-    ("ringStarted", Topic::Started),
-    ("clusterReady", Topic::Deployed),
-    ("ringPassed", Topic::Passed),
-    ("ringFailed", Topic::Failed),
-    ("rollbackStarted", Topic::RollingBack),
-    ("clusterRestored", Topic::Restored),
-    ("ringRolledBack", Topic::RolledBack),
-    ("clusterStuck", Topic::Stuck),
-    ("approved", Topic::Approved),
-    ("rejected", Topic::Rejected),
-    ("retried", Topic::Retried),
-    ("aborted", Topic::Aborted),
-    ("ringSuperseded", Topic::Superseded),
-    ("paused", Topic::Paused),
-    ("resumed", Topic::Resumed),
-    ("frozen", Topic::Frozen),
-    ("lifted", Topic::Lifted),
-    ("planInError", Topic::PlanInError),
-    ("sourceRefused", Topic::SourceRefused),
-];
+macro_rules! told {
+    ($($fact:ident => $topic:ident,)*) => {
+        /// The topic that a fact is told under, where somebody can be told of it.
+        fn topic(fact: &Fact) -> Option<Topic> {
+            $(if matches!(fact, Fact::$fact { .. }) {
+                return Some(Topic::$topic);
+            })*
+            None
+        }
+
+        /// What such facts are called.
+        const NAMES: &[&str] = &[$(stringify!($fact)),*];
+    };
+}
+
+told! {
+    Submitted => Submitted,
+    RingStarted => Started,
+    ClusterReady => Deployed,
+    RingPassed => Passed,
+    RingFailed => Failed,
+    RollbackStarted => RollingBack,
+    ClusterRestored => Restored,
+    RingRolledBack => RolledBack,
+    ClusterStuck => Stuck,
+    Approved => Approved,
+    Rejected => Rejected,
+    Retried => Retried,
+    Aborted => Aborted,
+    RingSuperseded => Superseded,
+    Paused => Paused,
+    Resumed => Resumed,
+    Frozen => Frozen,
+    Lifted => Lifted,
+    PlanInError => PlanInError,
+    SourceRefused => SourceRefused,
+}
+
+/// What the JSON of each such fact begins with.
+static BEGINNINGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let beginning = |name: &&str| {
+        let mut letters = name.chars();
+        let first = letters.next().map(|first| first.to_ascii_lowercase());
+        format!("{{\"{}\"", first.into_iter().chain(letters).collect::<String>())
+    };
+    NAMES.iter().map(beginning).collect()
+});
 
 /// Whether a record may be worth telling of, by its bytes alone: most are not, and are not opened.
 pub(super) fn may_tell(record: &Record) -> bool {
     let Ok(text) = std::str::from_utf8(&record.payload) else { return true };
-    TOPICS.iter().any(|(name, _)| text.contains(&format!("{{\"{name}\"")))
+    BEGINNINGS.iter().any(|beginning| text.contains(beginning))
 }
 
 /// A message about nothing yet.
@@ -70,10 +97,8 @@ pub fn about(entry: &Entry, world: &World, external_url: Option<&str>) -> Vec<To
     let hash = entry.hash.as_str().get(..8).unwrap_or_default();
     let mut all: Vec<Told> = Vec::new();
     for (fact, n) in entry.facts.iter().zip(1_u32..) {
+        let Some(topic) = topic(fact) else { continue };
         let about = About::of(fact);
-        let Some((_, topic)) = TOPICS.iter().find(|(name, _)| *name == about.name) else {
-            continue;
-        };
         let release = about.release.and_then(|id| world.release(id));
         let cluster = cluster(fact);
         let told = Told {
@@ -88,10 +113,10 @@ pub fn about(entry: &Entry, world: &World, external_url: Option<&str>) -> Vec<To
             by: about.by.map(|by| by.name.clone()),
             said: story::of(fact),
             link: link(external_url, about.release),
-            ..nothing(format!("msg_{}_{n}_{hash}", entry.seq), *topic, entry.at.wall)
+            ..nothing(format!("msg_{}_{n}_{hash}", entry.seq), topic, entry.at.wall)
         };
         let whole = release.filter(|release| {
-            *topic == Topic::Passed
+            topic == Topic::Passed
                 && is_whole(release, entry.at)
                 && !all.iter().any(|told| {
                     told.topic == Topic::Succeeded && told.release.as_ref() == Some(&release.id)
@@ -174,14 +199,14 @@ mod tests {
         assert!(!may_tell(&record(running)));
         let passed = Fact::RingPassed { release: release(), ring: "beta".into() };
         assert!(may_tell(&record(passed.clone())));
-        let names: Vec<_> = TOPICS.iter().map(|(name, _)| *name).collect();
-        assert!(names.contains(&About::of(&passed).name));
-        // A fact's name is what its JSON begins with.
+        // Each begins with the name that the journal gives it.
         let refused = Fact::SourceRefused { commit: "c0ffee".into(), why: "no".into() };
         let superseded =
             Fact::RingSuperseded { release: release(), ring: "beta".into(), by: "2.0".into() };
-        for fact in [refused, superseded] {
-            assert!(names.contains(&About::of(&fact).name) && may_tell(&record(fact)));
+        for fact in [passed, refused, superseded] {
+            let name = format!("{{\"{}\"", About::of(&fact).name);
+            assert!(BEGINNINGS.contains(&name), "{name}");
+            assert!(topic(&fact).is_some() && may_tell(&record(fact)));
         }
     }
 }

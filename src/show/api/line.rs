@@ -47,24 +47,21 @@ pub struct FreezeBody {
     pub reason: String,
 }
 
-/// When something ends that ends by itself.
+/// When something ends that ends by itself, by `until` or `for`; what cannot be meant is told under `wrong`.
 pub(super) fn end(
     until: Option<Timestamp>,
     lasting: Option<Span>,
-) -> Result<Option<End>, Violation> {
-    match (until, lasting) {
-        (Some(_), Some(_)) => Err(Violation {
-            pointer: "/for".into(),
-            detail: "it ends at one instant: give `until` or `for`, not both".into(),
-        }),
-        (Some(until), None) => Ok(Some(End::At(until))),
-        (None, Some(Span::ZERO)) => Err(Violation {
-            pointer: "/for".into(),
-            detail: "it would be over before it begins: say how long it lasts".into(),
-        }),
-        (None, Some(lasting)) => Ok(Some(End::In(lasting))),
-        (None, None) => Ok(None),
-    }
+    wrong: &mut Vec<Violation>,
+) -> Option<End> {
+    let detail = match (until, lasting) {
+        (None, None) => return None,
+        (Some(until), None) => return Some(End::At(until)),
+        (Some(_), Some(_)) => "it ends at one instant: give `until` or `for`, not both",
+        (None, Some(Span::ZERO)) => "it would be over before it begins: say how long it lasts",
+        (None, Some(lasting)) => return Some(End::In(lasting)),
+    };
+    wrong.push(Violation { pointer: "/for".into(), detail: detail.into() });
+    None
 }
 
 /// What is paused or resumed beyond one plan: everything, or one jurisdiction.
@@ -190,14 +187,13 @@ pub async fn freeze_line(visit: &Visit, body: FreezeBody) -> Result<Frozen, Prob
         let detail = "it is over before it begins: give an instant to come".into();
         wrong.push(Violation { pointer: "/until".into(), detail });
     }
-    let until = end(body.until, body.lasting).map_err(|violation| wrong.push(violation)).ok();
+    let until = end(body.until, body.lasting, &mut wrong);
     let Some(scope) = scope.filter(|_| wrong.is_empty()) else {
         return Err(Problem::invalid(wrong));
     };
     let id: FreezeId = visit.new_id("f")?.into();
     let reach = reach(visit, &scope);
-    let (until, reason) = (until.flatten(), body.reason);
-    let action = Action::Freeze { id: id.clone(), scope, until, reason };
+    let action = Action::Freeze { id: id.clone(), scope, until, reason: body.reason };
     let in_flight = visit.ask(Verb::Stop, reach, action).await?;
     let until = visit.look(|world, _| world.shared.freezes.get(&id)?.until);
     Ok(Frozen { id, until, in_flight })

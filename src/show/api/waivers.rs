@@ -98,7 +98,7 @@ pub async fn ask(
     if release.as_ref().is_some_and(|version| !is_version(version.as_str())) {
         wrong.push(Violation { pointer: "/release".into(), detail: extract::VERSION.into() });
     }
-    let until = end(until, lasting).map_err(|violation| wrong.push(violation)).ok().flatten();
+    let until = end(until, lasting, &mut wrong);
     if until.is_none() && wrong.is_empty() {
         let detail = "say when it ends: `until` or `for`";
         wrong.push(Violation { pointer: "/until".into(), detail: detail.into() });

@@ -487,13 +487,24 @@ impl<'a> Analysis<'_, 'a> {
         }
         for hook in self.at.list("webhooks") {
             let kind = hook.word("type").unwrap_or("rollout");
+            let served = |person: &str| {
+                format!(
+                    "where the Canary is the plan's target ringward serves this hook, at /v1/hooks/flagger/{kind} of \
+                     the server, with the plan, the cluster and their token as metadata (hooks.flaggerSecretFile of \
+                     the settings); {person}"
+                )
+            };
             let help = match kind {
-                "confirm-rollout" | "confirm-promotion" | "confirm-traffic-increase" => {
-                    "here a person agrees before a ring: give its policy `approvals`"
+                "confirm-rollout" | "confirm-promotion" => {
+                    served("a person agrees before a ring: give its policy `approvals`")
                 }
-                "event" => "declare a Notifier over a channel of the server's settings",
-                "rollback" => "take a release back by `ringward rollback`",
-                _ => "serve its verdict by a metric source of type webhook, and judge by `webhook`",
+                "confirm-traffic-increase" => {
+                    "here a person agrees before a ring: give its policy `approvals`".to_owned()
+                }
+                "event" => "declare a Notifier over a channel of the server's settings".to_owned(),
+                "rollback" => served("a person takes a release back by `ringward rollback`"),
+                _ => "serve its verdict by a metric source of type webhook, and judge by `webhook`"
+                    .to_owned(),
             };
             remarks.say(
                 Rule::Imp002,

@@ -35,7 +35,7 @@ use crate::{
     declare::source::{BadSource, DirSource, GitSettings, GitSource, Source},
     drive::Drive,
     follow::{Pace, follow},
-    ids::{Commit, Mint},
+    ids::{Commit, Mint, PlanName},
     model::time::{Mono, Span},
     record::{Recovered, RecoveryError, SledStore, Store, StoreError, outbox::Outbox, recover},
     show::{
@@ -145,6 +145,16 @@ pub async fn start(
         Ok(opened) => opened?,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
+    let is_plan = |plan: &PlanName| world.plans.get(plan).is_some_and(|state| !state.withdrawn);
+    // Before the first plan nobody knows which there will be.
+    let known: Option<&dyn Fn(&PlanName) -> bool> =
+        if world.plans.is_empty() { None } else { Some(&is_plan) };
+    for hook in api::look_at_hooks(&settings, known) {
+        let place = hook.place;
+        for (cause, cure) in hook.flaws {
+            tracing::warn!(place, cause, cure, "a webhook of the settings is of no use");
+        }
+    }
     let clock = clock(world.reached);
     let (source, interval) = source(&settings.source, &settings.data, &world)?;
     let tokens = Tokens::open(&settings.data)?;

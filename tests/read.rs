@@ -283,7 +283,8 @@ async fn a_service_that_runs() {
     let vouch = format!(
         "auth:\n  oidc: {{issuer: 'http://127.0.0.1:1', audience: ringward, bindings: [{{group: a, roles: [viewer]}}],\n    \
          browser: {{clientId: web, clientSecretFile: absent}}}}\n  kubernetes: {{audiences: [ringward], kubeconfig: \
-         {kubeconfig}, context: eu}}\nexternalUrl: http://localhost:7474\n"
+         {kubeconfig}, context: eu}}\nexternalUrl: http://localhost:7474\nhooks: {{flaggerSecretFile: absent, releases: \
+         {{ci: {{secretFile: short, plans: [nowhere]}}}}}}\n"
     );
     fs::write(folder.path().join("short"), "whsec_c2hvcnQ=").unwrap();
     let config = self::config(&fleet, folder.path(), &format!("{ill}{vouch}"));

@@ -2,6 +2,7 @@
 
 pub(super) mod flagger;
 pub(super) mod git;
+mod look;
 pub(super) mod release;
 
 use std::{fs, path::Path};
@@ -11,6 +12,7 @@ use axum::http::StatusCode;
 pub use self::{
     flagger::Flagger,
     git::GitHook,
+    look::{Hook, look},
     release::{HookBody, ReleaseHooks},
 };
 use super::problem::Problem;
@@ -20,9 +22,14 @@ const AT_ONCE: usize = 8;
 
 /// Read each time, so that it can be rotated.
 fn secret(path: &Path) -> Result<Vec<u8>, Problem> {
-    let read = fs::read(path).map_err(|error| unusable(path, &error.to_string()))?;
+    read(path).map_err(|error| unusable(path, &error))
+}
+
+/// The secret that stands in that file; in words, why there is none.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let read = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
     match read.trim_ascii() {
-        [] => Err(unusable(path, "it is empty")),
+        [] => Err("it is empty".into()),
         secret => Ok(secret.to_vec()),
     }
 }

@@ -27,7 +27,7 @@ mod service;
 mod tests;
 mod waivers;
 
-pub use hooks::{Flagger, GitHook, HookBody, ReleaseHooks};
+pub use hooks::{Flagger, GitHook, Hook, HookBody, ReleaseHooks, look as look_at_hooks};
 pub use line::{FreezeBody, Frozen, StopBody};
 pub use releases::{AbortBody, ArtifactBody, Created, RollbackBody, SubmitBody, WriteOffBody};
 pub use waivers::{AskedFor, WaiverBody};

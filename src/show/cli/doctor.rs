@@ -6,6 +6,7 @@
 mod channels;
 mod clusters;
 mod declarations;
+mod hooks;
 mod identities;
 mod machine;
 mod server;
@@ -32,7 +33,7 @@ use crate::{clock::Clock as _, show::exit::Exit};
 ///
 /// On the server's own machine, with the settings that it is started with: the data directory, tokens, TLS and
 /// secrets; who vouches for people, by auth.oidc and auth.kubernetes; the declarations; each cluster's API server, its clock, and whether ringward may there what it has to;
-/// each metric source; the channels that notifiers go over, without a message; and the server, if it runs. Each line is ok, warn or fail, with what to do; a fail ends
+/// each metric source; the channels that notifiers go over, without a message; the webhooks that are taken; and the server, if it runs. Each line is ok, warn or fail, with what to do; a fail ends
 /// with 1. Without settings only the server is looked at. It changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
@@ -137,6 +138,7 @@ async fn everything(context: &Context, flags: &ServerFlags, report: &mut Report)
     machine::look(&settings, now, report);
     identities::look(context, &settings, report).await;
     let compiled = declarations::look(&settings, report).await;
+    hooks::look(&settings, compiled.as_ref(), report);
     if let Some(compiled) = &compiled {
         clusters::look(context, &settings, compiled, report).await;
         channels::look(&settings, compiled, report).await;

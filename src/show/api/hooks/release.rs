@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AT_ONCE, secret, unusable};
+use super::{AT_ONCE, read, unusable};
 use crate::{
     config::ReleaseHook,
     decide::{
@@ -121,7 +121,7 @@ pub async fn release(
     let headers = request.headers().clone();
     let bytes = whole(request).await?;
     let now = api.desk.clock().now();
-    let Some(id) = signed(&headers, &bytes, &key(&hook.secret_file)?, now.wall) else {
+    let Some(id) = signed(&headers, &bytes, &secret(&hook.secret_file)?, now.wall) else {
         let detail = "the message is not signed with the hook's secret, or its instant is more than five minutes from ours";
         return Err(Problem::unauthenticated(detail));
     };
@@ -161,13 +161,17 @@ impl HookBody {
     }
 }
 
-/// The secret that stands in that file, as Standard Webhooks writes it.
-fn key(path: &Path) -> Result<Vec<u8>, Problem> {
-    let text = secret(path)?;
+fn secret(path: &Path) -> Result<Vec<u8>, Problem> {
+    key(path).map_err(|error| unusable(path, &error))
+}
+
+/// The secret that stands in that file, as Standard Webhooks writes it; in words, why there is none.
+pub(super) fn key(path: &Path) -> Result<Vec<u8>, String> {
+    let text = read(path)?;
     let key = STANDARD.decode(text.strip_prefix(b"whsec_").unwrap_or(&text));
     key.ok()
         .filter(|key| key.len() >= SHORTEST)
-        .ok_or_else(|| unusable(path, "it is no base64 of 24 bytes or more, with whsec_ before it"))
+        .ok_or_else(|| "it is no base64 of 24 bytes or more, with whsec_ before it".into())
 }
 
 /// The id of a message that is signed with the secret, and not long ago.

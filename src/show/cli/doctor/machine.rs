@@ -40,9 +40,6 @@ pub(super) fn look(settings: &Settings, now: Timestamp, report: &mut Report) {
     for (url, auth) in &settings.metrics {
         secrets(url, auth, report);
     }
-    if let Some(file) = &settings.source.hook_secret_file {
-        secret(file, "webhooks", report);
-    }
 }
 
 /// A certificate that is of use, but perhaps not for long.

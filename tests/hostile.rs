@@ -151,7 +151,9 @@ async fn ask_all(metrics: &Metrics, url: &str) -> Vec<(&'static str, Reading)> {
         let aws = matches!(kind, ProviderKind::CloudWatch { .. });
         let url = if aws { format!("{url}/aws") } else { url.to_owned() };
         let name = kind.name();
-        let answer = metrics.ask(&source(kind, &url), "q#/value", When::Now, PATIENCE);
+        let select = matches!(kind, ProviderKind::InfluxQl { .. });
+        let query = if select { "SELECT q" } else { "q#/value" };
+        let answer = metrics.ask(&source(kind, &url), query, When::Now, PATIENCE);
         async move { (name, answer.await) }
     });
     // Those that tell something else than numbers.

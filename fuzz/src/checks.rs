@@ -7,6 +7,7 @@ use ringward::{
     },
     decide::{event::Reading, gate::reading::read, world::World},
     declare::{Compiled, Diagnostic, Snapshot, compile, report},
+    model::time::Span,
     record::{Draft, format::Record},
     show::{
         api::{
@@ -163,7 +164,7 @@ pub fn providers(bytes: &[u8]) {
         0 => datadog::read(status, body),
         1 => cloudwatch::read(status, body),
         2 => influxdb::read_csv(status, body),
-        3 => influxdb::read_json(status, body),
+        3 => influxdb::read_json(status, body, Some(Span::minutes(1)), until),
         4 => graphite::read(status, body, until),
         5 => newrelic::read(status, body),
         6 => json::read(status, body, "/data/rate", "/data/at"),

@@ -2,8 +2,9 @@
 //! and 3 speak, and version 2 for databases that are mapped.
 //!
 //! The shapes of its answers: "Annotated CSV" and "InfluxDB API: /query" of InfluxDB's documentation.
-//! The token is a bearer token of the server's settings. A query names its own time; what was asked for
-//! the past is Flux's `now`.
+//! Who asks is told by the server's settings: a bearer token, or a user with a password. A query names its
+//! own time; what was asked for the past is Flux's `now`. A row of an InfluxQL query that groups by time
+//! counts once its time is over, from its beginning on.
 
 use jiff::Timestamp;
 use serde::{Deserialize, de::IgnoredAny};
@@ -11,10 +12,12 @@ use serde_json::{Value, json};
 
 use super::{
     client::base,
+    influxql::Select,
     question::{Outgoing, Provider, Question, Sample, When, beneath, instant, refused, several},
 };
+use crate::model::time::Span;
 
-/// Beyond this many bytes a URL is refused by servers; and only a GET is sure to change nothing.
+/// Beyond this many bytes a URL is refused by servers.
 const LONGEST_URL: usize = 8_192;
 
 /// InfluxDB, asked in Flux.
@@ -62,6 +65,7 @@ impl Provider for InfluxQl<'_> {
         let When::Now = question.when else {
             return Err("an InfluxQL query names its own time: only now can be asked".into());
         };
+        Select::of(&question.query)?;
         let mut url = beneath(&base(&question.url)?, "query");
         url.query_pairs_mut()
             .append_pair("db", self.database)
@@ -75,11 +79,11 @@ impl Provider for InfluxQl<'_> {
 
     fn samples(
         &self,
-        _: &Question,
-        _: Timestamp,
+        question: &Question,
+        now: Timestamp,
         (status, body): (u16, &[u8]),
     ) -> Result<Vec<Sample>, String> {
-        read_json(status, body)
+        read_json(status, body, Select::of(&question.query)?.bucket, now)
     }
 }
 
@@ -208,7 +212,7 @@ struct Answer {
 struct Statement {
     #[serde(default)]
     series: Vec<Series>,
-    error: Option<IgnoredAny>,
+    error: Option<Value>,
     #[serde(default)]
     messages: Vec<IgnoredAny>,
     #[serde(default)]
@@ -224,11 +228,17 @@ struct Series {
     partial: bool,
 }
 
-/// Reads the JSON of that status: one statement, one series, the time and one column.
+/// Reads the JSON of that status: one statement, one series, the time and one column. Of rows that each stand
+/// for a stretch of time of that length, those count that were over at `now`.
 ///
 /// # Errors
 /// As [`Provider::samples`] has them.
-pub fn read_json(status: u16, body: &[u8]) -> Result<Vec<Sample>, String> {
+pub fn read_json(
+    status: u16,
+    body: &[u8],
+    bucket: Option<Span>,
+    now: Timestamp,
+) -> Result<Vec<Sample>, String> {
     if status != 200 {
         return Err(refused(status, None));
     }
@@ -241,7 +251,10 @@ pub fn read_json(status: u16, body: &[u8]) -> Result<Vec<Sample>, String> {
         });
     };
     if answer.error.is_some() || statement.error.is_some() {
-        return Err("HTTP 200, and an error in the answer".into());
+        let known = statement.error.as_ref().and_then(Value::as_str);
+        let no_database = known.is_some_and(|why| why.starts_with("database not found"));
+        let cure = if no_database { ": it has no such database; check `database`" } else { "" };
+        return Err(format!("HTTP 200, and an error in the answer{cure}"));
     }
     let series = match statement.series.as_slice() {
         [] => return Ok(Vec::new()),
@@ -262,8 +275,11 @@ pub fn read_json(status: u16, body: &[u8]) -> Result<Vec<Sample>, String> {
     for row in &series.values {
         let [Value::Number(at), value] = row.as_slice() else { return Err(strange()) };
         let at = instant(at.as_f64().ok_or_else(strange)?)?;
+        let over = bucket
+            .is_none_or(|bucket| at.checked_add(bucket.to_signed()).is_ok_and(|end| end <= now));
         match value {
             Value::Null => {}
+            Value::Number(_) if !over => {}
             Value::Number(n) => {
                 samples.push(Sample { at, value: n.as_f64().ok_or_else(strange)? });
             }

@@ -12,6 +12,7 @@ pub mod cloudwatch;
 pub mod datadog;
 pub mod graphite;
 pub mod influxdb;
+mod influxql;
 pub mod json;
 pub mod newrelic;
 pub mod prometheus;

@@ -19,6 +19,8 @@ struct Recorded {
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
+    /// Another query than the file's.
+    query: Option<String>,
     #[serde(default = "success")]
     status: u16,
     body: String,
@@ -76,7 +78,7 @@ async fn read(text: &str) {
         let metrics = at_new_year(&url, folder.path(), aws);
         let mut measure = measure(url, Span::seconds(5));
         measure.source.as_mut().expect("a source").kind = recorded.kind.clone();
-        measure.query = recorded.query.clone();
+        measure.query = case.query.unwrap_or_else(|| recorded.query.clone());
         let name = format!("{}: {}", recorded.kind.name(), case.name);
         let Answer { value: reading, infos, .. } = metrics.measure(&measure).await;
         assert_eq!(infos, case.infos, "{name}");

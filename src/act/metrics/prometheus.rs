@@ -6,8 +6,10 @@
 //! - Mimir's API lies beneath a prefix, which the source's URL holds; its tenant is a header of the
 //!   server's settings.
 //! - VictoriaMetrics says `isPartial`, an error too. What it caches of a range may have gaps, so that it
-//!   is asked with `nocache`. It answers as of some 30 s ago (`-search.latencyOffset`), and says so in
-//!   the sample's timestamp: the first of them after a deploy are from before it, and count for nothing.
+//!   is asked with `nocache`. Without that it would answer an instant query as of some 30 s ago
+//!   (`-search.latencyOffset`) and say that this was true now: a sample from before a deploy would pass for
+//!   one from after it. Of a range with steps below a minute it repeats what stood 30 s ago up to now, or
+//!   says nothing; `latency_offset` takes that back from version 1.85.2 on, and none before it can be told to.
 //!
 //! Every one of them leaves out what it does not know of these.
 
@@ -47,7 +49,11 @@ impl Provider for Prometheus {
                 "api/v1/query_range"
             }
         };
-        form.extend([("partial_response", "false".into()), ("nocache", "1".into())]);
+        form.extend([
+            ("partial_response", "false".into()),
+            ("nocache", "1".into()),
+            ("latency_offset", "1ms".into()),
+        ]);
         let url = beneath(&base(&question.url)?, path);
         let mut full = url.clone();
         full.query_pairs_mut().extend_pairs(form);

@@ -342,10 +342,10 @@ async fn what_is_asked() {
     requests.sort();
     let line = |i: usize| requests[i].lines().next().unwrap();
     let query = "GET /prom/api/v1/query?query=up%7Ba%3D%22b+c%26d%22%7D&timeout=10";
-    let rest = "&partial_response=false&nocache=1";
+    let rest = "&partial_response=false&nocache=1&latency_offset=1ms";
     assert_eq!(
         line(0),
-        "GET /prom/api/v1/query?query=count&timeout=10&partial_response=false&nocache=1 HTTP/1.1"
+        "GET /prom/api/v1/query?query=count&timeout=10&partial_response=false&nocache=1&latency_offset=1ms HTTP/1.1"
     );
     assert_eq!(line(1), format!("{query}{rest} HTTP/1.1"));
     assert_eq!(line(2), format!("{query}&time=1700000000.125{rest} HTTP/1.1"));
@@ -364,7 +364,7 @@ async fn a_long_query_goes_in_the_body() {
     assert!(request.contains("application/x-www-form-urlencoded"), "{request}");
     assert!(
         request.ends_with(&format!(
-            "query={}&timeout=5&partial_response=false&nocache=1",
+            "query={}&timeout=5&partial_response=false&nocache=1&latency_offset=1ms",
             "x".repeat(5_000)
         )),
         "{request}"

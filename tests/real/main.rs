@@ -15,6 +15,7 @@ mod identity;
 mod judges;
 mod kube;
 mod prometheus;
+mod sources;
 mod stand_ins;
 mod support;
 mod targets;

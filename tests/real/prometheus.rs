@@ -141,31 +141,36 @@ impl Drop for Prometheus {
     }
 }
 
-struct Asker {
-    metrics: Metrics,
-    source: MetricSource,
+/// Asks one source.
+pub struct Asker {
+    /// As ringward asks it.
+    pub metrics: Metrics,
+    /// Whom.
+    pub source: MetricSource,
 }
 
 impl Asker {
     fn new(port: u16) -> Self {
-        let source = MetricSource {
-            name: "prometheus".into(),
-            kind: ProviderKind::Prometheus,
-            url: format!("http://127.0.0.1:{port}"),
-            jurisdiction: None,
-        };
-        Self {
-            metrics: Metrics::new(
-                Credentials::default(),
-                Arc::new(SystemClock::new(Mono(0))),
-                Limits::default(),
-            )
-            .unwrap(),
-            source,
-        }
+        Self::of(ProviderKind::Prometheus, port, None)
     }
 
-    async fn measure(&self, query: &str, samples: Option<&str>, at: Option<Timestamp>) -> Answer {
+    /// Of a source of that kind on that port, named as its kind is, and shown that.
+    pub fn of(kind: ProviderKind, port: u16, auth: Option<MetricsAuth>) -> Self {
+        let url = format!("http://127.0.0.1:{port}");
+        let auth = auth.map(|auth| (url.clone(), auth)).into_iter().collect();
+        let clock = Arc::new(SystemClock::new(Mono(0)));
+        let metrics = Metrics::new(Credentials::new(auth).unwrap(), clock, Limits::default());
+        let source = MetricSource { name: kind.name().into(), kind, url, jurisdiction: None };
+        Self { metrics: metrics.unwrap(), source }
+    }
+
+    /// Asks for a number, for a count of samples and for the number as of an earlier instant.
+    pub async fn measure(
+        &self,
+        query: &str,
+        samples: Option<&str>,
+        at: Option<Timestamp>,
+    ) -> Answer {
         let measure = Measure {
             key: "shop@1/beta/c/1/gate/1".into(),
             release: ReleaseId::new("shop", "1"),
@@ -185,12 +190,13 @@ impl Asker {
         self.metrics.measure(&measure).await
     }
 
-    async fn ask(&self, query: &str) -> Reading {
+    /// Asks for a number.
+    pub async fn ask(&self, query: &str) -> Reading {
         self.measure(query, None, None).await.value
     }
 
     /// Asks until the reading is as wanted, for half a minute at the most.
-    async fn until(&self, query: &str, wanted: impl Fn(&Reading) -> bool) -> Reading {
+    pub async fn until(&self, query: &str, wanted: impl Fn(&Reading) -> bool) -> Reading {
         let mut last = Reading::Absent;
         for _ in 0..300 {
             last = self.ask(query).await;
@@ -202,19 +208,34 @@ impl Asker {
         panic!("{query} is still {last:?}");
     }
 
-    async fn error(&self, query: &str) -> String {
+    /// Why a query has no answer that can be used.
+    pub async fn error(&self, query: &str) -> String {
         match self.ask(query).await {
             Reading::Error(why) => why,
             other @ (Reading::Value { .. } | Reading::Absent) => panic!("{query}: {other:?}"),
         }
     }
+
+    /// Why there is no answer once the server is gone.
+    pub async fn gone(&self, query: &str) -> String {
+        let mut why = self.error(query).await;
+        // Connections that were kept may not know yet: each breaks off once, and there are few of them.
+        for _ in 0..IDLE {
+            if why.contains(": the answer broke off") {
+                why = self.error(query).await;
+            }
+        }
+        why
+    }
 }
 
-fn is(wanted: f64) -> impl Fn(&Reading) -> bool {
+/// Whether a reading is that number.
+pub fn is(wanted: f64) -> impl Fn(&Reading) -> bool {
     move |reading| matches!(reading, Reading::Value { value, .. } if *value == wanted)
 }
 
-fn at(reading: &Reading) -> Timestamp {
+/// The instant that a number is true of.
+pub fn at(reading: &Reading) -> Timestamp {
     match reading {
         Reading::Value { at, .. } => *at,
         other @ (Reading::Absent | Reading::Error(_)) => panic!("{other:?}"),
@@ -222,7 +243,7 @@ fn at(reading: &Reading) -> Timestamp {
 }
 
 /// One measurement of a gate of which nothing is known.
-fn judge(gate: &Gate, answer: &Answer, deployed: Timestamp, now: Timestamp) -> Judged {
+pub fn judge(gate: &Gate, answer: &Answer, deployed: Timestamp, now: Timestamp) -> Judged {
     let history = History::default();
     gate::judge(&Given::new(gate, &history, deployed, now), answer).0
 }
@@ -352,13 +373,7 @@ async fn prometheus_is_read_as_it_is() {
 
     // A server that is gone is an error, and one that is back is read again.
     drop(server);
-    let mut why = asker.error(LATENCY).await;
-    // Connections that were kept may not know yet: each breaks off once, and there are few of them.
-    for _ in 0..IDLE {
-        if why.starts_with("metric source prometheus: the answer broke off") {
-            why = asker.error(LATENCY).await;
-        }
-    }
+    let why = asker.gone(LATENCY).await;
     assert!(why.starts_with("metric source prometheus: cannot connect"), "{why}");
     let exporter = Exporter::start(exports, shop.clone()).await;
     let server = Prometheus::start(&program, dir.path(), port);
@@ -422,7 +437,7 @@ async fn what_prometheus_knows_in_part_is_an_error() {
 }
 
 /// `open sesame`, by bcrypt.
-const PASSWORD: &str = "$2b$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy";
+pub const PASSWORD: &str = "$2b$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_behind_tls_and_a_password_is_asked_about_a_range() {

@@ -1,6 +1,7 @@
 //! Alerts that fire: Prometheus' `/api/v1/alerts`, and Alertmanager's `/api/v2/alerts`.
 //!
-//! The shapes of their answers: "Alerts" of Prometheus' HTTP API, and Alertmanager's OpenAPI document.
+//! The shapes of their answers: "Alerts" of Prometheus' HTTP API; Alertmanager's OpenAPI document, and what
+//! version 0.25 answers.
 //! Prometheus tells all of them; Alertmanager leaves out what the question's matchers leave out, and what
 //! somebody silenced or another alert inhibits: those reach nobody, and hold nothing here either.
 
@@ -196,7 +197,7 @@ mod tests {
     fn of_alertmanager_only_what_is_active_counts() {
         let body = br#"[
             {"labels":{"alertname":"Slow"},"annotations":{},"status":{"state":"active","silencedBy":[],"inhibitedBy":[]},"fingerprint":"1","receivers":[{"name":"r"}],"startsAt":"2026-01-01T00:00:00.000Z","endsAt":"2026-01-01T00:05:00.000Z","updatedAt":"2026-01-01T00:00:00.000Z"},
-            {"labels":{"alertname":"Hushed"},"status":{"state":"suppressed"}}]"#;
+            {"annotations":{},"endsAt":"2026-01-01T00:05:00.183Z","fingerprint":"2","receivers":[{"name":"r"}],"startsAt":"2026-01-01T00:00:00.183Z","status":{"inhibitedBy":["1"],"silencedBy":[],"state":"suppressed"},"updatedAt":"2026-01-01T00:00:00.183Z","labels":{"alertname":"Hushed"}}]"#;
         assert_eq!(names(&read_alertmanager(200, body).unwrap()), ["Slow"]);
         for (status, body, part) in [
             (500, "canary", "HTTP 500"),

@@ -5,6 +5,7 @@ pub mod calendar;
 mod canonical;
 pub mod check;
 pub mod graph;
+pub mod influxql;
 pub mod judge;
 pub mod lane;
 pub mod language;

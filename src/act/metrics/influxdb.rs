@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 
 use super::{
     client::base,
-    influxql::Select,
     question::{Outgoing, Provider, Question, Sample, When, beneath, instant, refused, several},
 };
-use crate::model::time::Span;
+use crate::model::{
+    influxql::{READING, Select},
+    time::Span,
+};
 
 /// Beyond this many bytes a URL is refused by servers.
 const LONGEST_URL: usize = 8_192;
@@ -65,7 +67,7 @@ impl Provider for InfluxQl<'_> {
         let When::Now = question.when else {
             return Err("an InfluxQL query names its own time: only now can be asked".into());
         };
-        Select::of(&question.query)?;
+        Select::of(&question.query).map_err(|why| format!("{why}: {READING}"))?;
         let mut url = beneath(&base(&question.url)?, "query");
         url.query_pairs_mut()
             .append_pair("db", self.database)

@@ -12,7 +12,6 @@ pub mod cloudwatch;
 pub mod datadog;
 pub mod graphite;
 pub mod influxdb;
-mod influxql;
 pub mod json;
 pub mod newrelic;
 pub mod prometheus;

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     declare::schema::{self, scalar},
     model::{
+        influxql,
         judge::Traffic,
         language::Language,
         policy::{Gate, OnNoData, Signal},
@@ -114,6 +115,11 @@ fn template<'a>(
             let message = "the query does not say where in the answer the number is";
             let help = "end it with a JSON pointer, such as /errors?service={{plan}}#/data/rate";
             problems.push(at.problem(Rule::Sch004, message).help(help));
+        }
+        if language == Language::InfluxQl
+            && let Err(why) = influxql::Select::of(text)
+        {
+            problems.push(at.problem(Rule::Sch004, why).help(influxql::READING));
         }
         query
     };

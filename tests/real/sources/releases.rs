@@ -200,6 +200,8 @@ async fn every_source_lets_a_good_release_pass_and_takes_a_bad_one_back() {
         fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
         fs::write(file, text).expect("a file");
     }
+    sources.tell(&fleet).await;
+    sources.victoria.settle().await;
     let sources = Arc::new(sources);
     let telling = tokio::spawn({
         let (sources, fleet) = (sources.clone(), fleet.clone());

@@ -4,21 +4,25 @@
 //! answered with a remark that this is deprecated, and is done. So nothing but one SELECT is sent.
 //! Strings, names, regular expressions, comments and durations: InfluxDB 1, "InfluxQL reference".
 
-use crate::model::time::Span;
+use super::time::Span;
+
+/// How to write a query that is sent.
+pub const READING: &str =
+    "ask for one SELECT without INTO: InfluxDB would carry out whatever it is sent";
 
 /// One SELECT that changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Select {
+pub struct Select {
     /// The length of a row's time, where the query groups by time. A row is stamped with its beginning.
-    pub(super) bucket: Option<Span>,
+    pub bucket: Option<Span>,
 }
 
 impl Select {
-    /// Reads the query, whose placeholders are filled in.
+    /// Reads the query; one with placeholders, too.
     ///
     /// # Errors
     /// In words, where it is more or other than one SELECT that reads.
-    pub(super) fn of(query: &str) -> Result<Self, String> {
+    pub fn of(query: &str) -> Result<Self, &'static str> {
         let mut tokens = tokens(query);
         while tokens.last() == Some(&";") {
             tokens.pop();
@@ -28,13 +32,10 @@ impl Select {
             move |token: &&str| token.eq_ignore_ascii_case(&word)
         };
         if !tokens.first().is_some_and(is("SELECT")) || tokens.contains(&";") {
-            return Err(
-                "an InfluxQL query must be one SELECT: InfluxDB would carry out anything else"
-                    .into(),
-            );
+            return Err("an InfluxQL query must be one SELECT");
         }
         if tokens.iter().any(is("INTO")) {
-            return Err("the InfluxQL query writes, by INTO: leave that out".into());
+            return Err("the InfluxQL query writes, by INTO");
         }
         let mut depth = 0_usize;
         let mut bucket = None;

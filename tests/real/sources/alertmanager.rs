@@ -8,7 +8,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use reqwest::Client;
 use ringward::{
     act::Measurer,
     decide::{
@@ -23,7 +22,7 @@ use ringward::{
 };
 use serde_json::{Value, json};
 
-use super::{basic, now, program, ready, take};
+use super::{HTTP, basic, now, program, ready, take};
 use crate::{
     prometheus::{Asker, PASSWORD, free_port},
     support::Program,
@@ -76,7 +75,7 @@ impl Alertmanager {
 
     async fn post(&self, what: &str, body: &Value) -> String {
         let url = format!("http://127.0.0.1:{}/api/v2/{what}", self.port);
-        take(Client::new().post(url).json(body)).await
+        take(HTTP.post(url).json(body)).await
     }
 
     /// An alert of that name and severity for a service fires until then.
@@ -178,7 +177,7 @@ async fn alertmanager_tells_what_reaches_somebody() {
     until(&asker, &[("service", "checkout")], &[]).await;
     let id = silence["silenceID"].as_str().expect("an id");
     let url = format!("http://127.0.0.1:{}/api/v2/silence/{id}", server.port);
-    take(Client::new().delete(url)).await;
+    take(HTTP.delete(url)).await;
     until(&asker, &page, &["Slow"]).await;
 
     // What is resolved fires no more, and what nobody repeats ends by itself.

@@ -8,7 +8,6 @@ use std::{
 
 use jiff::Timestamp;
 use jsonwebtoken::{EncodingKey, Header, encode};
-use reqwest::Client;
 use ringward::{
     config::MetricsAuth,
     decide::{event::Reading, fact::Verdict},
@@ -16,7 +15,7 @@ use ringward::{
 };
 use serde_json::json;
 
-use super::{age, basic, day, now, program, ready, take};
+use super::{HTTP, age, basic, day, now, program, ready, take};
 use crate::{
     prometheus::{Asker, at, free_port, gate, is, judge},
     support::Program,
@@ -76,7 +75,7 @@ bind-address = \"127.0.0.1:{rpc}\"
     /// Carries a statement out.
     pub async fn order(&self, statement: &str) -> String {
         let url = format!("http://127.0.0.1:{}/query", self.port);
-        let mut request = Client::new().post(url).query(&[("db", "shop"), ("q", statement)]);
+        let mut request = HTTP.post(url).query(&[("db", "shop"), ("q", statement)]);
         if let Some((user, password)) = self.admin {
             request = request.basic_auth(user, Some(password));
         }
@@ -88,7 +87,7 @@ bind-address = \"127.0.0.1:{rpc}\"
     /// Writes points in its line protocol, with milliseconds.
     pub async fn write(&self, lines: &str) {
         let url = format!("http://127.0.0.1:{}/write?db=shop&precision=ms", self.port);
-        take(Client::new().post(url).body(lines.to_owned())).await;
+        take(HTTP.post(url).body(lines.to_owned())).await;
     }
 
     fn asker(&self, database: &str, auth: Option<MetricsAuth>) -> Asker {

@@ -10,6 +10,7 @@ mod victoria_metrics;
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -33,10 +34,14 @@ fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// For what ringward does not do. It keeps no connection: each test has a runtime of its own.
+static HTTP: LazyLock<Client> =
+    LazyLock::new(|| Client::builder().pool_max_idle_per_host(0).build().expect("an HTTP client"));
+
 /// Waits until a server answers there with a success; half a minute at the most.
 async fn ready(what: &str, url: &str) {
     for _ in 0..600 {
-        let answer = Client::new().get(url).send().await;
+        let answer = HTTP.get(url).send().await;
         if answer.is_ok_and(|answer| answer.status().is_success()) {
             return;
         }

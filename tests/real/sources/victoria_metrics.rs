@@ -6,14 +6,13 @@ use std::{
     time::Duration,
 };
 
-use reqwest::Client;
 use ringward::{
     decide::event::Reading,
     model::{ring::ProviderKind, time::Span},
 };
 use serde_json::Value;
 
-use super::{age, basic, now, program, ready, take, whole_second};
+use super::{HTTP, age, basic, now, program, ready, take, whole_second};
 use crate::{
     prometheus::{Asker, at, free_port, is},
     support::Program,
@@ -62,14 +61,14 @@ impl VictoriaMetrics {
     async fn post(&self, path: &str, body: &str) {
         let url = format!("http://127.0.0.1:{}/{path}", self.port);
         // Who does not ask for a password takes any.
-        let request = Client::new().post(url).basic_auth("reader", Some("open sesame"));
+        let request = HTTP.post(url).basic_auth("reader", Some("open sesame"));
         take(request.body(body.to_owned())).await;
     }
 
     /// What it answers to a query of nobody in particular.
     async fn plain(&self, query: &str) -> Value {
         let url = format!("http://127.0.0.1:{}/api/v1/query", self.port);
-        let text = take(Client::new().get(url).query(&[("query", query)])).await;
+        let text = take(HTTP.get(url).query(&[("query", query)])).await;
         let answer: Value = serde_json::from_str(&text).expect("JSON");
         answer["data"]["result"][0]["value"].clone()
     }

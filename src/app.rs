@@ -20,6 +20,7 @@ use crate::{
     act::{
         Connections,
         cluster::{Connection, Kubeconfigs, TokenReviews},
+        deployers::Deployers,
         dispatch::{Dispatch, Limits},
         flags::FlagServices,
         metrics::{
@@ -176,6 +177,7 @@ pub async fn start(
         .map_err(|error| AppError::Listen(settings.listen, error))?;
     let address = listener.local_addr().map_err(|e| AppError::Listen(settings.listen, e))?;
 
+    let declared = settings.connections.clone();
     let mut services = BTreeMap::new();
     let connections = settings.connections.into_iter().map(|(name, mut c)| {
         services.insert(name.clone(), std::mem::take(&mut c.flags));
@@ -185,8 +187,9 @@ pub async fn start(
     let credentials = Credentials::new(settings.metrics)?;
     let metrics = Metrics::new(credentials.clone(), clock.clone(), metrics::Limits::default())?;
     let clusters = Kubeconfigs::new(connections).with_probes(credentials.clone(), clock.clone())?;
+    let flags = FlagServices::new(clusters, services, credentials.clone(), clock.clone())?;
     let connections: Arc<dyn Connections> =
-        Arc::new(FlagServices::new(clusters, services, credentials, clock.clone())?);
+        Arc::new(Deployers::new(Arc::new(flags), &declared, credentials, clock.clone())?);
     let (report, events) = mpsc::channel(EVENTS);
     let dispatch = Dispatch::new(
         connections.clone(),
@@ -277,7 +280,7 @@ fn source(
 }
 
 fn connection(settings: ConnectionSettings) -> Connection {
-    let ConnectionSettings { kubeconfig, context, probes, flags: _ } = settings;
+    let ConnectionSettings { kubeconfig, context, probes, flags: _, deployers: _ } = settings;
     Connection { kubeconfig, context, probes }
 }
 

@@ -215,6 +215,37 @@ pub struct ConnectionSettings {
     /// The flag services that stand beside it, by the names that targets give.
     #[serde(default)]
     pub flags: BTreeMap<String, FlagServiceSettings>,
+    /// The deployers that stand beside it, by the names that targets give. With deployers, and neither a kubeconfig
+    /// nor a context, it has no cluster.
+    #[serde(default)]
+    pub deployers: BTreeMap<String, DeployerSettings>,
+}
+
+impl ConnectionSettings {
+    /// Whether there is a cluster behind it, or deployers alone.
+    pub fn has_cluster(&self) -> bool {
+        self.deployers.is_empty() || self.kubeconfig.is_some() || self.context.is_some()
+    }
+}
+
+/// A service that deploys, in no cluster, and who may use it. What it is shown so that it answers is under `metrics`,
+/// as of any source.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeployerSettings {
+    /// Its URL.
+    pub url: String,
+    /// The plans that may use it: its owner's consent.
+    pub plans: Vec<PlanName>,
+    /// How often runs are looked at; ten seconds unless told otherwise.
+    #[serde(default = "every")]
+    pub interval: Span,
+    /// The region that requests are signed for. Of CodeDeploy.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The account. Of Harness.
+    #[serde(default)]
+    pub account: Option<String>,
 }
 
 /// A feature flag service, and what of it belongs to one cluster. What it is shown so that it answers is under

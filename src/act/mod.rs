@@ -2,14 +2,16 @@
 //! writes the store.
 //!
 //! [`dispatch`] queues, retries and gives up; what is behind it are adapters, each of one kind:
-//! a [`Deployer`] for a cluster and the flag services beside it, a [`Measurer`] for metric sources; [`sources`] puts both behind one for
+//! a [`Deployer`] for a cluster and the services beside it ([`flags`], [`deployers`]), a [`Measurer`] for metric sources; [`sources`] puts both behind one for
 //! gates that ask the clusters themselves. An adapter makes one attempt and
 //! says how it ended; patience is the dispatcher's alone.
 
 pub mod cluster;
+pub mod deployers;
 pub mod dispatch;
 pub mod flags;
 pub mod metrics;
+mod note;
 pub mod notify;
 pub mod sources;
 

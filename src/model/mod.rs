@@ -1,6 +1,7 @@
 //! What is declared, valid by construction. Pure: std, ids, petgraph, and the value types of jiff.
 
 pub mod blocs;
+pub mod bundle;
 pub mod calendar;
 mod canonical;
 pub mod check;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{language::Language, policy::Policy, shared::Shared, time::Span};
+use super::{bundle::Bundle, language::Language, policy::Policy, shared::Shared, time::Span};
 use crate::ids::{ClusterName, DataClass, Jurisdiction, Region, RingName};
 
 /// One Kubernetes cluster, as declared.
@@ -241,6 +241,11 @@ impl fmt::Display for Target {
             TargetKind::UnleashFlag { service, .. }
             | TargetKind::LaunchDarklyFlag { service, .. }
             | TargetKind::FlagsmithFlag { service, .. } => write!(f, " of {service}"),
+            TargetKind::CodeDeploy { bundle, .. } => write!(f, " from {bundle}"),
+            TargetKind::CloudDeploy { image, .. } => write!(f, " image {image}"),
+            TargetKind::Spinnaker { parameter, .. } => write!(f, " parameter {parameter}"),
+            TargetKind::Harness { input, .. } => write!(f, " input {input}"),
+            TargetKind::Webhook { .. } => Ok(()),
         }
     }
 }
@@ -339,6 +344,43 @@ pub enum TargetKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cleanup_after: Option<Span>,
     },
+    /// A deployment group of AWS CodeDeploy's: the target's name, of the application that is its namespace.
+    CodeDeploy {
+        /// The deployer of the cluster's connection.
+        service: String,
+        /// Where the bundle of an image lies.
+        bundle: Bundle,
+    },
+    /// A target of a delivery pipeline of Google Cloud Deploy's; its namespace is the pipeline.
+    CloudDeploy {
+        /// The deployer of the cluster's connection.
+        service: String,
+        /// What the image is called in the manifests.
+        image: String,
+        /// The archive in Cloud Storage that releases are rendered from.
+        source: String,
+    },
+    /// A pipeline of a Spinnaker's, in the application that is its namespace.
+    Spinnaker {
+        /// The deployer of the cluster's connection.
+        service: String,
+        /// The pipeline's parameter that is the image.
+        parameter: String,
+    },
+    /// A pipeline of a Harness', in the project that is its namespace.
+    Harness {
+        /// The deployer of the cluster's connection.
+        service: String,
+        /// The project's organisation.
+        org: String,
+        /// The pipeline's runtime input that is the image.
+        input: String,
+    },
+    /// What somebody's own deployer runs, called like the target; its namespace is the service.
+    Webhook {
+        /// The deployer of the cluster's connection.
+        service: String,
+    },
 }
 
 /// What of an Application's source is the artifact.
@@ -398,6 +440,11 @@ impl TargetKind {
             TargetKind::UnleashFlag { .. } => "UnleashFlag",
             TargetKind::LaunchDarklyFlag { .. } => "LaunchDarklyFlag",
             TargetKind::FlagsmithFlag { .. } => "FlagsmithFlag",
+            TargetKind::CodeDeploy { .. } => "CodeDeploy",
+            TargetKind::CloudDeploy { .. } => "CloudDeploy",
+            TargetKind::Spinnaker { .. } => "Spinnaker",
+            TargetKind::Harness { .. } => "Harness",
+            TargetKind::Webhook { .. } => "Webhook",
         }
     }
 
@@ -428,7 +475,38 @@ impl TargetKind {
             | TargetKind::FluxKustomization { .. }
             | TargetKind::FluxOciSource
             | TargetKind::FluxOciChart
-            | TargetKind::FluxHelmRelease { .. } => None,
+            | TargetKind::FluxHelmRelease { .. }
+            | TargetKind::CodeDeploy { .. }
+            | TargetKind::CloudDeploy { .. }
+            | TargetKind::Spinnaker { .. }
+            | TargetKind::Harness { .. }
+            | TargetKind::Webhook { .. } => None,
+        }
+    }
+
+    /// The deployer that it is in, by its name in the settings of the cluster's connection; nothing where it is in the
+    /// cluster itself, or in a flag service.
+    pub fn deployer(&self) -> Option<&str> {
+        match self {
+            TargetKind::CodeDeploy { service, .. }
+            | TargetKind::CloudDeploy { service, .. }
+            | TargetKind::Spinnaker { service, .. }
+            | TargetKind::Harness { service, .. }
+            | TargetKind::Webhook { service } => Some(service),
+            TargetKind::Deployment { .. }
+            | TargetKind::StatefulSet { .. }
+            | TargetKind::DaemonSet { .. }
+            | TargetKind::ArgoRollout { .. }
+            | TargetKind::FlaggerCanary { .. }
+            | TargetKind::ArgoApplication { .. }
+            | TargetKind::FluxKustomization { .. }
+            | TargetKind::FluxOciSource
+            | TargetKind::FluxOciChart
+            | TargetKind::FluxHelmRelease { .. }
+            | TargetKind::FlagdFlag { .. }
+            | TargetKind::UnleashFlag { .. }
+            | TargetKind::LaunchDarklyFlag { .. }
+            | TargetKind::FlagsmithFlag { .. } => None,
         }
     }
 

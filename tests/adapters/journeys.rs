@@ -82,7 +82,14 @@ fn plan(subject: &Subject) -> String {
         TargetKind::FluxOciSource | TargetKind::FluxOciChart => target.push_str(", revision: true"),
         TargetKind::UnleashFlag { .. }
         | TargetKind::LaunchDarklyFlag { .. }
-        | TargetKind::FlagsmithFlag { .. } => panic!("no subject is in a service"),
+        | TargetKind::FlagsmithFlag { .. }
+        | TargetKind::CodeDeploy { .. }
+        | TargetKind::CloudDeploy { .. }
+        | TargetKind::Spinnaker { .. }
+        | TargetKind::Harness { .. }
+        | TargetKind::Webhook { .. } => {
+            panic!("no subject is in a service")
+        }
         TargetKind::ArgoApplication { image, .. } => panic!("no subject has {image:?}"),
         TargetKind::FlagdFlag { flag, file, .. } => {
             let _ = write!(target, ", flag: {flag}");

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod deployers;
 #[path = "../common/flags.rs"]
 mod flags_suite;
 mod flagsmith;
@@ -11,6 +12,7 @@ mod journeys;
 mod launchdarkly;
 mod misbehaving;
 mod ofrep;
+mod stand_ins;
 mod subject;
 mod unleash;
 #[path = "../common/unleash.rs"]

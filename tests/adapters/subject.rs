@@ -92,7 +92,14 @@ impl Subject {
         match &self.kind {
             TargetKind::UnleashFlag { .. }
             | TargetKind::LaunchDarklyFlag { .. }
-            | TargetKind::FlagsmithFlag { .. } => panic!("no subject is in a service"),
+            | TargetKind::FlagsmithFlag { .. }
+            | TargetKind::CodeDeploy { .. }
+            | TargetKind::CloudDeploy { .. }
+            | TargetKind::Spinnaker { .. }
+            | TargetKind::Harness { .. }
+            | TargetKind::Webhook { .. } => {
+                panic!("no subject is in a service")
+            }
             TargetKind::FlagdFlag { file: Some(file), .. } => {
                 json!({"data": {(file.clone()): flags("ENABLED", &image.0)}})
             }

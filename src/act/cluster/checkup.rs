@@ -67,7 +67,12 @@ fn needed(targets: &[Target]) -> Vec<Needed> {
             | TargetKind::FlagdFlag { .. }
             | TargetKind::UnleashFlag { .. }
             | TargetKind::LaunchDarklyFlag { .. }
-            | TargetKind::FlagsmithFlag { .. } => {
+            | TargetKind::FlagsmithFlag { .. }
+            | TargetKind::CodeDeploy { .. }
+            | TargetKind::CloudDeploy { .. }
+            | TargetKind::Spinnaker { .. }
+            | TargetKind::Harness { .. }
+            | TargetKind::Webhook { .. } => {
                 on(&["patch"], &of.group, of.plural);
             }
         }

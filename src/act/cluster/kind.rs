@@ -149,7 +149,12 @@ pub(super) fn of(kind: &TargetKind) -> Option<Arc<dyn Kind>> {
         }
         TargetKind::UnleashFlag { .. }
         | TargetKind::LaunchDarklyFlag { .. }
-        | TargetKind::FlagsmithFlag { .. } => return None,
+        | TargetKind::FlagsmithFlag { .. }
+        | TargetKind::CodeDeploy { .. }
+        | TargetKind::CloudDeploy { .. }
+        | TargetKind::Spinnaker { .. }
+        | TargetKind::Harness { .. }
+        | TargetKind::Webhook { .. } => return None,
     })
 }
 

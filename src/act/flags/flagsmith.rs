@@ -16,9 +16,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Api, Change, Flag, Step, Trouble,
-    note::Note,
-    trouble,
+    Answer, Api, Change, Flag, Note, Step, Trouble, trouble,
     variants::{ALL, Variant, Variants, called},
 };
 use crate::{

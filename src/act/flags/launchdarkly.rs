@@ -14,9 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Api, Change, Flag, Step, Trouble,
-    note::Note,
-    trouble,
+    Answer, Api, Change, Flag, Note, Step, Trouble, trouble,
     variants::{ALL, Variant, Variants, called},
 };
 use crate::{

@@ -6,12 +6,11 @@
 //! to say, for each cluster's connection: a declaration gives a name.
 //!
 //! These services have no annotations. What ringward notes stands in one text that the service keeps with what
-//! is written ([`note`]), and that is written in the same request. Where a service has no such text, the note is
+//! is written ([`super::note`]), and that is written in the same request. Where a service has no such text, the note is
 //! written first and says what it means to replace (`from`): a crash between both is then told from somebody's change.
 
 mod flagsmith;
 mod launchdarkly;
-mod note;
 mod service;
 mod services;
 #[cfg(test)]
@@ -23,9 +22,11 @@ use std::fmt;
 
 use reqwest::Url;
 
-use self::note::Note;
 pub use self::services::FlagServices;
-use super::metrics::question::{Outgoing, refused};
+use super::{
+    metrics::question::{Outgoing, refused},
+    note::Note,
+};
 use crate::model::{ring::Target, serve::Serve};
 
 /// A service's API: pure throughout.

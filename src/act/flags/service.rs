@@ -14,11 +14,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Answer, Api, Flag, Step, Trouble, note::Note};
+use super::{Answer, Api, Flag, Step, Trouble};
 use crate::{
     act::{
         Found, WriteError,
         metrics::{client::Client, question::Outgoing},
+        note::Note,
     },
     clock::Clock,
     decide::{

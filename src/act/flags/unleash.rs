@@ -7,9 +7,12 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Api, Change, Flag, Step, Trouble, note::Note, trouble};
+use super::{Answer, Api, Change, Flag, Step, Trouble, trouble};
 use crate::{
-    act::metrics::question::{Outgoing, beneath},
+    act::{
+        metrics::question::{Outgoing, beneath},
+        note::Note,
+    },
     model::{ring::Target, serve::Serve},
 };
 

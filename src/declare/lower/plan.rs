@@ -7,6 +7,7 @@ use crate::{
     declare::schema::{self, TargetKind, word},
     ids::{ClusterName, Commit},
     model::{
+        bundle::Bundle,
         check::{self, Subject},
         plan::Plan,
         ring::{ArgoImage, HelmValues, Target, TargetKind as Driven},
@@ -204,14 +205,16 @@ fn one(
 
 fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Target> {
     let kind = at.require(spec.kind, "kind", problems)?;
-    // A flag service is in no cluster.
-    let (namespace, name) = if is_in_a_service(kind) {
-        let flag = at.require(spec.flag.clone(), FLAG, problems);
-        (project(spec, kind, at, problems), flag)
-    } else {
-        let namespace = name_of(&spec.namespace, NAMESPACE, at, problems);
-        (namespace, name_of(&spec.name, NAME, at, problems))
+    let [namespace, name] = match elsewhere(spec, kind) {
+        None => [
+            name_of(&spec.namespace, NAMESPACE, at, problems),
+            name_of(&spec.name, NAME, at, problems),
+        ],
+        Some(names) => names.map(|(field, given)| at.require(given.clone(), field, problems)),
     };
+    if let (TargetKind::FlagsmithFlag, Some(project)) = (kind, &namespace) {
+        numbered(project, at, problems);
+    }
     let mut container = || name_of(&spec.container, "container", at, problems);
     let (own, driven) = match kind {
         TargetKind::Deployment => {
@@ -286,17 +289,57 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
             let cleanup_after = spec.cleanup_after.map(|span| span.0);
             (FLAG, service.map(|service| Driven::FlagsmithFlag { service, cleanup_after }))
         }
-        TargetKind::HttpRoute
-        | TargetKind::Service
-        | TargetKind::Ingress
-        | TargetKind::CodeDeploy
-        | TargetKind::CloudDeploy
-        | TargetKind::Spinnaker
-        | TargetKind::Harness
-        | TargetKind::Webhook => {
+        TargetKind::CodeDeploy => {
+            let service = at.require(spec.service.clone(), SERVICE, problems);
+            let bundle = at.require(spec.bundle.as_ref(), BUNDLE, problems);
+            let bundle = bundle.and_then(|text| bundle_of(text, at.field(BUNDLE), problems));
+            let driven = service.zip(bundle);
+            (BUNDLE, driven.map(|(service, bundle)| Driven::CodeDeploy { service, bundle }))
+        }
+        TargetKind::CloudDeploy => {
+            let service = at.require(spec.service.clone(), SERVICE, problems);
+            let image = at.require(spec.image.clone(), IMAGE, problems);
+            let source = at.require(spec.source.clone(), SOURCE, problems);
+            let driven = service.zip(image).zip(source.and_then(|source| {
+                let stored = source.starts_with("gs://");
+                if !stored {
+                    let message = format!("`{source}` is no archive in Cloud Storage");
+                    let help = "write gs://BUCKET/checkout.tar.gz: what releases are rendered from";
+                    problems.push(at.field(SOURCE).problem(Rule::Sch006, message).help(help));
+                }
+                stored.then_some(source)
+            }));
+            let driven = driven.map(|((service, image), source)| Driven::CloudDeploy {
+                service,
+                image,
+                source,
+            });
+            (IMAGE, driven)
+        }
+        TargetKind::Spinnaker => {
+            let service = at.require(spec.service.clone(), SERVICE, problems);
+            let parameter = at.require(spec.parameter.clone(), PARAMETER, problems);
+            let driven = service.zip(parameter);
+            (PARAMETER, driven.map(|(service, parameter)| Driven::Spinnaker { service, parameter }))
+        }
+        TargetKind::Harness => {
+            let service = at.require(spec.service.clone(), SERVICE, problems);
+            let org = at.require(spec.org.clone(), ORG, problems);
+            let input = at.require(spec.input.clone(), INPUT, problems);
+            let driven = service.zip(org).zip(input);
+            let driven =
+                driven.map(|((service, org), input)| Driven::Harness { service, org, input });
+            (INPUT, driven)
+        }
+        TargetKind::Webhook => {
+            let service = spec.service.clone();
+            (NAME, service.map(|service| Driven::Webhook { service }))
+        }
+        TargetKind::HttpRoute | TargetKind::Service | TargetKind::Ingress => {
             let message = format!("this version cannot drive a target of kind {}", word(&kind));
             let help = "use Deployment, StatefulSet, DaemonSet, ArgoRollout, ArgoApplication, FlaggerCanary, \
-                        FluxKustomization, FluxHelmRelease, FlagdFlag, UnleashFlag, LaunchDarklyFlag or FlagsmithFlag";
+                        FluxKustomization, FluxHelmRelease, FlagdFlag, UnleashFlag, LaunchDarklyFlag, FlagsmithFlag, \
+                        CodeDeploy, CloudDeploy, Spinnaker, Harness or Webhook";
             problems.push(at.field("kind").problem(Rule::Sch008, message).help(help));
             return None;
         }
@@ -316,6 +359,14 @@ fn one_target(spec: &schema::Target, at: At<'_>, problems: &mut Vec<Diagnostic>)
         (SERVICE, spec.service.is_some()),
         (PROJECT, spec.project.is_some()),
         (CLEANUP, spec.cleanup_after.is_some()),
+        (APPLICATION, spec.application.is_some()),
+        (GROUP, spec.group.is_some()),
+        (BUNDLE, spec.bundle.is_some()),
+        (PIPELINE, spec.pipeline.is_some()),
+        (TARGET, spec.target.is_some()),
+        (PARAMETER, spec.parameter.is_some()),
+        (ORG, spec.org.is_some()),
+        (INPUT, spec.input.is_some()),
     ];
     let (one_of, beside) = fields(kind);
     let odd = |field: &str| field != own && !beside.contains(&field);
@@ -349,6 +400,14 @@ const PROBE: &str = "probe";
 const SERVICE: &str = "service";
 const PROJECT: &str = "project";
 const CLEANUP: &str = "cleanupAfter";
+const APPLICATION: &str = "application";
+const GROUP: &str = "group";
+const BUNDLE: &str = "bundle";
+const PIPELINE: &str = "pipeline";
+const TARGET: &str = "target";
+const PARAMETER: &str = "parameter";
+const ORG: &str = "org";
+const INPUT: &str = "input";
 
 /// The fields of a target of that kind: those that say what of it a release changes, of which it has one, and those
 /// that it may have beside.
@@ -367,37 +426,53 @@ fn fields(kind: TargetKind) -> (&'static [&'static str], &'static [&'static str]
         TargetKind::UnleashFlag | TargetKind::LaunchDarklyFlag | TargetKind::FlagsmithFlag => {
             (&[FLAG], &[SERVICE, PROJECT, CLEANUP])
         }
-        TargetKind::HttpRoute
-        | TargetKind::Service
-        | TargetKind::Ingress
-        | TargetKind::CodeDeploy
-        | TargetKind::CloudDeploy
-        | TargetKind::Spinnaker
-        | TargetKind::Harness
-        | TargetKind::Webhook => (&[], &[]),
+        TargetKind::CodeDeploy => (&[BUNDLE], &[SERVICE, APPLICATION, GROUP]),
+        TargetKind::CloudDeploy => (&[IMAGE], &[SERVICE, PIPELINE, TARGET, SOURCE]),
+        TargetKind::Spinnaker => (&[PARAMETER], &[SERVICE, APPLICATION, PIPELINE]),
+        TargetKind::Harness => (&[INPUT], &[SERVICE, ORG, PROJECT, PIPELINE]),
+        TargetKind::Webhook => (&[NAME], &[SERVICE]),
+        TargetKind::HttpRoute | TargetKind::Service | TargetKind::Ingress => (&[], &[]),
     }
 }
 
-/// Whether its objects are in a flag service, by project and flag.
-fn is_in_a_service(kind: TargetKind) -> bool {
-    [TargetKind::UnleashFlag, TargetKind::LaunchDarklyFlag, TargetKind::FlagsmithFlag]
-        .contains(&kind)
-}
-
-/// The project of a flag service. Flagsmith knows its own by numbers.
-fn project(
+/// The fields that a target outside of its cluster has in the place of a namespace and a name, with what is given.
+fn elsewhere(
     spec: &schema::Target,
     kind: TargetKind,
-    at: At<'_>,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<String> {
-    let project = at.require(spec.project.clone(), PROJECT, problems)?;
-    if kind == TargetKind::FlagsmithFlag && project.parse::<u64>().is_err() {
+) -> Option<[(&'static str, &Option<String>); 2]> {
+    match kind {
+        TargetKind::UnleashFlag | TargetKind::LaunchDarklyFlag | TargetKind::FlagsmithFlag => {
+            Some([(PROJECT, &spec.project), (FLAG, &spec.flag)])
+        }
+        TargetKind::CodeDeploy => Some([(APPLICATION, &spec.application), (GROUP, &spec.group)]),
+        TargetKind::CloudDeploy => Some([(PIPELINE, &spec.pipeline), (TARGET, &spec.target)]),
+        TargetKind::Spinnaker => {
+            Some([(APPLICATION, &spec.application), (PIPELINE, &spec.pipeline)])
+        }
+        TargetKind::Harness => Some([(PROJECT, &spec.project), (PIPELINE, &spec.pipeline)]),
+        TargetKind::Webhook => Some([(SERVICE, &spec.service), (NAME, &spec.name)]),
+        TargetKind::Deployment
+        | TargetKind::StatefulSet
+        | TargetKind::DaemonSet
+        | TargetKind::ArgoRollout
+        | TargetKind::FlaggerCanary
+        | TargetKind::ArgoApplication
+        | TargetKind::FluxKustomization
+        | TargetKind::FluxHelmRelease
+        | TargetKind::FlagdFlag
+        | TargetKind::HttpRoute
+        | TargetKind::Service
+        | TargetKind::Ingress => None,
+    }
+}
+
+/// Flagsmith knows its projects by numbers.
+fn numbered(project: &str, at: At<'_>, problems: &mut Vec<Diagnostic>) {
+    if project.parse::<u64>().is_err() {
         let message = format!("`{project}` is no project of Flagsmith's");
         let help = "give its number, as in the address of its pages: /project/42";
         problems.push(at.field(PROJECT).problem(Rule::Sch006, message).help(help));
     }
-    Some(project)
 }
 
 /// What a context must hold, as far as it is said.
@@ -429,6 +504,16 @@ fn name_of(
         problems.push(at.field(field).problem(Rule::Sch006, message).help(help));
     }
     Some(text)
+}
+
+/// Where the bundles of images lie.
+fn bundle_of(text: &str, at: At<'_>, problems: &mut Vec<Diagnostic>) -> Option<Bundle> {
+    let read = text.parse();
+    let odd = |why: String| {
+        let help = "the file that a build puts there for each image, found by the image's digest";
+        problems.push(at.problem(Rule::Sch006, why).help(help));
+    };
+    read.map_err(odd).ok()
 }
 
 fn helm_values(

@@ -162,18 +162,19 @@ pub struct Target {
     pub kind: Option<TargetKind>,
     /// Its namespace; of every kind that is in the cluster.
     pub namespace: Option<Text>,
-    /// Its name; of every kind that is in the cluster.
+    /// Its name; of every kind that is in the cluster, and of Webhook.
     pub name: Option<Text>,
     /// The container whose image is the release's artifact; of every kind that has a pod's template.
     pub container: Option<Text>,
-    /// What the image is called in the manifests; of FluxKustomization and ArgoApplication.
+    /// What the image is called in the manifests; of FluxKustomization, ArgoApplication and CloudDeploy.
     pub image: Option<Text>,
     /// Where the values name the image; of FluxHelmRelease and, among helm.parameters, ArgoApplication.
     pub values: Option<HelmValues>,
     /// Whether the artifact is what its source pulls: targetRevision of ArgoApplication, the OCIRepository's digest
     /// of FluxKustomization, and of FluxHelmRelease (its chart).
     pub revision: Option<bool>,
-    /// Which of several sources, by its name or its place from 1; of ArgoApplication.
+    /// Which of several sources, by its name or its place from 1; of ArgoApplication. The archive in Cloud Storage that
+    /// releases are rendered from, such as gs://shop/checkout.tar.gz; of CloudDeploy.
     pub source: Option<Text>,
     /// The feature flag's key; a release's artifact is what it serves. Of FlagdFlag and every flag of a service.
     pub flag: Option<Text>,
@@ -184,13 +185,30 @@ pub struct Target {
     pub only: Option<BTreeMap<String, Text>>,
     /// The probe of each cluster's connection, in the server's settings, that is asked what is served. Of FlagdFlag.
     pub probe: Option<Text>,
-    /// The flag service of each cluster's connection, in the server's settings. Of UnleashFlag, LaunchDarklyFlag and
-    /// FlagsmithFlag.
+    /// The flag service or the deployer of each cluster's connection, in the server's settings. Of every kind that is in
+    /// no cluster.
     pub service: Option<Text>,
     /// How long a flag may serve everybody the same before it is reported for removal. Of every flag.
     pub cleanup_after: Option<Duration>,
-    /// The flag's project there; of FlagsmithFlag its number. Of every flag of a service.
+    /// The flag's or the pipeline's project there; of FlagsmithFlag its number. Of every flag of a service, and of Harness.
     pub project: Option<Text>,
+    /// The application there. Of CodeDeploy and Spinnaker.
+    pub application: Option<Text>,
+    /// The application's deployment group. Of CodeDeploy.
+    pub group: Option<Text>,
+    /// The file in S3 that a build makes for each image, such as s3://bundles/checkout/{{hex}}.zip, with the digits of the
+    /// image's digest in the place of {{hex}}. Of CodeDeploy.
+    pub bundle: Option<Text>,
+    /// The pipeline there. Of CloudDeploy, Spinnaker and Harness.
+    pub pipeline: Option<Text>,
+    /// The pipeline's target. Of CloudDeploy.
+    pub target: Option<Text>,
+    /// The pipeline's parameter that is the image. Of Spinnaker.
+    pub parameter: Option<Text>,
+    /// The project's organisation. Of Harness.
+    pub org: Option<Text>,
+    /// The pipeline's runtime input that is the image. Of Harness.
+    pub input: Option<Text>,
 }
 
 /// Where a chart's values name an image: all of it in one value, or in two.

@@ -6,6 +6,7 @@
 mod channels;
 mod clusters;
 mod declarations;
+mod deployers;
 mod hooks;
 mod identities;
 mod machine;
@@ -141,6 +142,7 @@ async fn everything(context: &Context, flags: &ServerFlags, report: &mut Report)
     hooks::look(&settings, compiled.as_ref(), report);
     if let Some(compiled) = &compiled {
         clusters::look(context, &settings, compiled, report).await;
+        deployers::look(&settings, compiled, report);
         channels::look(&settings, compiled, report).await;
         sources::look(settings, compiled, report).await;
     }

@@ -43,7 +43,10 @@ pub(super) async fn look(
         (name.clone(), connection)
     });
     let kubeconfigs = Kubeconfigs::new(connections.collect());
-    let looks = used.into_iter().map(|(connection, (names, targets))| {
+    // What has deployers alone has nobody who could be asked.
+    let known = |name: &str| settings.connections.get(name).is_none_or(|c| c.has_cluster());
+    let used = used.into_iter().filter(|(connection, _)| known(connection));
+    let looks = used.map(|(connection, (names, targets))| {
         let kubeconfigs = &kubeconfigs;
         async move {
             let found = kubeconfigs.checkup(connection, &targets).await;

@@ -36,7 +36,12 @@ pub(super) fn id_of(target: &Target) -> Id {
         TargetKind::FlagdFlag { file: None, .. }
         | TargetKind::UnleashFlag { .. }
         | TargetKind::LaunchDarklyFlag { .. }
-        | TargetKind::FlagsmithFlag { .. } => Kind::FeatureFlag,
+        | TargetKind::FlagsmithFlag { .. }
+        | TargetKind::CodeDeploy { .. }
+        | TargetKind::CloudDeploy { .. }
+        | TargetKind::Spinnaker { .. }
+        | TargetKind::Harness { .. }
+        | TargetKind::Webhook { .. } => Kind::FeatureFlag,
     };
     Id { kind, namespace, name }
 }
@@ -57,7 +62,12 @@ pub(super) fn container(target: &Target) -> &str {
         TargetKind::FlagdFlag { flag, .. } => flag,
         TargetKind::UnleashFlag { .. }
         | TargetKind::LaunchDarklyFlag { .. }
-        | TargetKind::FlagsmithFlag { .. } => &target.name,
+        | TargetKind::FlagsmithFlag { .. }
+        | TargetKind::CodeDeploy { .. }
+        | TargetKind::CloudDeploy { .. }
+        | TargetKind::Spinnaker { .. }
+        | TargetKind::Harness { .. }
+        | TargetKind::Webhook { .. } => &target.name,
     }
 }
 
@@ -76,7 +86,12 @@ pub(super) fn other(target: &Target) -> Option<Kind> {
         | TargetKind::FlagdFlag { .. }
         | TargetKind::UnleashFlag { .. }
         | TargetKind::LaunchDarklyFlag { .. }
-        | TargetKind::FlagsmithFlag { .. } => None,
+        | TargetKind::FlagsmithFlag { .. }
+        | TargetKind::CodeDeploy { .. }
+        | TargetKind::CloudDeploy { .. }
+        | TargetKind::Spinnaker { .. }
+        | TargetKind::Harness { .. }
+        | TargetKind::Webhook { .. } => None,
     }
 }
 
@@ -239,7 +254,12 @@ fn name(target: &Target) -> &str {
         | TargetKind::FlagdFlag { .. }
         | TargetKind::UnleashFlag { .. }
         | TargetKind::LaunchDarklyFlag { .. }
-        | TargetKind::FlagsmithFlag { .. } => "app",
+        | TargetKind::FlagsmithFlag { .. }
+        | TargetKind::CodeDeploy { .. }
+        | TargetKind::CloudDeploy { .. }
+        | TargetKind::Spinnaker { .. }
+        | TargetKind::Harness { .. }
+        | TargetKind::Webhook { .. } => "app",
     }
 }
 

@@ -1,10 +1,11 @@
-//! What ringward notes with a flag, in one line that people can read: `ringward.dev/managed-by=dark-mode release=…`.
+//! What ringward notes with what it writes in a service that keeps a text with it, in one line that people can read:
+//! `ringward.dev/managed-by=dark-mode release=…`.
 
 use std::fmt;
 
 use crate::ids::PlanName;
 
-/// What a note begins with. People write this much, which is their consent; ringward all the rest.
+/// What a note begins with. With a flag people write this much, which is their consent; ringward all the rest.
 const MANAGED_BY: &str = "ringward.dev/managed-by=";
 
 /// A note.

@@ -4,7 +4,7 @@
 //! `ringward` for the note. They are read back as the inputs that an execution was started with, which is a request for
 //! each. Harness knows no idempotency key: a start whose answer was lost is looked for before there is another.
 
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -208,8 +208,7 @@ impl Api for Harness {
     fn stop(&self, place: Place<'_>, run: &Run) -> Option<Outgoing> {
         let names = ["pipeline", "execute", "interrupt", run.id.as_str()];
         let url = self.at(place, &names, &[("interruptType", "AbortAll")]);
-        let abort = Outgoing::post(url, "application/json", String::new());
-        Some(Outgoing { method: Method::PUT, ..abort })
+        Some(Outgoing::put(url, "application/json", String::new()))
     }
 }
 
@@ -236,6 +235,8 @@ fn read<T: for<'b> Deserialize<'b>>((status, body): &Heard) -> Result<T, Trouble
 
 #[cfg(test)]
 mod tests {
+    use reqwest::Method;
+
     use super::{super::tests::*, *};
     use crate::model::ring::{Target, TargetKind};
 

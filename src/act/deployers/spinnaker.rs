@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -127,8 +127,7 @@ impl Api for Spinnaker {
     fn stop(&self, place: Place<'_>, run: &Run) -> Option<Outgoing> {
         let mut url = beneath(place.base, &["pipelines", &run.id, "cancel"]);
         url.query_pairs_mut().append_pair("reason", "ringward runs another in its place");
-        let cancel = Outgoing::post(url, "application/json", String::new());
-        Some(Outgoing { method: Method::PUT, ..cancel })
+        Some(Outgoing::put(url, "application/json", String::new()))
     }
 }
 
@@ -155,6 +154,8 @@ fn read<'b, T: Deserialize<'b>>((status, body): &'b Heard) -> Result<T, Trouble>
 
 #[cfg(test)]
 mod tests {
+    use reqwest::Method;
+
     use super::{super::tests::*, *};
     use crate::model::ring::{Target, TargetKind};
 

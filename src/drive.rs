@@ -237,6 +237,12 @@ impl Drive {
                 self.dispatch.watch(plan);
             } else if let Fact::PlanWithdrawn { plan, .. } = fact {
                 self.dispatch.unwatch(plan);
+            } else if let Fact::Refused { by, asked, kind, detail } = fact
+                && answer.is_none()
+            {
+                // Whoever asked waits for no answer: a document of the source.
+                let (by, kind) = (&by.name, kind.name());
+                tracing::error!(%by, kind, detail, asked, "a release is refused");
             }
         }
         self.telemetry.recorded(at, &decision.facts);
@@ -308,6 +314,7 @@ fn plan_of(event: &Event) -> Option<PlanName> {
         | Event::Found { plan, .. }
         | Event::Outcome { plan, .. }
         | Event::Measured { plan, .. }
+        | Event::Submitted { plan, .. }
         | Event::Wake { plan } => Some(plan.clone()),
         Event::Operator(request) => request.action.plan().cloned(),
     }

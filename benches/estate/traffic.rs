@@ -260,6 +260,7 @@ fn plan_of(event: &Event) -> Option<PlanName> {
         | Event::Found { plan, .. }
         | Event::Outcome { plan, .. }
         | Event::Measured { plan, .. }
+        | Event::Submitted { plan, .. }
         | Event::Wake { plan } => Some(plan.clone()),
         Event::Operator(request) => request.action.plan().cloned(),
     }
@@ -277,6 +278,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Outcome { .. } => "outcome",
         Event::Measured { .. } => "measured",
         Event::Operator(_) => "operator",
+        Event::Submitted { .. } => "submitted",
         Event::Wake { .. } => "wake",
     }
 }

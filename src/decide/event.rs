@@ -86,6 +86,14 @@ pub enum Event {
     },
     /// Somebody asks for something.
     Operator(Request),
+    /// The source declares these releases of one plan. All of them are answered before any of them starts, so that
+    /// of several that come at once nobody deploys one that another supersedes.
+    Submitted {
+        /// The plan.
+        plan: PlanName,
+        /// What is asked, the oldest version first.
+        requests: Vec<Request>,
+    },
     /// A time that the core had asked for has come.
     Wake {
         /// The plan that asked for it.

@@ -61,6 +61,7 @@ impl Decision {
 pub fn decide(world: &World, event: &Event, now: Now) -> Result<Decision, Illegal> {
     match event {
         Event::Operator(request) => operator::decide(world, request, now),
+        Event::Submitted { plan, requests } => operator::together(world, plan, requests, now),
         Event::TookOver | Event::Limits(_) | Event::Source { .. } | Event::Learned(_) => {
             let facts = of_no_plan(world, event).into_iter().collect();
             Ok(Decision { facts, ..Decision::default() })
@@ -89,6 +90,7 @@ pub fn advance(world: &mut World, event: &Event, now: Now) -> Result<Decision, I
         | Event::Wake { plan } => plan,
         // What is asked may concern every plan.
         Event::Operator(_)
+        | Event::Submitted { .. }
         | Event::TookOver
         | Event::Limits(_)
         | Event::Source { .. }
@@ -135,6 +137,7 @@ fn of_no_plan(world: &World, event: &Event) -> Option<Fact> {
         | Event::Outcome { .. }
         | Event::Measured { .. }
         | Event::Operator(_)
+        | Event::Submitted { .. }
         | Event::Wake { .. } => None,
     }
 }
@@ -220,6 +223,7 @@ impl Draft {
             }
             Event::Wake { .. }
             | Event::Operator(_)
+            | Event::Submitted { .. }
             | Event::TookOver
             | Event::Limits(_)
             | Event::Source { .. }

@@ -30,50 +30,83 @@ type No = (Refusal, String);
 type Verdict = Result<Vec<Fact>, No>;
 
 pub(super) fn decide(world: &World, request: &Request, now: Now) -> Result<Decision, Illegal> {
-    let fingerprint = fingerprint(request);
-    let known = request.key.as_ref().and_then(|key| world.answers.get(key));
-    if let Some((_, reply)) = known.filter(|(known, _)| *known == fingerprint) {
+    if let Some(reply) = told_before(world, request) {
         return Ok(Decision { reply: Some(reply.clone()), ..Decision::default() });
     }
-    let plan = request.action.plan();
-    let asked = Asked { world, by: &request.by, now };
-    let conflict = known.is_some();
-    let verdict = match (request.seen, plan.and_then(|plan| world.plans.get(plan))) {
-        _ if conflict => {
-            let detail = "this idempotency key was used for another request".into();
-            Err((Refusal::IdempotencyConflict, detail))
-        }
-        (Some(seen), Some(state)) if seen != state.revision => {
-            let detail = "it has changed since; look again, then repeat the request".into();
-            Err((Refusal::StaleState, detail))
-        }
-        (Some(_) | None, Some(_) | None) => asked.weigh(&request.action),
-    };
-    let name: PlanName = plan.cloned().unwrap_or_else(|| "".into());
+    let name: PlanName = request.action.plan().cloned().unwrap_or_else(|| "".into());
     let mut draft = Draft::new(world, &name, now);
-    let reply = match verdict {
-        Ok(facts) => {
-            facts.into_iter().try_for_each(|fact| draft.fact(fact))?;
-            draft.follow(&request.action, &request.by)?;
-            Reply::Done { in_flight: asked.in_flight(&request.action) }
-        }
-        Err((kind, detail)) => {
-            let asked = name_of(&request.action);
-            let by = request.by.clone();
-            draft.fact(Fact::Refused { by, asked, kind, detail: detail.clone() })?;
-            Reply::Refused { kind, detail }
-        }
-    };
-    // The key's first request keeps its answer.
-    if let Some(key) = request.key.clone().filter(|_| !conflict) {
-        draft.fact(Fact::Answered { key, fingerprint, answer: reply.clone() })?;
-    }
+    let reply = draft.answer(world, request)?;
     draft.settle()?;
     draft.promote()?;
     Ok(Decision { reply: Some(reply), ..draft.decision })
 }
 
+/// Releases of one plan that come together: each is admitted or refused by what those before it have made of the
+/// plan, and only then does any of them start.
+pub(super) fn together(
+    world: &World,
+    plan: &PlanName,
+    requests: &[Request],
+    now: Now,
+) -> Result<Decision, Illegal> {
+    let mut draft = Draft::new(world, plan, now);
+    for request in requests.iter().filter(|request| told_before(world, request).is_none()) {
+        // A draft knows no answers: what a key was used for is asked of the world.
+        let mut made = draft.world.clone();
+        made.answers = world.answers.clone();
+        draft.answer(&made, request)?;
+    }
+    if !draft.decision.is_empty() {
+        draft.settle()?;
+        draft.promote()?;
+    }
+    Ok(draft.decision)
+}
+
+/// What the very same request was answered before.
+fn told_before<'a>(world: &'a World, request: &Request) -> Option<&'a Reply> {
+    let (known, reply) = world.answers.get(request.key.as_ref()?)?;
+    (*known == fingerprint(request)).then_some(reply)
+}
+
 impl Draft {
+    /// Admits or refuses what is asked in `world`, and records either.
+    fn answer(&mut self, world: &World, request: &Request) -> Result<Reply, Illegal> {
+        let plan = request.action.plan();
+        let asked = Asked { world, by: &request.by, now: self.now };
+        let conflict = request.key.as_ref().is_some_and(|key| world.answers.get(key).is_some());
+        let verdict = match (request.seen, plan.and_then(|plan| world.plans.get(plan))) {
+            _ if conflict => {
+                let detail = "this idempotency key was used for another request".into();
+                Err((Refusal::IdempotencyConflict, detail))
+            }
+            (Some(seen), Some(state)) if seen != state.revision => {
+                let detail = "it has changed since; look again, then repeat the request".into();
+                Err((Refusal::StaleState, detail))
+            }
+            (Some(_) | None, Some(_) | None) => asked.weigh(&request.action),
+        };
+        let reply = match verdict {
+            Ok(facts) => {
+                facts.into_iter().try_for_each(|fact| self.fact(fact))?;
+                self.follow(&request.action, &request.by)?;
+                Reply::Done { in_flight: asked.in_flight(&request.action) }
+            }
+            Err((kind, detail)) => {
+                let asked = name_of(&request.action);
+                let by = request.by.clone();
+                self.fact(Fact::Refused { by, asked, kind, detail: detail.clone() })?;
+                Reply::Refused { kind, detail }
+            }
+        };
+        // The key's first request keeps its answer.
+        if let Some(key) = request.key.clone().filter(|_| !conflict) {
+            let fingerprint = fingerprint(request);
+            self.fact(Fact::Answered { key, fingerprint, answer: reply.clone() })?;
+        }
+        Ok(reply)
+    }
+
     /// What an admitted request sets going at once.
     fn follow(&mut self, action: &Action, by: &Actor) -> Result<(), Illegal> {
         match action {
@@ -279,8 +312,14 @@ impl Asked<'_> {
             );
             return Err((Refusal::Tombstoned, detail));
         }
-        if state.releases.contains_key(&release.version) {
-            let detail = format!("release {release} exists already");
+        if let Some(known) = state.releases.get(&release.version) {
+            let detail = match known.artifact.same_as(artifact) {
+                true => format!("release {release} exists already"),
+                false => format!(
+                    "release {release} exists already, of {}: {artifact} needs a version of its own",
+                    known.artifact
+                ),
+            };
             return Err((Refusal::DuplicateRelease, detail));
         }
         if let Some(required) = requires {

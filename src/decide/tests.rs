@@ -2,6 +2,7 @@
 
 mod caps;
 mod counting;
+mod declared;
 mod earliest;
 mod promotion;
 mod simulated;

@@ -1,4 +1,4 @@
-//! What is declared, valid by construction. Pure: std, ids, petgraph, and the value types of jiff.
+//! What is declared, valid by construction. Pure: std, ids, petgraph, regex, and the value types of jiff.
 
 pub mod blocs;
 pub mod bundle;
@@ -16,9 +16,12 @@ pub mod nrql;
 pub mod plan;
 pub mod policy;
 pub mod query;
+pub mod release;
 pub mod residency;
 pub mod ring;
+pub mod semver;
 pub mod serve;
 pub mod shared;
+pub mod source;
 pub mod tighten;
 pub mod time;

@@ -12,6 +12,7 @@ mod known;
 mod review;
 mod token;
 
+pub use crate::model::release::is_name;
 pub use code_flow::{CodeFlow, NotSignedIn};
 pub use known::{Identities, Unknown};
 pub use review::Reviewer;
@@ -25,7 +26,7 @@ use crate::{
     config::{OidcSettings, SettingsError},
     decide::event::Actor,
     ids::{Jurisdiction, PlanName, Principal, hex},
-    model::blocs,
+    model::{blocs, release::LONGEST_NAME},
 };
 
 /// Somebody who is known.
@@ -264,19 +265,6 @@ pub async fn probe(settings: OidcSettings, external_url: Option<&str>) -> Result
 /// What is kept of a secret instead of it: SHA-256 in hexadecimal.
 pub fn digest(secret: &str) -> String {
     hex(&Sha256::digest(secret.as_bytes()))
-}
-
-/// The longest name, in bytes: that of a ServiceAccount has its namespace in it.
-const LONGEST_NAME: usize = 100;
-
-/// Whether a principal can have that name: it stands in keys, which slashes divide.
-pub fn is_name(name: &str) -> bool {
-    let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let inside = |c: char| c.is_ascii_alphanumeric() || "._@+-".contains(c);
-    name.len() <= LONGEST_NAME
-        && end(name.chars().next())
-        && end(name.chars().last())
-        && name.chars().all(inside)
 }
 
 #[cfg(test)]

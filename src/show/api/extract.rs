@@ -16,6 +16,7 @@ use super::problem::{Problem, Violation};
 use crate::ids::{
     FreezeId, IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version, WaiverId,
 };
+pub use crate::model::release::{VERSION, is_version};
 
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -145,10 +146,6 @@ fn version<'de, D: Deserializer<'de>>(d: D) -> Result<Version, D::Error> {
     }
 }
 
-/// What a version looks like, for people.
-pub const VERSION: &str =
-    "a version has 1 to 100 letters, digits and . _ + -, and begins with a letter or digit";
-
 /// A DNS label.
 pub fn is_label(text: &str) -> bool {
     let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -156,14 +153,6 @@ pub fn is_label(text: &str) -> bool {
     text.len() <= 63
         && end(text.chars().next())
         && end(text.chars().last())
-        && text.chars().all(inside)
-}
-
-/// A version that can stand in a path and in a key.
-pub fn is_version(text: &str) -> bool {
-    let inside = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-    text.len() <= 100
-        && text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric())
         && text.chars().all(inside)
 }
 

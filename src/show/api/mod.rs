@@ -58,9 +58,6 @@ use problem::{Problem, Violation};
 /// The longest body, in bytes.
 const BODY: usize = 64 * 1024;
 
-/// The longest reason, in characters.
-const REASON: usize = 1_000;
-
 /// What the API is made of.
 pub struct Parts {
     /// The way to the world and to the core.
@@ -134,17 +131,7 @@ impl Reason {
 
 /// What is wrong with a text for people, if something is.
 fn wrong_text(pointer: &str, text: Option<&str>) -> Option<Violation> {
-    let text = text?;
-    let odd = |c: char| c.is_control() && c != '\n' && c != '\t';
-    let detail = if text.trim().is_empty() {
-        "it is empty: say it in words, or leave it out".into()
-    } else if text.chars().count() > REASON {
-        format!("it is longer than {REASON} characters")
-    } else if text.chars().any(odd) {
-        "it has control characters".into()
-    } else {
-        return None;
-    };
+    let detail = crate::model::release::wrong_text(text?)?;
     Some(Violation { pointer: pointer.into(), detail })
 }
 

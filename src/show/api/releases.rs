@@ -25,7 +25,7 @@ use crate::{
         world::{Release, World},
     },
     ids::{IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version, hex},
-    model::{policy::RollbackScope, ring::Artifact, serve::Serve},
+    model::{policy::RollbackScope, release::wrong_image, ring::Artifact, serve::Serve},
     show::{
         auth::{Reach, Verb},
         view::{self, DebtView, ExplainView, Page, ReleaseSummary, ReleaseView},
@@ -246,17 +246,6 @@ fn artifact(body: &ArtifactBody, flag: Option<bool>) -> Result<Artifact, Violati
             Err(why) => Err(violation("/artifact/serve", why.to_string())),
         },
     }
-}
-
-fn wrong_image(image: &str) -> Option<&'static str> {
-    let pinned = "the image must be pinned by digest: REF@sha256: and 64 hexadecimal digits";
-    let artifact = Artifact(image.into());
-    let Some((reference, _)) = artifact.digest().and_then(|_| image.rsplit_once('@')) else {
-        return Some(pinned);
-    };
-    let odd = |c: char| !c.is_ascii_graphic() || c == '@';
-    (reference.is_empty() || image.len() > 500 || reference.contains(odd))
-        .then_some("this is no image reference: registry/name, then @sha256: and the digest")
 }
 
 /// The releases, newest first.

@@ -102,6 +102,7 @@ impl Invariant for Residency {
             | Event::Found { .. }
             | Event::Outcome { .. }
             | Event::Operator(_)
+            | Event::Submitted { .. }
             | Event::Wake { .. } => Ok(()),
         }
     }

@@ -139,6 +139,7 @@ fn about(event: &Event) -> Option<&PlanName> {
         | Event::Found { plan, .. }
         | Event::Outcome { plan, .. }
         | Event::Measured { plan, .. }
+        | Event::Submitted { plan, .. }
         | Event::Wake { plan } => Some(plan),
         Event::Operator(request) => request.action.plan(),
     }

@@ -603,6 +603,7 @@ fn plan_of(event: &Event) -> Option<&PlanName> {
         | Event::Found { plan, .. }
         | Event::Outcome { plan, .. }
         | Event::Measured { plan, .. }
+        | Event::Submitted { plan, .. }
         | Event::Wake { plan } => Some(plan),
         Event::Operator(request) => request.action.plan(),
     }
@@ -625,6 +626,7 @@ fn name_of(event: &Event) -> String {
         Event::Outcome { key, outcome, .. } => format!("{key} ended: {outcome:?}"),
         Event::Measured { key, answer, .. } => format!("{key} answered {:?}", answer.value),
         Event::Operator(request) => format!("{} asked: {:?}", request.by.name, request.action),
+        Event::Submitted { plan, requests } => format!("{} releases of {plan}", requests.len()),
         Event::Wake { plan } => format!("a wake of {plan}"),
     }
 }

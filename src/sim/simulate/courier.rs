@@ -467,6 +467,7 @@ impl Courier {
             | Event::Learned(_)
             | Event::Declared { .. }
             | Event::Operator(_)
+            | Event::Submitted { .. }
             | Event::Wake { .. } => {}
         }
     }

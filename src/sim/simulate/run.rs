@@ -629,6 +629,7 @@ impl<'m> Run<'m> {
                 | Event::Found { plan, .. }
                 | Event::Outcome { plan, .. }
                 | Event::Measured { plan, .. }
+                | Event::Submitted { plan, .. }
                 | Event::Wake { plan } => {
                     touched.insert(plan.clone());
                 }

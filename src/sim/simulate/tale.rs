@@ -101,6 +101,9 @@ pub(super) fn event_in_words(event: &Event) -> String {
             let key = request.key.as_ref().map_or(String::new(), |key| format!(" ({key})"));
             format!("{}{key} asks: {:?}", request.by.name, request.action)
         }
+        Event::Submitted { plan, requests } => {
+            format!("{} releases of {plan} are declared", requests.len())
+        }
         Event::Wake { plan } => format!("{plan} is woken"),
     }
 }

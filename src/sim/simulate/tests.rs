@@ -220,7 +220,7 @@ macro_rules! names {
 
 names! {
     event_name EVENTS Event:
-    TookOver Limits Source Learned Declared Observed Found Outcome Measured Operator Wake
+    TookOver Limits Source Learned Declared Observed Found Outcome Measured Operator Submitted Wake
 }
 names! { command_name COMMANDS Command: Deploy Restore Measure Promote }
 names! {
@@ -264,6 +264,7 @@ fn everything_that_can_happen_happens() {
 /// declares a bloc of his own there, nor shows a token that is for emergencies.
 const NEVER: &[&str] = &[
     "Event::Source",
+    "Event::Submitted",
     "Action::BreakGlass",
     "Fact::SourceAccepted",
     "Fact::SourceRefused",

@@ -71,6 +71,8 @@ impl Trace {
             Event::Learned(News::Clusters(places)) => self.gone(at, places),
             Event::Learned(News::Home(home)) => self.home = home.clone(),
             Event::Learned(News::Blocs(_)) => {}
+            // No source of the simulator's declares any.
+            Event::Submitted { .. } => {}
             Event::TookOver | Event::Source { .. } | Event::Wake { .. } => {}
         }
     }

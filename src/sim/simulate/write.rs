@@ -230,6 +230,7 @@ fn hear(names: &mut Names, event: &Event) -> Value {
         | Event::Learned(_)
         | Event::Declared { .. }
         | Event::Operator(_)
+        | Event::Submitted { .. }
         | Event::Wake { .. } => Value::Null,
     }
 }

@@ -28,15 +28,20 @@ use crate::{
             auth::{AuthError, Credentials},
         },
         notify::{Courier, NoChannel},
+        releases::{NoRegistry, Places},
         sources::Sources,
     },
     clock::Clock,
     config::{ConnectionSettings, Settings, SettingsError, SourceSettings},
     decide::world::World,
-    declare::source::{BadSource, DirSource, GitSettings, GitSource, Source},
+    declare::{
+        Compiled,
+        source::{BadSource, DirSource, GitSettings, GitSource, Source},
+    },
     drive::Drive,
-    follow::{Pace, follow},
+    follow::{Followed, Pace, follow},
     ids::{Commit, Mint, PlanName},
+    incoming::Incoming,
     model::time::{Mono, Span},
     record::{Recovered, RecoveryError, SledStore, Store, StoreError, outbox::Outbox, recover},
     show::{
@@ -79,6 +84,8 @@ pub enum AppError {
     Credentials(#[from] AuthError),
     #[error("where channels stand in the journal cannot be kept in the data directory")]
     Outbox(#[source] io::Error),
+    #[error("a registry cannot be used")]
+    Registry(#[from] NoRegistry),
     #[error("a channel cannot be used")]
     Channel(#[from] NoChannel),
     #[error("no HTTP client can be made")]
@@ -186,6 +193,8 @@ pub async fn start(
     let connections: BTreeMap<String, Connection> = connections.collect();
     let credentials = Credentials::new(settings.metrics)?;
     let metrics = Metrics::new(credentials.clone(), clock.clone(), metrics::Limits::default())?;
+    let seen = Arc::new(Kubeconfigs::new(connections.clone()));
+    let places = Places::new(settings.registries, seen, clock.clone())?;
     let clusters = Kubeconfigs::new(connections).with_probes(credentials.clone(), clock.clone())?;
     let flags = FlagServices::new(clusters, services, credentials.clone(), clock.clone())?;
     let connections: Arc<dyn Connections> =
@@ -207,6 +216,7 @@ pub async fn start(
     let subscriptions = Subscriptions::new(outbox.clone());
     let channels = Arc::new(Channels::default());
     telemetry.watch(&channels);
+    let incoming = Incoming::new(Arc::new(places), desk.clone(), telemetry.clone());
     let tell = tell::start(Tell {
         desk: desk.clone(),
         courier: Arc::new(Courier::new(settings.channels)?),
@@ -232,10 +242,17 @@ pub async fn start(
         home: settings.place,
     };
     let drive = tokio::spawn(drive.run(stopped.clone()));
-    let told = move |notifiers| subscriptions.declared(notifiers);
+    let (declare, declared) = watch::channel(Vec::new());
+    tokio::spawn(incoming.follow(declared));
+    let told = move |compiled: &mut Compiled| {
+        subscriptions.declared(compiled.notifiers.take());
+        // It fails where nobody looks any more.
+        let _ = declare.send(std::mem::take(&mut compiled.sources));
+    };
     let news = Arc::new(Notify::new());
     let pace = Pace { interval, news: news.clone() };
-    tokio::spawn(follow(source, pace, motion, world, clock, report, told));
+    let followed = Followed { source, authors: settings.source.authors.clone() };
+    tokio::spawn(follow(followed, pace, motion, world, clock, report, told));
     let hook = settings.source.hook_secret_file.map(|secret| api::GitHook::new(secret, news));
     let flagger = settings.hooks.flagger_secret_file.map(api::Flagger::new);
     let router = api::router(api::Parts {

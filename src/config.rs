@@ -19,7 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{Jurisdiction, PlanName},
+    ids::{Jurisdiction, PlanName, Principal},
     model::{
         blocs,
         limits::{Limits, PerPlace},
@@ -55,6 +55,9 @@ pub struct Settings {
     pub place: Home,
     /// By the start of a metric source's URL: how it is trusted, and what it is shown so that it answers.
     pub metrics: BTreeMap<String, MetricsAuth>,
+    /// Registries that a `ReleaseSource` may name, by what images begin with: `registry.example.com`. No others are
+    /// asked.
+    pub registries: BTreeMap<String, RegistrySettings>,
     /// Where people reach this server, for links in messages; there are none without it.
     pub external_url: Option<String>,
     /// By the name that a `Notifier` gives: where messages go, and with what.
@@ -128,6 +131,7 @@ impl Default for Settings {
             connections: BTreeMap::new(),
             place: Home::default(),
             metrics: BTreeMap::new(),
+            registries: BTreeMap::new(),
             external_url: None,
             channels: BTreeMap::new(),
             limits: Limits::default(),
@@ -181,6 +185,9 @@ pub struct SourceSettings {
     pub branch: String,
     /// The directory inside of the repository that holds `rings/` and `policies/`.
     pub subpath: Option<String>,
+    /// By the e-mail address of a commit's author: as whom ringward knows them, where that is another name. The
+    /// author of a `Release` does not approve it.
+    pub authors: BTreeMap<String, Principal>,
     /// The time between two looks at a repository.
     pub interval: Span,
     /// The file with the secret that a Git host's webhooks are signed with: each of them is a look at
@@ -195,6 +202,7 @@ impl Default for SourceSettings {
             url: None,
             branch: "main".into(),
             subpath: None,
+            authors: BTreeMap::new(),
             interval: Span::seconds(30),
             hook_secret_file: None,
         }
@@ -300,6 +308,19 @@ pub struct MetricsAuth {
     pub headers: BTreeMap<String, String>,
     /// Further headers, each with the file that holds its value.
     pub header_files: BTreeMap<String, PathBuf>,
+    /// A file of certificates in PEM, which are trusted in the place of the system's. Read at the start.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How a registry is reached and trusted, and what it is shown. Never from Git, never shown.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RegistrySettings {
+    /// Its URL without `/v2`; `https://` and its name where it is not given.
+    pub url: Option<String>,
+    /// A user that may pull and the file that holds the password, which is read at each look: shown to it, or to whoever
+    /// it has hand out its tokens. Without it nobody is named.
+    pub basic: Option<BasicAuth>,
     /// A file of certificates in PEM, which are trusted in the place of the system's. Read at the start.
     pub ca_file: Option<PathBuf>,
 }

@@ -3,6 +3,8 @@
 //! Architecture invariant: nothing is decided here. A commit that is not accepted, or cannot be had,
 //! leaves everything as it is; what is wrong with a document is told to the core plan by plan.
 
+mod releases;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
@@ -10,6 +12,7 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
+use self::releases::Releases;
 use crate::{
     clock::Clock,
     decide::{
@@ -20,11 +23,10 @@ use crate::{
         Compiled, Diagnostic, compile, report,
         source::{Polled, Source},
     },
-    ids::{Jurisdiction, PlanName, Region},
+    ids::{Jurisdiction, PlanName, Principal, Region},
     model::{
         blocs::{self, Blocs},
         limits::{MotionLimits, PerPlace},
-        notify::Notifier,
         time::Span,
     },
 };
@@ -35,6 +37,15 @@ const RETRY: Span = Span::seconds(5);
 /// However often somebody says that there is news, there is this much time between two looks.
 const BREATH: Span = Span::seconds(1);
 
+/// What is followed.
+#[derive(Debug)]
+pub struct Followed {
+    /// Where it is.
+    pub source: Source,
+    /// By the e-mail address of a commit's author: as whom ringward knows them, where that is another name.
+    pub authors: BTreeMap<String, Principal>,
+}
+
 /// When the source is looked at.
 #[derive(Debug)]
 pub struct Pace {
@@ -44,24 +55,26 @@ pub struct Pace {
     pub news: Arc<Notify>,
 }
 
-/// Polls `source` by its `pace` until nobody takes its events any more; who is told what is handed to `told`.
+/// Polls the source by its `pace` until nobody takes its events any more; what concerns others (who is told
+/// what, where releases come from) is taken by `told`.
 pub async fn follow(
-    mut source: Source,
+    Followed { mut source, authors }: Followed,
     Pace { interval, news }: Pace,
     limits: MotionLimits,
     world: Arc<RwLock<World>>,
     clock: Arc<dyn Clock>,
     events: mpsc::Sender<Event>,
-    told: impl Fn(Option<BTreeMap<String, Option<Notifier>>>) + Send,
+    told: impl Fn(&mut Compiled) + Send,
 ) {
+    let mut releases = Releases::new(authors);
     loop {
-        let (told, pause) = match source.poll().await {
+        let (told, mut pause) = match source.poll().await {
             Polled::Unchanged => (Vec::new(), interval),
             Polled::New(snapshot) => {
                 let commit = snapshot.commit.clone();
                 match tokio::task::spawn_blocking(move || compile(&snapshot)).await {
                     Ok(mut compiled) => {
-                        told(compiled.notifiers.take());
+                        told(&mut compiled);
                         for name in limits_nothing(&limits, &compiled) {
                             tracing::error!(
                                 name,
@@ -69,6 +82,7 @@ pub async fn follow(
                                  known: it limits nothing"
                             );
                         }
+                        releases.declared(&compiled);
                         (said(compiled, &world), interval)
                     }
                     Err(error) => {
@@ -89,10 +103,15 @@ pub async fn follow(
                 (Vec::new(), RETRY.min(interval))
             }
         };
-        for event in told {
+        // What is declared of the plans goes before what is released of them.
+        let asked = releases.asked(&source, &world).await;
+        for event in told.into_iter().chain(asked) {
             if events.send(event).await.is_err() {
                 return;
             }
+        }
+        if releases.is_left() {
+            pause = RETRY.min(pause);
         }
         tokio::select! {
             () = clock.sleep(pause) => {}

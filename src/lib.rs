@@ -28,6 +28,7 @@ pub mod drive;
 pub mod follow;
 pub mod ids;
 pub mod import;
+pub mod incoming;
 pub mod model;
 pub mod record;
 pub mod show;

@@ -296,7 +296,7 @@ fn the_schema_names_every_kind_and_refuses_unknown_fields() {
     let schema = json_schema();
     let kinds: Vec<_> =
         schema["oneOf"].as_array().unwrap().iter().map(|k| k["title"].as_str().unwrap()).collect();
-    assert_eq!(kinds.len(), 9);
+    assert_eq!(kinds.len(), 10);
     let plan = &schema["$defs"]["RingPlan"];
     assert_eq!(plan["additionalProperties"], false);
     let required: Vec<_> = plan["required"].as_array().unwrap().iter().collect();
@@ -513,4 +513,59 @@ fn a_hotfix_lane_is_read_field_by_field() {
         plan(&format!("{{{soak}, mayNotSkip: [al], deferGates: [latncy], timeToLive: 2h}}")),
         ["REF001 the plan has no ring `al`", "REF001 no ring of the plan has a gate `latncy`"]
     );
+}
+
+#[test]
+fn releases_and_where_they_come_from_stand_beside_the_rings() {
+    let digest = "9".repeat(64);
+    let text = format!(
+        "apiVersion: ringward.dev/v1alpha1
+kind: Release
+metadata: {{name: later}}
+spec:
+  plan: search
+  version: 1.10.0
+  irreversible: true
+  artifact:
+    image: registry.example.com/search@sha256:{digest}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: Release
+metadata: {{name: a-later-name}}
+spec:
+  plan: search
+  version: 1.9.0
+  artifact: {{image: 'registry.example.com/search@sha256:{digest}'}}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: ReleaseSource
+metadata: {{name: tags}}
+spec:
+  plan: search
+  registry:
+    image: registry.example.com/shop/search
+    filterTags: {{pattern: '^main-[0-9a-f]+-(?P<ts>\\d+)$', extract: $ts}}
+    policy: {{numerical: {{order: asc}}}}
+---
+apiVersion: ringward.dev/v1alpha1
+kind: ReleaseSource
+metadata: {{name: flux}}
+spec:
+  plan: search
+  interval: 30s
+  imagePolicy: {{cluster: corp, namespace: flux-system, name: search}}
+"
+    );
+    let compiled = with("releases/search.yaml", text);
+    assert_eq!(report::text(&compiled.diagnostics, false), "");
+    let releases: Vec<_> = compiled
+        .releases
+        .iter()
+        .map(|release| (release.wanted.version.as_str(), release.line, release.wanted.irreversible))
+        .collect();
+    assert_eq!(releases, [("1.9.0", 17, false), ("1.10.0", 9, true)], "the older one first");
+    let sources: Vec<_> =
+        compiled.sources.iter().map(|source| (source.name.as_str(), source.interval)).collect();
+    let span = ringward::model::time::Span::seconds;
+    assert_eq!(sources, [("flux", span(30)), ("tags", span(300))]);
 }

@@ -378,3 +378,33 @@ fn what_cannot_be_compared_says_why() {
     assert_eq!(code, 1);
     assert!(err.contains("lies in no Git repository"), "{err}");
 }
+
+// ---- who wrote what ------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn whoever_wrote_the_line_is_the_author_wherever_the_file_has_gone_since() {
+    let author = Author::new();
+    author.write("rings/eu-west-1.yaml", CLUSTER);
+    author.write("deploy/releases/one.yaml", "image: a\n");
+    author.commit("dana's");
+    author.write("deploy/releases/one.yaml", "# a remark\nimage: a\n---\nimage: b\n");
+    author.git(&["add", "--all"]);
+    let kim = ["-c", "user.email=kim@example.com", "commit", "--quiet", "-m", "kim's"];
+    author.git(&kim);
+    author.git(&["mv", "deploy/releases/one.yaml", "deploy/releases/moved to.yaml"]);
+    author.write("deploy/rings/eu-west-1.yaml", CLUSTER);
+    let head = author.commit("moved by dana").as_str().into();
+    let store = tempfile::tempdir().unwrap();
+    let mut settings = settings(file_url(&author), store.path());
+    settings.path = Some("deploy".into());
+    let mut source = GitSource::new(settings, None).unwrap();
+    given(source.poll().await);
+    let file = "releases/moved to.yaml";
+    for (line, by) in [(2, "dana@example.com"), (4, "kim@example.com")] {
+        assert_eq!(source.author(&head, file, line).await.as_deref(), Ok(by), "line {line}");
+    }
+    for (file, line) in [(file, 9), ("releases/none.yaml", 1)] {
+        let why = source.author(&head, file, line).await.unwrap_err();
+        assert!(why.starts_with("git blame"), "{why}");
+    }
+}

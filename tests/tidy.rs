@@ -40,10 +40,12 @@ const ROOMS: &[(&str, &str)] = &[
         "ids clock model decide record act show::change show::channels show::desk show::story show::telemetry show::words",
     ),
     ("tell/tests", "config show::fixture show::view"),
-    ("app", "tell ids clock model declare decide record act show sim config drive follow"),
+    ("app", "tell ids clock model declare decide record act show sim config drive follow incoming"),
     // The loop serves the desk: it takes what is asked there and says what changed.
     ("drive", "ids clock model decide record act show::change show::desk show::telemetry"),
     ("follow", "ids clock model declare decide"),
+    // What is found elsewhere is asked for at the desk, as anybody asks.
+    ("incoming", "ids clock model decide act show::desk show::telemetry"),
     ("main", "app show"),
 ];
 

@@ -2,8 +2,9 @@
 //! writes the store.
 //!
 //! [`dispatch`] queues, retries and gives up; what is behind it are adapters, each of one kind:
-//! a [`Deployer`] for a cluster and the services beside it ([`flags`], [`deployers`]), a [`Measurer`] for metric sources; [`sources`] puts both behind one for
-//! gates that ask the clusters themselves. An adapter makes one attempt and
+//! a [`Deployer`] for a cluster and the services beside it ([`flags`], [`deployers`]), a [`Measurer`] for metric sources;
+//! [`sources`] puts both behind one for gates that ask the clusters themselves; [`releases`] looks where releases come
+//! from by themselves. An adapter makes one attempt and
 //! says how it ended; patience is the dispatcher's alone.
 
 pub mod cluster;
@@ -13,6 +14,7 @@ pub mod flags;
 pub mod metrics;
 mod note;
 pub mod notify;
+pub mod releases;
 pub mod sources;
 
 use std::sync::Arc;

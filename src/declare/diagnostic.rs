@@ -59,7 +59,6 @@ rules! {
     Sch007 "SCH007" Error "fields that exclude each other",
     Sch008 "SCH008" Error "something that this version does not do, and that safety may rest on",
     Sch009 "SCH009" Error "an apiVersion or a kind that is not known",
-    Sch010 "SCH010" Warning "something that this version does not do, and that no safety rests on",
     Ref001 "REF001" Error "a name that nothing declares",
     Ref002 "REF002" Error "a name that is declared twice",
     Ref003 "REF003" Error "a document in the wrong folder",
@@ -92,6 +91,8 @@ rules! {
     Gat020 "GAT020" Warning "a minimum over the soak, of samples that are counted more than once",
     Gat021 "GAT021" Warning "a parameter that changes nothing in a gate",
     Gat016 "GAT016" Error "a soak that is to be made up for from history, and a gate of which there is none",
+    Rel001 "REL001" Error "a release that its plan cannot take",
+    Rel002 "REL002" Error "two documents of one release",
     App001 "APP001" Error "approvals that nobody can give",
 }
 

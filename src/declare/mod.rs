@@ -20,7 +20,10 @@ use std::{
 pub use self::{decode::document, diagnostic::Diagnostic, lower::compile};
 use crate::{
     ids::{ClusterName, Commit, Jurisdiction, PlanName},
-    model::{notify::Notifier, plan::Plan, residency::Place, ring::Cluster},
+    model::{
+        notify::Notifier, plan::Plan, release::Wanted, residency::Place, ring::Cluster,
+        source::ReleaseSource,
+    },
 };
 
 /// The declarations' text at one commit. Knows no YAML.
@@ -47,6 +50,10 @@ pub struct Compiled {
     /// Who is told what, by the name of its document, and nothing for one that is in error; nothing at all where a
     /// document could not be read that may be any of them.
     pub notifiers: Option<BTreeMap<String, Option<Notifier>>>,
+    /// Every release without an error, the older versions of a plan first.
+    pub releases: Vec<DeclaredRelease>,
+    /// Where releases come from by themselves: every such document without an error.
+    pub sources: Vec<ReleaseSource>,
     /// Every plan whose name could be told: valid, or the errors that keep it out of service, its own
     /// and those of what it rests on.
     pub plans: BTreeMap<PlanName, Result<Arc<Plan>, Vec<Diagnostic>>>,
@@ -61,6 +68,17 @@ impl Compiled {
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
+}
+
+/// A release that a document asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredRelease {
+    /// What is asked for.
+    pub wanted: Wanted,
+    /// The file that the document is in.
+    pub file: String,
+    /// The line that says what is deployed, from 1: who wrote that is the release's author.
+    pub line: usize,
 }
 
 /// How much was read.

@@ -251,18 +251,9 @@ mod tests {
             assert!(pair[0] < pair[1], "{pair:?}");
         }
         assert_eq!(Semver::read("1.2.3+build.5"), Semver::read("v1.2.3"));
-        for none in [
-            "",
-            "v",
-            "latest",
-            "1.2.3.4",
-            "1.2.3-",
-            "1.2.3+",
-            "1..2",
-            "*",
-            "-1",
-            "1.2.3-a..b",
-        ] {
+        for none in
+            ["", "v", "latest", "1.2.3.4", "1.2.3-", "1.2.3+", "1..2", "*", "-1", "1.2.3-a..b"]
+        {
             assert_eq!(Semver::read(none), None, "{none}");
         }
         assert!(Semver::read("99999999999999999999").is_none());

@@ -118,7 +118,11 @@ impl Filter {
         let pattern = RegexBuilder::new(pattern).size_limit(LARGEST).build();
         let pattern = pattern.map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-            other => other.to_string().lines().last().unwrap_or_default().trim().to_owned(),
+            other => {
+                let words = other.to_string();
+                let last = words.lines().last().unwrap_or_default();
+                last.trim_start_matches("error:").trim().to_owned()
+            }
         })?;
         Ok(Self { pattern, extract: extract.map(str::to_owned) })
     }

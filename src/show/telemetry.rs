@@ -78,6 +78,7 @@ pub struct Telemetry {
     decide: Histogram<f64>,
     append: Histogram<f64>,
     notifications: Counter<u64>,
+    looks: Counter<u64>,
 }
 
 /// A release on a ring.
@@ -153,6 +154,10 @@ impl Telemetry {
                 "ringward_notifications_total",
                 "Attempts to tell a channel, by how they ended",
             ),
+            looks: counter(
+                "ringward_release_source_looks_total",
+                "Looks at sources of releases, by how they ended",
+            ),
             append: histogram(
                 "ringward_append_seconds",
                 "One append to the journal, until it was durable",
@@ -196,6 +201,23 @@ impl Telemetry {
         let (appended, took) = timed(append);
         self.append.record(took.as_secs_f64(), &[]);
         appended
+    }
+
+    /// Begins to count for a source of releases, from nothing.
+    pub fn will_look(&self, source: &str) {
+        for outcome in ["looked", "failed"] {
+            self.count_look(source, outcome, 0);
+        }
+    }
+
+    /// Counts a look at a source of releases: `looked` or `failed`.
+    pub fn looked(&self, source: &str, outcome: &'static str) {
+        self.count_look(source, outcome, 1);
+    }
+
+    fn count_look(&self, source: &str, outcome: &'static str, n: u64) {
+        let source = KeyValue::new("source", source.to_owned());
+        self.looks.add(n, &[source, KeyValue::new("outcome", outcome)]);
     }
 
     /// Begins to count for a channel, from nothing: the increase of a counter that was not there is not seen.

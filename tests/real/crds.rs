@@ -24,7 +24,7 @@ pub struct Shape {
 }
 
 /// All of them.
-pub const SHAPES: [Shape; 7] = [
+pub const SHAPES: [Shape; 8] = [
     Shape {
         group: "argoproj.io",
         version: "v1alpha1",
@@ -72,6 +72,14 @@ pub const SHAPES: [Shape; 7] = [
         plural: "ocirepositories",
         status: true,
         schema: oci_repository,
+    },
+    Shape {
+        group: "image.toolkit.fluxcd.io",
+        version: "v1",
+        kind: "ImagePolicy",
+        plural: "imagepolicies",
+        status: true,
+        schema: image_policy,
     },
     Shape {
         group: "core.openfeature.dev",
@@ -398,6 +406,25 @@ fn oci_repository() -> Value {
     let reference = object([("tag", text()), ("digest", text()), ("semver", text())]);
     let spec = [("url", text()), ("interval", text()), ("suspend", yes()), ("ref", reference)];
     object([("spec", object(spec)), ("status", flux_status([("artifact", open())]))])
+}
+
+fn image_policy() -> Value {
+    let order = || object([("order", text())]);
+    let policy = [
+        ("semver", object([("range", text())])),
+        ("alphabetical", order()),
+        ("numerical", order()),
+    ];
+    let spec = [
+        ("imageRepositoryRef", object([("name", text()), ("namespace", text())])),
+        ("filterTags", object([("pattern", text()), ("extract", text())])),
+        ("policy", object(policy)),
+        ("digestReflectionPolicy", text()),
+        ("interval", text()),
+    ];
+    let reference = || object([("name", text()), ("tag", text()), ("digest", text())]);
+    let status = [("latestRef", reference()), ("observedPreviousRef", reference())];
+    object([("spec", object(spec)), ("status", flux_status(status))])
 }
 
 fn flux_status<const N: usize>(more: [(&str, Value); N]) -> Value {

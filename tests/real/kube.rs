@@ -46,7 +46,8 @@ use crate::support::{self, ADMIN_TOKEN, Cluster, Namespace, clusters, deployment
 
 const PLAN: &str = "checkout";
 
-fn connections(clusters: &[&Cluster]) -> Kubeconfigs {
+/// Each cluster as its administrator and as nobody, by their contexts.
+pub fn connections(clusters: &[&Cluster]) -> Kubeconfigs {
     let connect = |cluster: &Cluster, context: String| Connection {
         kubeconfig: Some(cluster.kubeconfig()),
         context: Some(context),

@@ -12,9 +12,11 @@ mod flags_suite;
 #[path = "../common/git.rs"]
 mod git;
 mod identity;
+mod image_policy;
 mod judges;
 mod kube;
 mod prometheus;
+mod registry;
 mod sources;
 mod stand_ins;
 mod support;

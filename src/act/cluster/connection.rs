@@ -11,6 +11,7 @@ use std::{
 
 use kube::{
     Client, Config,
+    api::DynamicObject,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Cluster,
     checkup::{self, Checkup},
-    failure,
+    failure, image_policy,
     ofrep::{Asker, Probes},
 };
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
     },
     clock::Clock,
     config::ProbeSettings,
-    model::ring::Target,
+    model::{ring::Target, source::PolicyPlace},
 };
 
 /// How long it may take until a connection stands.
@@ -86,6 +87,14 @@ impl Kubeconfigs {
     /// In words: no connection can be made, or the API server does not answer.
     pub async fn checkup(&self, connection: &str, targets: &[Target]) -> Result<Checkup, String> {
         checkup::checkup(&self.cluster(connection).link, targets).await
+    }
+
+    /// A Flux `ImagePolicy`, by whichever version the cluster serves.
+    ///
+    /// # Errors
+    /// In words: it is not there, or cannot be seen.
+    pub async fn image_policy(&self, place: &PolicyPlace) -> Result<DynamicObject, String> {
+        image_policy::get(&self.cluster(&place.connection).link, place).await
     }
 
     fn cluster(&self, connection: &str) -> Arc<Cluster> {

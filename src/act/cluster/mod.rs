@@ -9,6 +9,7 @@ mod checkup;
 mod connection;
 mod failure;
 mod fields;
+mod image_policy;
 mod kind;
 mod nodes;
 mod ofrep;

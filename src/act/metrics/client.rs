@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, error::Error, path::PathBuf, time::Duration};
 use jiff::Timestamp;
 use reqwest::{
     Certificate, ClientBuilder, Response, Url,
-    header::{CONTENT_ENCODING, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER},
     redirect,
 };
 use rustls::CertificateError;
@@ -37,6 +37,7 @@ const REST: Duration = Duration::from_secs(1);
 pub(in crate::act) struct Answered {
     pub(in crate::act) status: u16,
     pub(in crate::act) body: Vec<u8>,
+    pub(in crate::act) headers: HeaderMap,
     /// For how long the source asks to be left alone.
     pub(in crate::act) retry_after: Option<Span>,
 }
@@ -104,7 +105,8 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answered { status: response.status().as_u16(), body, retry_after })
+        let status = response.status().as_u16();
+        Ok(Answered { status, body, headers: std::mem::take(response.headers_mut()), retry_after })
     }
 
     /// Sends the request with what belongs to it, and returns the status and for how long the other side asks to

@@ -1,7 +1,7 @@
 //! Wire -> model: pure, with every problem collected and none thrown.
 //!
 //! Documents are lowered in the order in which they rest on each other: jurisdictions, clusters,
-//! calendars, templates, residency, policies, plans. What is lowered carries its errors along, so that
+//! calendars, templates, residency, policies, plans, releases. What is lowered carries its errors along, so that
 //! a plan knows of everything it rests on, and a mistake takes out of service exactly the plans that
 //! depend on it.
 
@@ -17,6 +17,8 @@ mod notifier;
 mod plan;
 mod policy;
 mod query;
+mod release;
+mod release_source;
 mod residency;
 mod ring;
 mod territory;
@@ -68,11 +70,15 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
     world.policies = policy::lower(&world);
     let plans = plan::lower(&world, &snapshot.commit);
     let (notifiers, ill_told) = notifier::lower(&world);
+    let (releases, ill_asked) = release::lower(&world, &plans);
+    let (sources, ill_found) = release_source::lower(&world);
 
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     diagnostics.extend(documents.iter().flat_map(|d| d.head.problems.iter().cloned()));
     diagnostics.extend(world.problems());
     diagnostics.extend(ill_told);
+    diagnostics.extend(ill_asked);
+    diagnostics.extend(ill_found);
     diagnostics.extend(plans.values().flat_map(|p| p.problems.iter().cloned()));
     diagnostics.sort_by(|a, b| a.key().cmp(&b.key()));
     diagnostics.dedup();
@@ -96,6 +102,8 @@ pub fn compile(snapshot: &Snapshot) -> Compiled {
             .collect(),
         blocs: territory::declared(&world),
         notifiers,
+        releases,
+        sources,
         counts: Counts {
             files: files.len(),
             documents: documents.len(),
@@ -316,22 +324,9 @@ impl<'a> World<'a> {
         all.extend(of(&self.templates));
         all.extend(of(&self.residency));
         all.extend(of(&self.policies));
-        for doc in self.documents {
-            let kind = NOT_DONE.iter().find(|(kind, ..)| doc.head.kind == Some(*kind));
-            all.extend(kind.map(|(_, what, help)| {
-                doc.whole().field("kind").problem(Rule::Sch010, *what).help(*help)
-            }));
-        }
         all
     }
 }
-
-/// Kinds that are recognised, and that nothing is done about.
-const NOT_DONE: [(Kind, &str, &str); 1] = [(
-    Kind::Release,
-    "this version takes no releases from Git: the document has no effect",
-    "submit it by `ringward release create`",
-)];
 
 /// Names that occur more than once in a list, each with the place of its repeat.
 fn repeats<'n>(names: impl Iterator<Item = &'n str>) -> Vec<(usize, &'n str)> {

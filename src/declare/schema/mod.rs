@@ -6,6 +6,7 @@
 
 mod bounds;
 mod judgement;
+mod release;
 pub mod scalar;
 mod topology;
 mod words;
@@ -17,7 +18,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_yaml::Value;
 
 use self::scalar::Text;
-pub use self::{bounds::*, judgement::*, topology::*, words::*};
+pub use self::{bounds::*, judgement::*, release::*, topology::*, words::*};
 
 /// The only version there is.
 pub const API_VERSION: &str = "ringward.dev/v1alpha1";
@@ -109,6 +110,7 @@ kinds! {
     Calendar in "policies",
     Notifier in "policies",
     Release in "releases",
+    ReleaseSource in "releases",
 }
 
 /// A wire type among those that a document can be.
@@ -164,12 +166,4 @@ pub struct Notifier {
     pub plans: Vec<Text>,
     /// What is told; what somebody may have to do something about, where it is left out.
     pub on: Option<Vec<Topic>>,
-}
-
-/// A release declared in Git; not done by this version.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Release {
-    #[schemars(with = "serde_json::Value")]
-    _unread: Value,
 }

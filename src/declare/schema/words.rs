@@ -41,6 +41,14 @@ words! {
     }
 }
 words! {
+    /// Which end of an order is taken.
+    Ascent "camelCase" { Asc, Desc, }
+}
+words! {
+    /// By which lane a release goes.
+    Lane "camelCase" { Normal, Hotfix, }
+}
+words! {
     /// What goes back when a ring fails.
     RollbackScope "camelCase" => model::policy::RollbackScope { Ring, Descendants, Jurisdiction, Exposed, }
 }

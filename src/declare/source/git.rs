@@ -111,6 +111,26 @@ impl GitSource {
         polled
     }
 
+    /// Who wrote that line of a file, by the e-mail address of their commit: whoever moved the file, or wrote another
+    /// line of it since, did not.
+    ///
+    /// # Errors
+    /// In words: Git cannot tell.
+    pub async fn author(&self, commit: &Commit, file: &str, line: usize) -> Result<String, String> {
+        let path = match &self.settings.path {
+            Some(path) => format!("{path}/{file}"),
+            None => file.to_owned(),
+        };
+        let lines = format!("-L{line},{line}");
+        let asked = ["blame", "--porcelain", &lines, commit.as_str(), "--", &path];
+        let told = self.git(&asked).await?;
+        let mail =
+            told.out.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"author-mail "));
+        let mail = mail.and_then(|mail| mail.strip_prefix(b"<")?.strip_suffix(b">"));
+        let mail = mail.and_then(|mail| std::str::from_utf8(mail).ok()).map(str::trim);
+        mail.map(str::to_owned).ok_or_else(|| format!("git blame names nobody for {file}:{line}"))
+    }
+
     async fn look(&mut self) -> Result<Polled, String> {
         self.fetch().await?;
         let head =

@@ -62,6 +62,23 @@ impl Source {
         }
     }
 
+    /// Who wrote that line of a file of the commit, by the e-mail address that Git has; nothing where the source
+    /// does not know of people.
+    ///
+    /// # Errors
+    /// It knows of them and could not be asked; in words.
+    pub async fn author(
+        &self,
+        commit: &Commit,
+        file: &str,
+        line: usize,
+    ) -> Result<Option<String>, String> {
+        match self {
+            Source::Dir(_) => Ok(None),
+            Source::Git(git) => git.author(commit, file, line).await.map(Some),
+        }
+    }
+
     /// What is read, for people: without a password.
     pub fn describe(&self) -> String {
         match self {

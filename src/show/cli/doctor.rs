@@ -10,6 +10,7 @@ mod deployers;
 mod hooks;
 mod identities;
 mod machine;
+mod releases;
 mod server;
 mod sources;
 
@@ -34,7 +35,7 @@ use crate::{clock::Clock as _, show::exit::Exit};
 ///
 /// On the server's own machine, with the settings that it is started with: the data directory, tokens, TLS and
 /// secrets; who vouches for people, by auth.oidc and auth.kubernetes; the declarations; each cluster's API server, its clock, and whether ringward may there what it has to;
-/// each metric source; the channels that notifiers go over, without a message; the webhooks that are taken; and the server, if it runs. Each line is ok, warn or fail, with what to do; a fail ends
+/// each metric source; the registries and ImagePolicies that releases come from; the channels that notifiers go over, without a message; the webhooks that are taken; and the server, if it runs. Each line is ok, warn or fail, with what to do; a fail ends
 /// with 1. Without settings only the server is looked at. It changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES
@@ -144,6 +145,7 @@ async fn everything(context: &Context, flags: &ServerFlags, report: &mut Report)
         clusters::look(context, &settings, compiled, report).await;
         deployers::look(&settings, compiled, report);
         channels::look(&settings, compiled, report).await;
+        releases::look(&settings, compiled, report).await;
         sources::look(settings, compiled, report).await;
     }
     server::look(context, compiled.as_ref().map(|compiled| &compiled.commit), report).await;

@@ -17,6 +17,19 @@ use crate::{
 /// Clusters that are looked at at once.
 const AT_ONCE: usize = 16;
 
+/// The connections of the settings, reached as the server reaches them.
+pub(super) fn kubeconfigs(settings: &Settings) -> Kubeconfigs {
+    let connections = settings.connections.iter().map(|(name, c)| {
+        let connection = Connection {
+            kubeconfig: c.kubeconfig.clone(),
+            context: c.context.clone(),
+            probes: c.probes.clone(),
+        };
+        (name.clone(), connection)
+    });
+    Kubeconfigs::new(connections.collect())
+}
+
 pub(super) async fn look(
     context: &Context,
     settings: &Settings,
@@ -34,15 +47,7 @@ pub(super) async fn look(
             targets.push(plan.target.clone());
         }
     }
-    let connections = settings.connections.iter().map(|(name, c)| {
-        let connection = Connection {
-            kubeconfig: c.kubeconfig.clone(),
-            context: c.context.clone(),
-            probes: c.probes.clone(),
-        };
-        (name.clone(), connection)
-    });
-    let kubeconfigs = Kubeconfigs::new(connections.collect());
+    let kubeconfigs = kubeconfigs(settings);
     // What has deployers alone has nobody who could be asked.
     let known = |name: &str| settings.connections.get(name).is_none_or(|c| c.has_cluster());
     let used = used.into_iter().filter(|(connection, _)| known(connection));

@@ -116,13 +116,10 @@ impl Filter {
     /// It is no regular expression, or too large a one; in words.
     pub fn read(pattern: &str, extract: Option<&str>) -> Result<Self, String> {
         let pattern = RegexBuilder::new(pattern).size_limit(LARGEST).build();
-        let pattern = pattern.map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-            other => {
-                let words = other.to_string();
-                let last = words.lines().last().unwrap_or_default();
-                last.trim_start_matches("error:").trim().to_owned()
-            }
+        let pattern = pattern.map_err(|error| {
+            let words = error.to_string();
+            let last = words.lines().last().unwrap_or_default();
+            last.trim_start_matches("error:").trim().to_owned()
         })?;
         Ok(Self { pattern, extract: extract.map(str::to_owned) })
     }

@@ -373,6 +373,14 @@ pub struct Actor {
     pub jurisdiction: Option<Jurisdiction>,
 }
 
+impl Actor {
+    /// Whether nobody waits for what it is answered: a document of the source, or a source of releases. No name of a
+    /// caller holds a colon.
+    pub fn is_unheard(&self) -> bool {
+        ["source:", "watch:"].iter().any(|kind| self.name.as_str().starts_with(kind))
+    }
+}
+
 /// When something ends by itself: then, or so long from when it is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -91,6 +91,8 @@ topics! {
     PlanInError "planInError",
     /// The source's head was not accepted.
     SourceRefused "sourceRefused",
+    /// A release that a document or a source of releases asked for was not admitted.
+    Refused "refused",
     /// A channel could not be reached for so long that messages were left out. It is told whoever listens.
     Skipped "skipped",
 }
@@ -98,7 +100,7 @@ topics! {
 impl Topic {
     /// What is told where a notifier does not say: what somebody may have to do something about, and how it
     /// ended.
-    pub const DEFAULT: [Topic; 9] = [
+    pub const DEFAULT: [Topic; 10] = [
         Topic::Succeeded,
         Topic::Failed,
         Topic::RolledBack,
@@ -108,6 +110,7 @@ impl Topic {
         Topic::Aborted,
         Topic::PlanInError,
         Topic::SourceRefused,
+        Topic::Refused,
     ];
 }
 

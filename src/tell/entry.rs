@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{
     act::notify::Told,
     decide::{
+        event::Action,
         fact::Fact,
         world::{Phase, Release, World},
     },
@@ -53,6 +54,7 @@ told! {
     Lifted => Lifted,
     PlanInError => PlanInError,
     SourceRefused => SourceRefused,
+    Refused => Refused,
 }
 
 /// What the JSON of each such fact begins with.
@@ -99,12 +101,19 @@ pub fn about(entry: &Entry, world: &World, external_url: Option<&str>) -> Vec<To
     for (fact, n) in entry.facts.iter().zip(1_u32..) {
         let Some(topic) = topic(fact) else { continue };
         let about = About::of(fact);
+        let asked = if let Fact::Refused { by, asked, .. } = fact {
+            // Whoever waited for the answer has read it.
+            let Some(asked) = by.is_unheard().then(|| submitted(asked)) else { continue };
+            asked
+        } else {
+            None
+        };
         let release = about.release.and_then(|id| world.release(id));
         let cluster = cluster(fact);
         let told = Told {
             seq: entry.seq,
-            plan: about.plan.cloned(),
-            release: about.release.cloned(),
+            plan: about.plan.cloned().or_else(|| Some(asked.as_ref()?.plan.clone())),
+            release: about.release.cloned().or(asked),
             artifact: release.map(|release| release.artifact.clone()),
             ring: about.ring.cloned(),
             attempt: attempt(fact, release.map(AsRef::as_ref)),
@@ -134,6 +143,12 @@ pub fn about(entry: &Entry, world: &World, external_url: Option<&str>) -> Vec<To
         all.extend(succeeded);
     }
     all
+}
+
+/// The release that a request asked for.
+fn submitted(asked: &str) -> Option<ReleaseId> {
+    let action: Action = serde_json::from_str(asked).ok()?;
+    if let Action::Submit { release, .. } = action { Some(release) } else { None }
 }
 
 /// The attempt that a fact is about: the one that it names, or the one that the ring is at.
@@ -183,6 +198,7 @@ pub(super) fn link(external_url: Option<&str>, release: Option<&ReleaseId>) -> O
 mod tests {
     use super::*;
     use crate::{
+        decide::{event::Actor, fact::Refusal},
         model::time::Mono,
         record::{Digest, Draft},
     };
@@ -208,5 +224,40 @@ mod tests {
             assert!(BEGINNINGS.contains(&name), "{name}");
             assert!(topic(&fact).is_some() && may_tell(&record(fact)));
         }
+    }
+
+    #[test]
+    fn a_refusal_is_told_where_nobody_waited_for_it() {
+        let asked = Action::Submit {
+            release: ReleaseId::new("checkout", "1.0"),
+            artifact: crate::model::ring::Artifact("on".into()),
+            author: None,
+            lane: Default::default(),
+            reason: None,
+            irreversible: false,
+            requires: None,
+        };
+        let refused = |by: &str| Fact::Refused {
+            by: Actor { name: by.into(), roles: Vec::new(), jurisdiction: None },
+            asked: serde_json::to_string(&asked).unwrap(),
+            kind: Refusal::PlanInError,
+            detail: "it is in error".into(),
+        };
+        let entry = Entry {
+            seq: 7,
+            at: Now { wall: Timestamp::UNIX_EPOCH, mono: Mono(0) },
+            epoch: 1,
+            facts: ["dana", "hook:ci", "source:git", "watch:images"].map(refused).into(),
+            commands: Vec::new(),
+            prev: "".into(),
+            hash: "0123456789abcdef".into(),
+        };
+        let told = about(&entry, &World::default(), None);
+        let told: Vec<_> = told.iter().map(|told| (told.id.as_str(), told.topic)).collect();
+        let expected = ["msg_7_3_01234567", "msg_7_4_01234567"].map(|id| (id, Topic::Refused));
+        assert_eq!(told, expected);
+        let first = &about(&entry, &World::default(), None)[0];
+        assert_eq!(first.release, Some(ReleaseId::new("checkout", "1.0")));
+        assert_eq!(first.plan, Some("checkout".into()));
     }
 }

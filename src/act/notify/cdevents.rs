@@ -128,6 +128,7 @@ fn events(told: &Told) -> Vec<(&'static str, String, Value)> {
         | Topic::Lifted
         | Topic::PlanInError
         | Topic::SourceRefused
+        | Topic::Refused
         | Topic::Skipped => Vec::new(),
     }
 }

@@ -59,7 +59,8 @@ pub(super) fn request(told: &Told, routing_key: &str, base: &Url) -> Option<Outg
         | Topic::Frozen
         | Topic::Lifted
         | Topic::PlanInError
-        | Topic::SourceRefused => return None,
+        | Topic::SourceRefused
+        | Topic::Refused => return None,
     };
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));

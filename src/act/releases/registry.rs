@@ -36,6 +36,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const PAGE: usize = 1_000;
 /// Pages that are read of one repository; whoever has more is asked to filter at the registry.
 const PAGES: usize = 100;
+/// The most tags that are taken, however long its pages are.
+const MOST: usize = PAGE * PAGES;
 /// What a tag may stand for: an image, or the list of its platforms, as Docker and the OCI name them.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
                          application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
@@ -134,6 +136,9 @@ impl Visit<'_> {
                 (1..=128).contains(&tag.len()) && tag.bytes().all(inside)
             };
             all.extend(page.tags.into_iter().flatten().filter(sound));
+            if all.len() > MOST {
+                return Err(self.trouble(format!("it lists more than {MOST} tags")));
+            }
             let link = answered.headers.get(header::LINK).and_then(|link| link.to_str().ok());
             let Some(link) = link.and_then(auth::next) else { return Ok(all) };
             next = next.join(link).map_err(|_| self.trouble("its next page is nowhere"))?;

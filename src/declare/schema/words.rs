@@ -114,7 +114,7 @@ words! {
     Topic "camelCase" => model::notify::Topic {
         Submitted, Started, Deployed, Passed, Succeeded, Failed, RollingBack, Restored, RolledBack, Stuck, Held,
         ApprovalNeeded, Approved, Rejected, Retried, Aborted, Superseded, Paused, Resumed, Frozen, Lifted,
-        PlanInError, SourceRefused,
+        PlanInError, SourceRefused, Refused,
     }
 }
 

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod crds;
+mod drift;
 mod flags;
 #[path = "../common/flags.rs"]
 mod flags_suite;

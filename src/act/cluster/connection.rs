@@ -15,20 +15,26 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use super::{
     Cluster,
     checkup::{self, Checkup},
     failure, image_policy,
+    informer::Informers,
+    kubeconfig::{self, Files},
     ofrep::{Asker, Probes},
+    turns::{Limits, Silent, Standing, Turns},
 };
 use crate::{
     act::{
         Connections, Deployer,
+        jitter::Jitter,
         metrics::{NoClient, auth::Credentials, client::Client as HttpClient},
     },
     clock::Clock,
     config::ProbeSettings,
+    ids::Mint,
     model::{ring::Target, source::PolicyPlace},
 };
 
@@ -38,6 +44,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const READ: Duration = Duration::from_secs(30);
 /// How long the kubeconfig's own credentials plugin may take.
 const CREDENTIALS: Duration = Duration::from_secs(20);
+/// Clients that are made at once: each may take a thread and a plugin of its own.
+const MAKING: usize = 16;
 
 /// One connection of the server's settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,13 +67,14 @@ pub struct Kubeconfigs {
     settings: BTreeMap<String, Connection>,
     /// What probes are asked through.
     asker: Option<Asker>,
+    common: Arc<Common>,
     made: Mutex<BTreeMap<String, Arc<Cluster>>>,
 }
 
 impl Kubeconfigs {
     /// Takes the settings; nothing is read or connected before it is needed.
     pub fn new(settings: BTreeMap<String, Connection>) -> Self {
-        Self { settings, asker: None, made: Mutex::default() }
+        Self { settings, asker: None, common: Arc::default(), made: Mutex::default() }
     }
 
     /// Asks probes with these credentials, which are those of metric sources.
@@ -103,7 +112,7 @@ impl Kubeconfigs {
             return cluster.clone();
         }
         let settings = self.settings.get(connection).cloned().unwrap_or_default();
-        let mut link = Link::new(connection.to_owned(), settings);
+        let mut link = Link::new(connection.to_owned(), settings, self.common.clone());
         link.probes.asker = self.asker.clone();
         let link = Arc::new(link);
         let cluster = Arc::new(Cluster { link });
@@ -134,12 +143,53 @@ pub(super) enum Way {
     Inside,
 }
 
+/// What all connections have in common.
+struct Common {
+    turns: Turns,
+    jitter: Jitter,
+    files: Files,
+    making: Semaphore,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            turns: Turns::new(Limits::default()),
+            jitter: Jitter::new(Mint::system()),
+            files: Files::default(),
+            making: Semaphore::new(MAKING),
+        }
+    }
+}
+
 /// A connection with the client that was made for it.
 pub(super) struct Link {
     name: String,
     from: Way,
     probes: Probes,
+    common: Arc<Common>,
+    standing: Standing,
+    informers: Informers,
     client: tokio::sync::Mutex<Option<Client>>,
+}
+
+/// Why a request has no answer that is any use.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// There is nobody to ask, or nothing was answered; in words.
+    Nothing(String),
+    /// What was answered.
+    Error(kube::Error),
+}
+
+impl Unanswered {
+    /// In words, without a secret.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Unanswered::Nothing(why) => why.clone(),
+            Unanswered::Error(error) => failure::words(error),
+        }
+    }
 }
 
 impl std::fmt::Debug for Link {
@@ -149,17 +199,23 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
-    fn new(name: String, settings: Connection) -> Self {
+    fn new(name: String, settings: Connection, common: Arc<Common>) -> Self {
         let context = settings.context.unwrap_or_else(|| name.clone());
         let from = Way::Kubeconfig(settings.kubeconfig, Some(context));
         let probes = Probes { asker: None, known: settings.probes };
-        Self { probes, ..Self::by(name, from) }
+        Self::over(name, from, probes, common)
     }
 
     /// A connection that is no target's.
     pub(super) fn by(name: String, from: Way) -> Self {
         let probes = Probes { asker: None, known: Default::default() };
-        Self { name, from, probes, client: tokio::sync::Mutex::default() }
+        Self::over(name, from, probes, Arc::default())
+    }
+
+    fn over(name: String, from: Way, probes: Probes, common: Arc<Common>) -> Self {
+        let standing = common.turns.standing();
+        let (informers, client) = (Informers::default(), tokio::sync::Mutex::default());
+        Self { name, from, probes, common, standing, informers, client }
     }
 
     /// The connection's name in the server's settings.
@@ -192,6 +248,42 @@ impl Link {
         Ok(made)
     }
 
+    /// Makes a request that only reads, when its turn has come.
+    ///
+    /// # Errors
+    /// It was not made, not answered, or refused.
+    pub(super) async fn ask<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<T, Unanswered>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
+        let client = self.client().await.map_err(Unanswered::Nothing)?;
+        match self.common.turns.take(&self.standing, call(client)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if failure::is_stranger(&error) {
+                    self.forget().await;
+                }
+                Err(Unanswered::Error(error))
+            }
+            Err(Silent(why)) => Err(Unanswered::Nothing(why)),
+        }
+    }
+
+    /// A watch was silent for too long.
+    pub(super) fn doubt(&self) {
+        self.standing.doubt();
+    }
+
+    /// Half to all of a pause.
+    pub(super) fn spread(&self, pause: Duration) -> Duration {
+        self.common.jitter.spread(pause)
+    }
+
+    /// What is watched in the cluster.
+    pub(super) fn informers(&self) -> &Informers {
+        &self.informers
+    }
+
     /// Makes the client anew at the next call: its credentials were not accepted, and the kubeconfig
     /// may name better ones by now.
     pub(super) async fn forget(&self) {
@@ -199,21 +291,35 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Client, String> {
+        let _making = self.common.making.acquire().await;
         let mut config = match self.from.clone() {
             Way::Inside => blocking(Config::incluster).await?.map_err(|error| {
                 format!("ringward does not run in a cluster that gives it an account: {error}")
             })?,
             Way::Kubeconfig(path, context) => {
+                let common = self.common.clone();
+                let named = context.clone();
                 let read = move || match path {
-                    Some(path) => Kubeconfig::read_from(path),
-                    None => Kubeconfig::read(),
+                    Some(path) => {
+                        let whole = common.files.read(&path)?;
+                        Ok((kubeconfig::part(&whole, named.as_deref()), Some(whole)))
+                    }
+                    None => {
+                        let whole = Kubeconfig::read()?;
+                        Ok((kubeconfig::part(&whole, named.as_deref()), None))
+                    }
                 };
-                let kubeconfig = blocking(read).await?.map_err(|e| self.explain(&e))?;
+                // Held until the client stands, so that others who make one now need not read the file.
+                let (part, _whole) = blocking(read).await?.map_err(|e| self.explain(&e))?;
                 let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-                let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+                let config = Config::from_custom_kubeconfig(part, &options).await;
                 config.map_err(|e| self.explain(&e))?
             }
         };
+        if config.cluster_url.scheme_str() == Some("http") && config.root_cert.is_none() {
+            // It verifies nobody, and need not hold all of the machine's certificates for that.
+            config.root_cert = Some(Vec::new());
+        }
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(READ);
         config.write_timeout = Some(READ);
@@ -295,7 +401,11 @@ mod tests {
             context: Some(context.into()),
             ..Connection::default()
         };
-        Link::new("eu".into(), settings).client().await.err().expect("must be refused")
+        Link::new("eu".into(), settings, Arc::default())
+            .client()
+            .await
+            .err()
+            .expect("must be refused")
     }
 
     #[tokio::test]
@@ -305,7 +415,8 @@ mod tests {
             context: None,
             ..Connection::default()
         };
-        let words = Link::new("eu".into(), missing).client().await.err().expect("must be refused");
+        let words = Link::new("eu".into(), missing, Arc::default()).client().await.err();
+        let words = words.expect("must be refused");
         assert!(words.contains("`eu`") && words.contains("/nowhere/config"), "{words}");
 
         let words = why("apiVersion: v1\nkind: Config\n", "prod").await;

@@ -2,20 +2,23 @@
 //!
 //! What a kind's file ([`kind`]) answers for is pure: what is written into an object, and how its controller's
 //! status is read. What is common to all kinds is here and in its neighbours: the connection, consent,
-//! ownership and epochs ([`write`]), the watch ([`view`] over [`sight`]), what the pods say ([`pods`]), and
-//! what a failed call means.
+//! ownership and epochs ([`write`]), the watch ([`view`] over [`informer`] over
+//! [`sight`]), whose turn it is ([`turns`]), what the pods say ([`pods`]), and what a failed call means.
 
 mod checkup;
 mod connection;
 mod failure;
 mod fields;
 mod image_policy;
+mod informer;
 mod kind;
+mod kubeconfig;
 mod nodes;
 mod ofrep;
 mod pods;
 mod reviews;
 mod sight;
+mod turns;
 mod view;
 mod write;
 

@@ -2,22 +2,21 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream, stream::BoxStream};
+use futures::{FutureExt, StreamExt, stream, stream::BoxStream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
     api::ListParams,
     core::{DynamicObject, Selector},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::{
     connection::Link,
-    failure,
+    informer::{Informers, Seeing, Sighting},
     kind::{self, Again, Kind, Probe, Reference, Seen},
     ofrep::Answered,
     pods,
-    sight::{Sight, Sighting},
 };
 use crate::{
     decide::{
@@ -28,8 +27,6 @@ use crate::{
     model::{ring::Target, time::Mono},
 };
 
-/// How long a list of pods may take.
-const PODS: Duration = Duration::from_secs(10);
 /// The first and the longest pause before pods are looked at again that alone are waited for.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The pause before pods are looked at again that were all well: what somebody puts in their place by hand their
@@ -42,7 +39,7 @@ pub(super) fn watch(link: Arc<Link>, target: Target) -> BoxStream<'static, Targe
         let state = TargetState::unknown(kind::stranger(&target));
         return stream::once(async move { state }).chain(stream::pending()).boxed();
     };
-    let subject = sight(&link, &target, &kind.resource(), &target.name);
+    let subject = see(&link, &target, &kind.resource(), &target.name);
     let view = View {
         link,
         target,
@@ -58,13 +55,13 @@ pub(super) fn watch(link: Arc<Link>, target: Target) -> BoxStream<'static, Targe
     stream::unfold(view, |mut view| async { Some((view.next().await, view)) }).boxed()
 }
 
-fn sight(
+fn see(
     link: &Arc<Link>,
     target: &Target,
     resource: &kube::core::ApiResource,
     name: &str,
-) -> Sight {
-    Sight::new(link.clone(), resource.clone(), target.namespace.clone(), name.to_owned())
+) -> Seeing {
+    Informers::see(link, resource, &target.namespace, name)
 }
 
 /// A target as it is seen, with its pods.
@@ -75,7 +72,7 @@ struct View {
     link: Arc<Link>,
     target: Target,
     kind: Arc<dyn Kind>,
-    subject: Sight,
+    subject: Seeing,
     /// The object that names the image, where it is another.
     carrier: Option<Carrier>,
     seen: Option<Sighting>,
@@ -89,7 +86,7 @@ struct View {
 
 struct Carrier {
     reference: Reference,
-    sight: Sight,
+    seeing: Seeing,
     seen: Option<Sighting>,
 }
 
@@ -118,8 +115,13 @@ impl View {
                 }
                 News::Nothing => {}
             }
-            let Some((state, again)) = self.assess().await else { continue };
-            self.again = pause(waited, again);
+            // What a look needs is given back when it is over: most of the time there is none.
+            let Some((state, again)) = self.assess().boxed().await else { continue };
+            self.again = pause(waited, again).map(|pause| match waited {
+                // Not all that became well together are looked at together ever after.
+                None if pause == LATER => self.link.spread(pause),
+                None | Some(_) => pause,
+            });
             if self.said.as_ref() != Some(&state) {
                 self.said = Some(state.clone());
                 return state;
@@ -137,7 +139,7 @@ impl View {
         };
         let carrier = async {
             match &mut self.carrier {
-                Some(carrier) => carrier.sight.next().await,
+                Some(carrier) => carrier.seeing.next().await,
                 None => pending().await,
             }
         };
@@ -150,11 +152,13 @@ impl View {
 
     /// Takes a sighting in, and watches the object that it names the image by, if that is another.
     fn take(&mut self, sighting: Sighting) {
-        if let Sighting::Is(subject) = &sighting {
-            let reference = self.kind.carrier(subject).ok().flatten();
+        if let Sighting::Is(subject) = &sighting
+            && let Ok(subject) = subject.object()
+        {
+            let reference = self.kind.carrier(&subject).ok().flatten();
             if reference.as_ref() != self.carrier.as_ref().map(|carrier| &carrier.reference) {
                 self.carrier = reference.map(|reference| Carrier {
-                    sight: sight(&self.link, &self.target, &reference.resource, &reference.name),
+                    seeing: see(&self.link, &self.target, &reference.resource, &reference.name),
                     reference,
                     seen: None,
                 });
@@ -170,8 +174,11 @@ impl View {
         let unknown = |why: String| Some((TargetState::unknown(why), Again::Never));
         let called = &self.kind.resource().kind;
         let subject = match &self.seen {
-            Some(Sighting::Is(subject)) => DynamicObject::clone(subject),
-            Some(Sighting::Lost(why)) => return unknown(why.clone()),
+            Some(Sighting::Is(subject)) => match subject.object() {
+                Ok(subject) => subject,
+                Err(why) => return unknown(why),
+            },
+            Some(Sighting::Lost(why)) => return unknown(why.to_string()),
             Some(Sighting::Gone) | None => {
                 let what = if self.existed { "was deleted" } else { "does not exist" };
                 return unknown(format!("{called} {namespace}/{name} {what}"));
@@ -185,8 +192,11 @@ impl View {
             None => None,
             Some(Carrier { reference, seen, .. }) => match seen {
                 None => return None,
-                Some(Sighting::Is(other)) => Some(DynamicObject::clone(other)),
-                Some(Sighting::Lost(why)) => return unknown(why.clone()),
+                Some(Sighting::Is(other)) => match other.object() {
+                    Ok(other) => Some(other),
+                    Err(why) => return unknown(why),
+                },
+                Some(Sighting::Lost(why)) => return unknown(why.to_string()),
                 Some(Sighting::Gone) => {
                     let Reference { resource, name } = reference;
                     return unknown(format!("{} {namespace}/{name} does not exist", resource.kind));
@@ -261,18 +271,15 @@ pub(super) async fn workload(link: &Link, target: &Target) -> Result<Workload, S
         format!("{} {}/{}", reference.resource.kind, target.namespace, reference.name)
     };
     let get = async |reference: &Reference| -> Result<DynamicObject, String> {
-        let client = link.client().await?;
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client, &target.namespace, &reference.resource);
-        match api.get_opt(&reference.name).await {
+        let asked = link.ask(|client| {
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(client, &target.namespace, &reference.resource);
+            async move { api.get_opt(&reference.name).await }
+        });
+        match asked.await {
             Ok(Some(object)) => Ok(object),
             Ok(None) => Err(format!("{} does not exist", called(reference))),
-            Err(error) => {
-                if failure::is_stranger(&error) {
-                    link.forget().await;
-                }
-                Err(failure::words(&error))
-            }
+            Err(why) => Err(why.words()),
         }
     };
     let named = Reference { resource: kind.resource(), name: target.name.clone() };
@@ -303,13 +310,12 @@ pub(super) async fn pods(
     let Some(workers) = kind.workers(seen) else { return Ok(Vec::new()) };
     let selector: Selector =
         workers.selector.try_into().map_err(|e| format!("the object's selector: {e}"))?;
-    let api: Api<Pod> = Api::namespaced(link.client().await?, namespace);
     let selected = ListParams::default().labels_from(&selector);
-    match timeout(PODS, api.list(&selected)).await {
-        Ok(Ok(list)) => Ok(list.items),
-        Ok(Err(error)) => Err(failure::words(&error)),
-        Err(_) => Err(format!("the API server did not answer within {PODS:?}")),
-    }
+    let asked = link.ask(|client| {
+        let api: Api<Pod> = Api::namespaced(client, namespace);
+        async move { api.list(&selected).await }
+    });
+    asked.await.map(|list| list.items).map_err(|why| why.words())
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use tokio::{sync::mpsc, task::AbortHandle, time::sleep};
 
 use super::lock;
 use crate::{
-    act::Connections,
+    act::{Connections, jitter::Jitter},
     decide::event::{Event, News},
-    ids::{ClusterName, PlanName},
+    ids::{ClusterName, Mint, PlanName},
     model::{plan::Plan, residency::Witness},
 };
 
@@ -24,6 +24,7 @@ pub(super) struct Witnesses {
     connections: Arc<dyn Connections>,
     events: mpsc::Sender<Event>,
     every: Duration,
+    jitter: Jitter,
     running: Mutex<BTreeMap<ClusterName, Running>>,
 }
 
@@ -46,7 +47,8 @@ impl Witnesses {
         events: mpsc::Sender<Event>,
         every: Duration,
     ) -> Self {
-        Self { connections, events, every, running: Mutex::default() }
+        let jitter = Jitter::new(Mint::system());
+        Self { connections, events, every, jitter, running: Mutex::default() }
     }
 
     /// Asks every cluster of the plan, and for its sake no other.
@@ -61,7 +63,7 @@ impl Witnesses {
                     self.connections.clone(),
                     self.events.clone(),
                     (cluster.name.clone(), cluster.connection.clone()),
-                    self.every,
+                    (self.jitter.spread(self.every), self.every),
                 ));
                 let (connection, task) = (cluster.connection.clone(), task.abort_handle());
                 let plans = plans.unwrap_or_default();
@@ -102,7 +104,7 @@ async fn attend(
     connections: Arc<dyn Connections>,
     events: mpsc::Sender<Event>,
     (cluster, connection): (ClusterName, String),
-    every: Duration,
+    (mut pause, every): (Duration, Duration),
 ) {
     let mut said: Option<Witness> = None;
     let mut trouble: Option<String> = None;
@@ -133,6 +135,7 @@ async fn attend(
                 }
             }
         }
-        sleep(every).await;
+        // The first pause differs from cluster to cluster, so that not all are asked at once ever after.
+        sleep(std::mem::replace(&mut pause, every)).await;
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use futures::{FutureExt, TryFutureExt};
@@ -11,7 +10,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::{Limits, lock, watches::Watches};
 use crate::{
-    act::{Connections, Found, WriteError},
+    act::{Connections, Found, WriteError, jitter::Jitter},
     decide::{
         command::{Promote, Write},
         event::{Event, Outcome},
@@ -26,7 +25,7 @@ pub(super) struct Writes {
     watches: Arc<Watches>,
     limits: Limits,
     clusters: Mutex<BTreeMap<ClusterName, Cluster>>,
-    chance: Mutex<Mint>,
+    jitter: Jitter,
 }
 
 /// What one cluster is written at once: one slow cluster must not hold up another.
@@ -67,8 +66,8 @@ impl Writes {
         watches: Arc<Watches>,
         limits: Limits,
     ) -> Self {
-        let chance = Mutex::new(Mint::system());
-        Self { connections, events, watches, limits, clusters: Mutex::default(), chance }
+        let jitter = Jitter::new(Mint::system());
+        Self { connections, events, watches, limits, clusters: Mutex::default(), jitter }
     }
 
     /// Starts on a write, or puts it in the place of what its target waits for. False where there is
@@ -193,7 +192,7 @@ impl Writes {
             tokio::select! {
                 biased;
                 () = job.stop.notified() => return None,
-                () = tokio::time::sleep(self.jittered(pause)) => {}
+                () = tokio::time::sleep(self.jitter.spread(pause)) => {}
             }
             pause = (pause * 2).min(self.limits.longest_pause);
         }
@@ -212,11 +211,5 @@ impl Writes {
             let after = self.limits.attempt;
             Err(WriteError::Unreachable(format!("{cluster} did not answer within {after:?}")))
         })
-    }
-
-    /// Half to all of it, so that clusters that failed together do not come back together.
-    fn jittered(&self, pause: Duration) -> Duration {
-        let share = lock(&self.chance).next_u64() as f64 / u64::MAX as f64;
-        pause.mul_f64(0.5 + share / 2.0)
     }
 }

@@ -13,7 +13,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::{SignedDuration, Timestamp};
-use ringward::model::ring::TargetKind;
+use ringward::{
+    clock::{Clock, SystemClock},
+    model::{ring::TargetKind, time::Mono},
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -277,7 +280,8 @@ async fn a_launchdarkly_that_misbehaves_misleads_nobody() {
 async fn a_service_that_is_asked_too_often_is_left_alone_for_as_long_as_it_says() {
     let service = start().await;
     service.create("dark", CONSENT, "off").await;
-    let reset = Timestamp::now() + SignedDuration::from_hours(1);
+    let now = SystemClock::new(Mono(0)).now().wall;
+    let reset = now + SignedDuration::from_hours(1);
     service.server.lock().unwrap().crowded = Some(reset);
     let door = door(&service);
     let one = write(&service, "dark", "1", "on=5%,off");

@@ -149,6 +149,22 @@ async fn clusters_that_answer_nothing_hold_up_no_other() {
 }
 
 #[tokio::test]
+async fn clusters_that_fall_silent_are_unknown_however_many_wait_for_them() {
+    let crowd = Crowd::start(60, layout(3)).await;
+    let places = || (0..60).flat_map(|c| (0..3).map(move |d| (c, d)));
+    let mut all: Vec<States> = places().map(|(c, d)| crowd.watch(c, d)).collect();
+    within("all of them", join_all(all.iter_mut().map(ready))).await;
+    crowd.servers.counts.most();
+    crowd.servers.set(0..60, Manner::Mute);
+    // Watches that are open go on. What they say takes a list of pods, for which everybody waits.
+    places().for_each(|(c, d)| crowd.servers.turn(c, d));
+    let dark = |status: &Status| matches!(status, Status::Unknown(_));
+    within("their end", join_all(all.iter_mut().map(|states| until(states, dark)))).await;
+    let most = crowd.servers.counts.most();
+    assert!(most <= ANSWERING + SILENT, "{most} at once");
+}
+
+#[tokio::test]
 async fn what_is_in_one_namespace_is_watched_by_one_watch() {
     let crowd = Crowd::start(1, Layout { others: 20, ..layout(10) }).await;
     let mut all: Vec<States> = (0..9).map(|d| crowd.watch(0, d)).collect();

@@ -9,7 +9,7 @@ use kube::{
     api::ListParams,
     core::{DynamicObject, Selector},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     connection::Link,
@@ -27,6 +27,8 @@ use crate::{
     model::{ring::Target, time::Mono},
 };
 
+/// How long a list of pods may take, with its turn: whoever waits for it hears nothing else, and does not see.
+const PODS: Duration = Duration::from_secs(15);
 /// The first and the longest pause before pods are looked at again that alone are waited for.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The pause before pods are looked at again that were all well: what somebody puts in their place by hand their
@@ -315,7 +317,11 @@ pub(super) async fn pods(
         let api: Api<Pod> = Api::namespaced(client, namespace);
         async move { api.list(&selected).await }
     });
-    asked.await.map(|list| list.items).map_err(|why| why.words())
+    match timeout(PODS, asked).await {
+        Ok(Ok(list)) => Ok(list.items),
+        Ok(Err(why)) => Err(why.words()),
+        Err(_) => Err(format!("there was no answer within {PODS:?}")),
+    }
 }
 
 #[cfg(test)]

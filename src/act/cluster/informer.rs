@@ -340,7 +340,7 @@ impl Watches {
                     self.board.tell(&name, || found.map_or(Sighting::Gone, seen));
                 }
             }
-            News::Is(object) => self.board.tell(&object.name_any(), || seen(object)),
+            News::Is(object) => self.board.tell(&object.name_any(), || seen(*object)),
             News::Gone(name) => self.board.tell(&name, || Sighting::Gone),
             News::Lost(why) => {
                 let why: Arc<str> = why.into();

@@ -49,7 +49,7 @@ pub(super) enum News {
     /// This is all that there is.
     All(Vec<DynamicObject>),
     /// It is so.
-    Is(DynamicObject),
+    Is(Box<DynamicObject>),
     /// The object of this name was deleted.
     Gone(String),
     /// Nothing can be seen; in words.
@@ -275,7 +275,7 @@ impl Watching {
         match event {
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                 self.version = object.resource_version().unwrap_or_default();
-                Ok(Heard::News(News::Is(object)))
+                Ok(Heard::News(News::Is(Box::new(object))))
             }
             Ok(WatchEvent::Deleted(object)) => {
                 self.version = object.resource_version().unwrap_or_default();

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod deployers;
 pub mod dispatch;
 pub mod flags;
+mod glance;
 mod jitter;
 pub mod metrics;
 mod note;

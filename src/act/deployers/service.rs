@@ -3,13 +3,17 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream, stream::BoxStream};
 use reqwest::Url;
 use tokio::time::{sleep, timeout};
 
 use super::{Api, Heard, Order, Outgoing, Place, Run, Step, Trouble, Which};
 use crate::{
-    act::{Found, WriteError, metrics::client::Client, note::Note},
+    act::{
+        Found, WriteError,
+        glance::{Glance, Unseen},
+        metrics::client::Client,
+        note::Note,
+    },
     clock::Clock,
     decide::{
         command::Write,
@@ -21,8 +25,6 @@ use crate::{
 
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Looks without an answer, one after another, before that is told: services are restarted.
-const BLIND: u32 = 3;
 /// How often one attempt looks for what it has just asked for,
 const LOOKS: usize = 5;
 /// and the longest time between two of these looks.
@@ -186,11 +188,22 @@ impl Service {
         }
         false
     }
+}
 
-    /// The target's states; there is nothing to watch, so its runs are looked at again and again.
-    pub(super) fn watch(self, target: Target) -> BoxStream<'static, TargetState> {
-        let look = Look { service: self, target, said: None, blind: 0, existed: false };
-        stream::unfold(look, |mut look| async { Some((look.next().await, look)) }).boxed()
+impl Glance for Service {
+    fn every(&self) -> Duration {
+        self.every
+    }
+
+    async fn glance(&self, target: &Target) -> Result<TargetState, Unseen> {
+        let runs = self.runs(target, Which::Last).await.map_err(|trouble| match trouble {
+            Trouble::Gone => Unseen::Gone,
+            Trouble::Refused(why) => Unseen::Refused(why),
+            Trouble::Unreachable(why) => Unseen::Unreachable(why),
+        })?;
+        // What has never run stands still, and lets anybody begin.
+        let nothing = || TargetState { status: Status::Pending, ..TargetState::unknown("") };
+        Ok(runs.first().map_or_else(nothing, state))
     }
 }
 
@@ -249,56 +262,5 @@ fn state(run: &Run) -> TargetState {
         intent: run.intent().map(Into::into),
         revision: Some(run.id.clone()),
         ..TargetState::unknown("")
-    }
-}
-
-struct Look {
-    service: Service,
-    target: Target,
-    said: Option<TargetState>,
-    /// Looks without an answer since the last one with one.
-    blind: u32,
-    existed: bool,
-}
-
-impl Look {
-    async fn next(&mut self) -> TargetState {
-        let mut first = self.said.is_none();
-        loop {
-            if !std::mem::take(&mut first) {
-                sleep(self.service.every).await;
-            }
-            let Some(state) = self.look().await else { continue };
-            if self.said.as_ref() != Some(&state) {
-                self.said = Some(state.clone());
-                return state;
-            }
-        }
-    }
-
-    async fn look(&mut self) -> Option<TargetState> {
-        let target = &self.target;
-        let why = match self.service.runs(target, Which::Last).await {
-            Ok(runs) => {
-                (self.blind, self.existed) = (0, true);
-                // What has never run stands still, and lets anybody begin.
-                let nothing =
-                    || TargetState { status: Status::Pending, ..TargetState::unknown("") };
-                return Some(runs.first().map_or_else(nothing, state));
-            }
-            Err(Trouble::Unreachable(why)) => {
-                self.blind += 1;
-                if self.blind < BLIND {
-                    return None;
-                }
-                why
-            }
-            Err(Trouble::Gone) => {
-                let what = if self.existed { "was deleted" } else { "does not exist" };
-                format!("{target} {what}")
-            }
-            Err(Trouble::Refused(why)) => format!("{target} {why}"),
-        };
-        Some(TargetState::unknown(why))
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     act::{
-        Connections, Deployer, Found, WriteError,
+        Connections, Deployer, Found, WriteError, glance,
         metrics::{
             NoClient,
             auth::Credentials,
@@ -226,7 +226,7 @@ impl Deployer for Beside {
                 .boxed(),
             Whose::Deployer(found) => {
                 let (service, target) = *found;
-                service.watch(target)
+                glance::watch(service, target)
             }
         }
     }

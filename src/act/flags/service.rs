@@ -7,17 +7,14 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream, stream::BoxStream};
 use reqwest::Url;
-use tokio::{
-    sync,
-    time::{sleep, timeout},
-};
+use tokio::{sync, time::timeout};
 
 use super::{Answer, Api, Flag, Step, Trouble};
 use crate::{
     act::{
         Found, WriteError,
+        glance::{Glance, Unseen},
         metrics::{client::Client, question::Outgoing},
         note::Note,
     },
@@ -37,8 +34,6 @@ use crate::{
 const ANSWER: Duration = Duration::from_secs(10);
 /// How often a flag that changes under us is read again within one attempt.
 const RACES: usize = 5;
-/// Looks without an answer, one after another, before that is told: services are restarted.
-const BLIND: u32 = 3;
 /// For how long a service that is asked too often is left alone where it does not say,
 const QUIET: Span = Span::seconds(10);
 /// and the most that it may say.
@@ -216,68 +211,29 @@ impl Service {
         }
         Ok(found_state)
     }
-
-    /// The target's states; there is nothing to watch, so it is looked at again and again.
-    pub(super) fn watch(self, target: Target) -> BoxStream<'static, TargetState> {
-        let look = Look { service: self, target, said: None, blind: 0, existed: false };
-        stream::unfold(look, |mut look| async { Some((look.next().await, look)) }).boxed()
-    }
 }
 
-struct Look {
-    service: Service,
-    target: Target,
-    said: Option<TargetState>,
-    /// Looks without an answer since the last one with one.
-    blind: u32,
-    existed: bool,
-}
-
-impl Look {
-    async fn next(&mut self) -> TargetState {
-        let mut first = self.said.is_none();
-        loop {
-            if !std::mem::take(&mut first) {
-                sleep(self.service.every).await;
-            }
-            let Some(state) = self.look().await else { continue };
-            if self.said.as_ref() != Some(&state) {
-                self.said = Some(state.clone());
-                return state;
-            }
-        }
+impl Glance for Service {
+    fn every(&self) -> Duration {
+        self.every
     }
 
-    async fn look(&mut self) -> Option<TargetState> {
-        let target = &self.target;
-        let why = match self.service.read(target).await {
-            Ok(flag) => {
-                (self.blind, self.existed) = (0, true);
-                let serves = flag.serves.to_string();
-                let ahead = flag.note.as_ref().is_some_and(|note| note.is_ahead_of(&serves));
-                let status = match (flag.off, ahead) {
-                    (true, _) => Status::Paused,
-                    (false, true) => Status::Progressing("noted, and not written yet".into()),
-                    (false, false) => Status::Succeeded,
-                };
-                let intent = flag.note.and_then(|note| note.intent).map(Into::into);
-                let image = Some(Artifact(serves));
-                return Some(TargetState { status, image, intent, ..TargetState::unknown("") });
-            }
-            Err(Trouble::Unreachable(why)) => {
-                self.blind += 1;
-                if self.blind < BLIND {
-                    return None;
-                }
-                why
-            }
-            Err(Trouble::Gone) => {
-                let what = if self.existed { "was deleted" } else { "does not exist" };
-                format!("{target} {what}")
-            }
-            Err(Trouble::Refused(why)) => format!("{target} {why}"),
-            Err(Trouble::Race) => return None,
+    async fn glance(&self, target: &Target) -> Result<TargetState, Unseen> {
+        let flag = self.read(target).await.map_err(|trouble| match trouble {
+            Trouble::Gone => Unseen::Gone,
+            Trouble::Refused(why) => Unseen::Refused(why),
+            Trouble::Unreachable(why) => Unseen::Unreachable(why),
+            Trouble::Race => Unseen::Changing,
+        })?;
+        let serves = flag.serves.to_string();
+        let ahead = flag.note.as_ref().is_some_and(|note| note.is_ahead_of(&serves));
+        let status = match (flag.off, ahead) {
+            (true, _) => Status::Paused,
+            (false, true) => Status::Progressing("noted, and not written yet".into()),
+            (false, false) => Status::Succeeded,
         };
-        Some(TargetState::unknown(why))
+        let intent = flag.note.and_then(|note| note.intent).map(Into::into);
+        let image = Some(Artifact(serves));
+        Ok(TargetState { status, image, intent, ..TargetState::unknown("") })
     }
 }

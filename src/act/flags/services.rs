@@ -15,6 +15,7 @@ use crate::{
     act::{
         Connections, Deployer, Found, WriteError,
         cluster::Kubeconfigs,
+        glance,
         metrics::{
             NoClient,
             auth::Credentials,
@@ -146,7 +147,7 @@ impl Deployer for Beside {
             Some(Err(why)) => stream::once(async move { TargetState::unknown(why) })
                 .chain(stream::pending())
                 .boxed(),
-            Some(Ok(service)) => service.watch(target.clone()),
+            Some(Ok(service)) => glance::watch(service, target.clone()),
         }
     }
 

@@ -116,6 +116,7 @@ pub struct Running {
     telemetry: Arc<Telemetry>,
     drive: JoinHandle<()>,
     serve: JoinHandle<()>,
+    incoming: JoinHandle<()>,
     tell: Vec<JoinHandle<()>>,
 }
 
@@ -126,6 +127,7 @@ impl Running {
         let _ = self.stop.send(true);
         let _ = self.drive.await;
         let _ = self.serve.await;
+        let _ = self.incoming.await;
         // What a channel was being told is told again after the next start.
         for channel in self.tell {
             channel.abort();
@@ -243,7 +245,7 @@ pub async fn start(
     };
     let drive = tokio::spawn(drive.run(stopped.clone()));
     let (declare, declared) = watch::channel(Vec::new());
-    tokio::spawn(incoming.follow(declared));
+    let incoming = tokio::spawn(incoming.follow(declared, stopped.clone()));
     let told = move |compiled: &mut Compiled| {
         subscriptions.declared(compiled.notifiers.take());
         // It fails where nobody looks any more.
@@ -268,7 +270,8 @@ pub async fn start(
     });
     let door = Door { tls, connections: settings.api.connections.get() as usize };
     let serve = tokio::spawn(door.serve(listener, router, stopped));
-    Ok(Running { address, tls: secure, data: settings.data, stop, telemetry, drive, serve, tell })
+    let (tls, data) = (secure, settings.data);
+    Ok(Running { address, tls, data, stop, telemetry, drive, serve, incoming, tell })
 }
 
 fn source(

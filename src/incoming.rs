@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use sha2::{Digest as _, Sha256};
 use tokio::{
     sync::{Semaphore, watch},
-    task::JoinHandle,
+    task::{AbortHandle, JoinSet},
 };
 
 use crate::{
@@ -47,37 +47,45 @@ pub struct Incoming {
     turns: Semaphore,
 }
 
-/// Looks for as long as it is kept.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Incoming {
     /// Looks by `look`, and asks at the desk.
     pub fn new(look: Arc<dyn Look>, desk: Arc<Desk>, telemetry: Arc<Telemetry>) -> Self {
         Self { look, desk, telemetry, turns: Semaphore::new(AT_ONCE) }
     }
 
-    /// Follows exactly the sources that are declared, until nobody declares any more.
-    pub async fn follow(self, mut declared: watch::Receiver<Vec<ReleaseSource>>) {
+    /// Follows exactly the sources that are declared, until it is `stopped`; then nothing of it is left.
+    pub async fn follow(
+        self,
+        mut declared: watch::Receiver<Vec<ReleaseSource>>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
         let incoming = Arc::new(self);
-        let mut running: BTreeMap<String, (ReleaseSource, Task)> = BTreeMap::new();
+        let mut tasks = JoinSet::new();
+        let mut running: BTreeMap<String, (ReleaseSource, AbortHandle)> = BTreeMap::new();
         loop {
             let now = declared.borrow_and_update().clone();
-            running.retain(|_, (source, _)| now.contains(source));
+            running.retain(|_, (source, task)| {
+                let stays = now.contains(source);
+                if !stays {
+                    task.abort();
+                }
+                stays
+            });
+            while tasks.try_join_next().is_some() {}
             for source in now {
                 running.entry(source.name.clone()).or_insert_with(|| {
                     incoming.telemetry.will_look(&source.name);
-                    let task = incoming.clone().watch(source.clone());
-                    (source, Task(tokio::spawn(task)))
+                    let task = tasks.spawn(incoming.clone().watch(source.clone()));
+                    (source, task)
                 });
             }
-            if declared.changed().await.is_err() {
-                return;
+            let more = tokio::select! {
+                changed = declared.changed() => changed.is_ok(),
+                // It fails where nobody is left who could say so, which says so too.
+                _ = stopped.wait_for(|stop| *stop) => false,
+            };
+            if !more {
+                return tasks.shutdown().await;
             }
         }
     }

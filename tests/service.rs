@@ -16,7 +16,7 @@ use reqwest::{Method, StatusCode};
 use ringward::{
     app::{self, AppError, Running},
     clock::{Clock, SystemClock},
-    config::Settings,
+    config::{Settings, SourceSettings},
     ids::Mint,
     model::{
         ring::Artifact,
@@ -500,4 +500,23 @@ spec: {rules: [{id: L-1, enforcement: hard, targetsWithin: {rings: [eu], jurisdi
     client.until_at("/v1/clusters", "its nodes to be heard", says("eu-west-1")).await;
     client.release("checkout", "1.0", '1').await.good();
     service.stop().await;
+}
+
+#[tokio::test]
+async fn who_has_stopped_has_let_go_of_the_data_directory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(folder.path().join("source/rings")).expect("a folder");
+    for _ in 0..3 {
+        let settings = Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            data: folder.path().join("data"),
+            source: SourceSettings {
+                path: Some(folder.path().join("source")),
+                ..SourceSettings::default()
+            },
+            ..Settings::default()
+        };
+        let running = app::start(settings, |base| Arc::new(SystemClock::new(base))).await;
+        running.expect("nobody has it").stop().await;
+    }
 }

@@ -147,6 +147,16 @@ impl<'de> Deserialize<'de> for ReleaseId {
     }
 }
 
+/// Whether that is a DNS label, as every name of a plan, a ring or a cluster is: 1 to 63 lower-case letters, digits and
+/// hyphens, with no hyphen at either end.
+pub fn is_label(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
 /// Bytes in hexadecimal, two digits each.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -11,6 +11,7 @@ use crate::declare::{
     schema::{self, API_VERSION, Kind, Spec},
     text::{self, Content, File, Indexed, Node},
 };
+use crate::ids::is_label;
 
 /// A document as far as it could be read.
 pub(super) struct Head {
@@ -164,12 +165,4 @@ pub(super) fn bad_name(at: At<'_>, name: &str) -> Diagnostic {
     let message = format!("`{name}` is no DNS label");
     let help = "use up to 63 lower-case letters, digits and hyphens, with no hyphen at either end";
     at.problem(Rule::Sch006, message).help(help)
-}
-
-pub(super) fn is_label(name: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }

@@ -32,7 +32,7 @@ use std::{
 
 use self::{
     at::At,
-    head::{Head, bad_name, is_label, read},
+    head::{Head, bad_name, read},
 };
 use super::{
     Compiled, Counts, Snapshot,
@@ -41,7 +41,7 @@ use super::{
     schema::{self, Kind, OfKind},
     text::{self, File, Indexed, Node},
 };
-use crate::model;
+use crate::{ids::is_label, model};
 
 /// Checks a snapshot and takes it to the model. The same snapshot gives the same answer.
 pub fn compile(snapshot: &Snapshot) -> Compiled {

@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 
 use super::problem::{Problem, Violation};
 use crate::ids::{
-    FreezeId, IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version, WaiverId,
+    FreezeId, IdempotencyKey, PlanName, Principal, ReleaseId, RingName, Version, WaiverId, is_label,
 };
 pub use crate::model::release::{VERSION, is_version};
 
@@ -144,16 +144,6 @@ fn version<'de, D: Deserializer<'de>>(d: D) -> Result<Version, D::Error> {
         true => Ok(text.into()),
         false => Err(serde::de::Error::custom(VERSION)),
     }
-}
-
-/// A DNS label.
-pub fn is_label(text: &str) -> bool {
-    let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    text.len() <= 63
-        && end(text.chars().next())
-        && end(text.chars().last())
-        && text.chars().all(inside)
 }
 
 /// The path, checked.

@@ -8,7 +8,7 @@ use super::{
     failure::{Cause, Failure},
 };
 use crate::{
-    ids::{PlanName, ReleaseId, Version},
+    ids::{PlanName, ReleaseId, Version, is_label},
     show::view::{PlanView, ReleaseView},
 };
 
@@ -28,13 +28,16 @@ impl FromStr for Which {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('@') {
-            None if !text.is_empty() => Ok(Self { plan: text.into(), version: None }),
-            Some((plan, version)) if !plan.is_empty() && !version.is_empty() => {
-                Ok(Self { plan: plan.into(), version: Some(version.into()) })
-            }
-            Some(_) | None => Err("say PLAN or PLAN@VERSION, such as checkout@2.14.0".into()),
+        let (plan, version) = match text.split_once('@') {
+            Some((plan, version)) => (plan, Some(version)),
+            None => (text, None),
+        };
+        if !is_label(plan) || version.is_some_and(str::is_empty) {
+            return Err(
+                "say PLAN or PLAN@VERSION, such as checkout@2.14.0; a ring goes with --ring".into(),
+            );
         }
+        Ok(Self { plan: plan.into(), version: version.map(Into::into) })
     }
 }
 

@@ -25,10 +25,10 @@ use crate::{
         event::{Actor, Request as Wanted},
         fact::Reply,
     },
-    ids::{IdempotencyKey, PlanName, Principal, ReleaseId},
+    ids::{IdempotencyKey, PlanName, Principal, ReleaseId, is_label},
     show::api::{
         Api, SubmitBody,
-        extract::{At, is_label, parse, whole},
+        extract::{At, parse, whole},
         problem::{Problem, Violation},
         releases::{self, ArtifactBody, Created, is_flag, sound},
     },

@@ -20,7 +20,7 @@ use super::{
         caller::Visit,
         extract::{
             At, Body, FreezePath, PlanPath, ReleasePath, ReleaseRingPath, RingPath, WaiverPath,
-            is_label, is_version,
+            is_version,
         },
         line, plans,
         problem::{Problem, Violation},
@@ -36,7 +36,7 @@ use crate::{
         event::Scope,
         world::{PlanState, World},
     },
-    ids::{IdempotencyKey, PlanName, ReleaseId, RingName, Version},
+    ids::{IdempotencyKey, PlanName, ReleaseId, RingName, Version, is_label},
     model::policy::RollbackScope,
     show::{
         dashboard::{

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     ids::{Jurisdiction, PlanName, Principal},
@@ -111,7 +111,7 @@ pub struct OtlpSettings {
     #[serde(default)]
     pub headers_file: Option<PathBuf>,
     /// The time between two tellings of the metrics.
-    #[serde(default = "minute")]
+    #[serde(default = "minute", deserialize_with = "pace")]
     pub interval: Span,
 }
 
@@ -189,6 +189,7 @@ pub struct SourceSettings {
     /// author of a `Release` does not approve it.
     pub authors: BTreeMap<String, Principal>,
     /// The time between two looks at a repository.
+    #[serde(deserialize_with = "pace")]
     pub interval: Span,
     /// The file with the secret that a Git host's webhooks are signed with: each of them is a look at
     /// once. Without it there is no such webhook.
@@ -246,7 +247,7 @@ pub struct DeployerSettings {
     /// The plans that may use it: its owner's consent.
     pub plans: Vec<PlanName>,
     /// How often runs are looked at; ten seconds unless told otherwise.
-    #[serde(default = "every")]
+    #[serde(default = "every", deserialize_with = "pace")]
     pub interval: Span,
     /// The region that requests are signed for. Of CodeDeploy.
     #[serde(default)]
@@ -267,12 +268,23 @@ pub struct FlagServiceSettings {
     /// key.
     pub environment: String,
     /// How often a flag is looked at; ten seconds unless told otherwise.
-    #[serde(default = "every")]
+    #[serde(default = "every", deserialize_with = "pace")]
     pub interval: Span,
 }
 
 fn every() -> Span {
     Span::seconds(10)
+}
+
+/// The time between two looks, or two tellings: whoever is looked at must come to something else in between.
+fn pace<'de, D: Deserializer<'de>>(from: D) -> Result<Span, D::Error> {
+    let span = Span::deserialize(from)?;
+    match span < Span::seconds(1) {
+        true => {
+            Err(D::Error::custom(format!("an interval of {span} is too short: give 1s or more")))
+        }
+        false => Ok(span),
+    }
 }
 
 /// A service that speaks OFREP. What it is shown so that it answers is under `metrics`, as of any source.
@@ -581,6 +593,22 @@ mod tests {
         {
             let error = read(wrong).expect_err(wrong).to_string();
             assert!(error.contains(wrong) && error.contains(meant), "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_looked_at_without_a_pause() {
+        let service = "url: 'https://x', environment: e";
+        for (before, after) in [
+            ("source: {url: 'https://git/x', interval: ", "}"),
+            (&*format!("connections: {{eu: {{flags: {{u: {{{service}, interval: "), "}}}}"),
+            ("connections: {eu: {deployers: {u: {url: 'https://x', plans: [a], interval: ", "}}}}"),
+        ] {
+            let read =
+                |span: &str| serde_yaml::from_str::<Settings>(&format!("{before}{span}{after}"));
+            assert!(read("1s").is_ok(), "{before}");
+            let error = read("0s").expect_err("no pause").to_string();
+            assert!(error.contains("too short: give 1s or more"), "{error}");
         }
     }
 

@@ -383,7 +383,7 @@ pub fn hidden(name: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::show::api::extract::{is_label, is_version};
+    use crate::{ids::is_label, show::api::extract::is_version};
 
     #[test]
     fn a_form_says_again_what_its_deed_was() {

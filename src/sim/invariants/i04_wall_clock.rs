@@ -85,12 +85,13 @@ fn started_unruled(
     let policy = &on.ring.policy;
     let aged = policy.approvals.as_ref().is_some_and(|needed| needed.expires.is_some());
     let expires = vouched_for(step, on);
-    // A place in the line is no permission: whoever stood before it may be held by the clock, and may have
-    // left the line by now.
+    // A place in the line is no permission: whoever stood before it, and was counted as if it moved already, may be
+    // held by the clock, and may have left the line by now.
     let lined_up = [world, step.before].into_iter().any(|world| {
         let was = world.release(release);
         let waits = was.map_or_else(Vec::new, |was| waiting_on(world, was, ring, *then));
-        let in_line = waits.iter().all(|wait| matches!(wait, WaitingOn::Cap(_)));
+        let in_line =
+            waits.iter().all(|wait| matches!(wait, WaitingOn::Cap(_) | WaitingOn::Pair { .. }));
         in_line && !waits.is_empty() && !world.shared.limits.is_empty()
     });
     let ruled = !policy.calendars.is_empty()

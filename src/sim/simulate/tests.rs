@@ -51,7 +51,7 @@ fn the_same_seed_is_the_same_run() {
 /// worlds since, they are worth a look.
 #[test]
 fn seeds_that_once_failed_pass() {
-    for seed in [4190, 5365, 7368, 21023] {
+    for seed in [4190, 5365, 7368, 21023, 721844] {
         assert!(Run::new(seed, &mut Honest).all(100).failure.is_none(), "{seed}");
     }
 }

@@ -90,9 +90,15 @@ fn started_unruled(
     let lined_up = [world, step.before].into_iter().any(|world| {
         let was = world.release(release);
         let waits = was.map_or_else(Vec::new, |was| waiting_on(world, was, ring, *then));
-        let in_line =
-            waits.iter().all(|wait| matches!(wait, WaitingOn::Cap(_) | WaitingOn::Pair { .. }));
-        in_line && !waits.is_empty() && !world.shared.limits.is_empty()
+        let in_line = |wait: &WaitingOn| {
+            // A partner that moves is let go by no clock; one that only stands in line is.
+            let moves = |partner| {
+                world.shared.motion.values().any(|moving| moving.clusters.contains_key(partner))
+            };
+            matches!(wait, WaitingOn::Cap(_))
+                || matches!(wait, WaitingOn::Pair { partner, .. } if !moves(partner))
+        };
+        waits.iter().all(in_line) && !waits.is_empty() && !world.shared.limits.is_empty()
     });
     let ruled = !policy.calendars.is_empty()
         || !step.before.shared.freezes.is_empty()
